@@ -1,0 +1,283 @@
+"""The keeper's one loop: signals, children, the session's orders and the time, in turn.
+
+Knows how its parts fit together and takes no decision about an attempt.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from iris_bootstrap.keeper import frames
+from iris_bootstrap.keeper.ending import Clock
+from iris_bootstrap.keeper.frames import FrameError, Message
+from iris_bootstrap.keeper.link import Backoff, Link, session_command
+from iris_bootstrap.keeper.memory import Memory
+from iris_bootstrap.keeper.tasks import Tasks
+from iris_bootstrap.log import Log
+from iris_platform import processes
+
+# Starts to a turn: each holds up the loop for as long as a process takes to be made.
+_STARTS_PER_TURN = 8
+# Beyond so many, orders stay in the pipe until processes have been made.
+_MOST_QUEUED = 512
+_REAPED_PER_TURN = 256
+# Boot time passes during suspension and timeouts do not count it; so much late is early enough,
+# with tasks under a lease and without.
+_LONGEST_WAIT_S = 1.0
+_LONGEST_IDLE_WAIT_S = 10.0
+# For the session to deliver the last reports.
+_BYE_S = 3.0
+
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Keeper:
+    """Runs until it is told to leave, or has had no controller for too long."""
+
+    def __init__(
+        self, host_dir: Path, tasks: Tasks, memory: Memory, clock: Clock, orphan_timeout_s: float, log: Log
+    ) -> None:
+        self._host_dir = host_dir
+        self._tasks = tasks
+        self._memory = memory
+        self._clock = clock
+        self._log = log
+        self._orphan_timeout_s = orphan_timeout_s
+        # The keeper's own start counts as work.
+        self._busy_until_s = clock.boot_s()
+        self._selector = selectors.DefaultSelector()
+        self._wakeup = _catch_signals()
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self._link: Link | None = None
+        self._link_started_s = 0.0
+        self._listening = 0
+        self._backoff = Backoff()
+        self._leaving = ""
+        self._said_bye = False
+
+    def run(self) -> str:
+        """Keep the host's tasks until it is time to leave; returns why."""
+        self._start_session()
+        while not self._is_done():
+            self._turn()
+        return self._leaving
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._wait_s()):
+            if key.fileobj is self._wakeup:
+                self._on_signals()
+        self._read_orders()
+        for action in self._tasks.timers.take_due(self._clock.boot_s()):
+            action()
+        # What starts must be on record first.
+        if (error := self._memory.flush()) is not None:
+            self._log("file_not_written", error=error.strerror)
+            self._tasks.refuse_queued(error)
+        self._tasks.start_some(_STARTS_PER_TURN)
+        self._reap()
+        self._tasks.list_new()
+        self._watch_contact()
+        # What is reported must be on record first, where that is possible.
+        self._memory.flush()
+        self._write_news()
+
+    def _wait_s(self) -> float:
+        if self._tasks.queued:
+            return 0.0
+        now_s = self._clock.boot_s()
+        busy = self._tasks.busy
+        next_s = now_s + (_LONGEST_WAIT_S if busy else _LONGEST_IDLE_WAIT_S)
+        if not busy and not self._leaving:
+            next_s = min(next_s, self._orphaned_at_s())
+        if (due_s := self._tasks.timers.next_s()) is not None:
+            next_s = min(next_s, due_s)
+        return max(next_s - now_s, 0.0)
+
+    # Signals and children.
+
+    def _on_signals(self) -> None:
+        with suppress(BlockingIOError):
+            for number in self._wakeup.recv(4096):
+                if number != signal.SIGCHLD:
+                    self._on_told_to_leave(signal.Signals(number).name)
+
+    def _on_told_to_leave(self, why: str) -> None:
+        self._log("leaving" if not self._leaving else "hurrying", why=why)
+        if self._leaving:
+            self._tasks.hurry()
+        else:
+            self._leave(why)
+
+    def _leave(self, why: str) -> None:
+        self._leaving = why
+        self._tasks.timers.cancel("session")
+        self._tasks.leave()
+
+    def _reap(self) -> None:
+        reaped = False
+        for _ in range(_REAPED_PER_TURN):
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            reaped = True
+            self._tasks.endings.on_exit(pid, status)
+            if self._link is not None and pid == self._link.pid:
+                self._on_session_exit(self._link, status)
+        if reaped:
+            self._tasks.endings.judge()
+
+    # The session.
+
+    def _start_session(self) -> None:
+        # What changed before is in what a session is told first.
+        self._memory.changed.clear()
+        link = Link(session_command(self._host_dir), self._memory.messages())
+        self._tasks.trees.admit(link.pid, None)
+        self._link = link
+        self._link_started_s = self._clock.boot_s()
+        start_time = processes.start_time(link.pid)
+        self._memory.add_agent({"kind": "session", "pid": link.pid, "start_time": start_time})
+        self._listening = 0
+        self._listen(link)
+
+    def _listen(self, link: Link, writing: bool = False) -> None:
+        """Wait for what the link is ready for; for no orders while too many wait."""
+        wanted = 0
+        if self._tasks.queued < _MOST_QUEUED:
+            wanted |= selectors.EVENT_READ
+        if writing:
+            wanted |= selectors.EVENT_WRITE
+        if link.socket is None or wanted == self._listening:
+            return
+        if not self._listening:
+            self._selector.register(link.socket, wanted)
+        elif not wanted:
+            self._selector.unregister(link.socket)
+        else:
+            self._selector.modify(link.socket, wanted)
+        self._listening = wanted
+
+    def _read_orders(self) -> None:
+        link = self._link
+        if link is None or link.socket is None or self._tasks.queued >= _MOST_QUEUED:
+            return
+        try:
+            orders = link.read()
+            if orders is not None:
+                for order in orders:
+                    self._on_order(link, order)
+                return
+        except (FrameError, ValueError) as error:
+            self._log("bad_order", error=str(error))
+        self._hang_up(link)
+
+    def _on_order(self, link: Link, order: Message) -> None:
+        match order:
+            case frames.Ping(sequence):
+                link.say(frames.Pong(sequence))
+            case frames.Job():
+                self._tasks.on_job(order)
+            case frames.Start():
+                self._tasks.on_start(order)
+            case frames.Stop():
+                self._tasks.on_stop(order)
+            case frames.Lease():
+                self._tasks.on_lease(order)
+            case frames.Forget():
+                self._tasks.on_forget(order)
+            case _:
+                raise FrameError(f"not an order: {type(order).__name__}")
+
+    def _hang_up(self, link: Link) -> None:
+        if link.socket is not None and self._listening:
+            self._selector.unregister(link.socket)
+            self._listening = 0
+        link.close()
+
+    def _on_session_exit(self, link: Link, status: int) -> None:
+        self._hang_up(link)
+        self._link = None
+        lived_s = self._clock.boot_s() - self._link_started_s
+        if self._leaving:
+            return
+        pause_s = self._backoff.after(lived_s)
+        self._log(
+            "session_ended",
+            status=os.waitstatus_to_exitcode(status),
+            lived_s=round(lived_s, 3),
+            pause_s=pause_s,
+        )
+        self._tasks.timers.set("session", self._clock.boot_s() + pause_s, self._start_session)
+
+    def _write_news(self) -> None:
+        link = self._link
+        if link is not None and link.socket is not None:
+            link.fill(self._take_news)
+            self._listen(link, writing=link.write())
+
+    def _take_news(self, at_most: int) -> list[Message]:
+        keys = list(islice(self._memory.changed, at_most))
+        reports = []
+        for key in keys:
+            del self._memory.changed[key]
+            attempt = self._memory.attempts.get(key)
+            if attempt is not None and attempt.report is not None:
+                reports.append(attempt.report)
+        return [frames.Reports(reports)] if reports else []
+
+    # The end.
+
+    def _watch_contact(self) -> None:
+        """Leave when nothing has run and no controller has answered for too long."""
+        now_s = self._clock.boot_s()
+        if self._tasks.busy:
+            self._busy_until_s = now_s
+        elif not self._leaving and now_s >= self._orphaned_at_s():
+            self._log("orphaned")
+            self._leave("orphan_timeout")
+
+    def _orphaned_at_s(self) -> float:
+        lease = self._tasks.lease
+        if lease is None:
+            return self._busy_until_s + self._orphan_timeout_s
+        # The beat that was acknowledged was sent one lease before it ends.
+        contact_s = lease.deadline_s - lease.lease_s
+        return max(self._busy_until_s, contact_s) + lease.orphan_timeout_s
+
+    def _is_done(self) -> bool:
+        if not self._leaving or self._tasks.busy:
+            return False
+        link = self._link
+        if link is not None and not self._said_bye and not self._memory.changed:
+            self._said_bye = True
+            link.say(frames.Bye(self._leaving))
+            self._tasks.timers.set("bye", self._clock.boot_s() + _BYE_S, lambda: self._hang_up(link))
+            self._write_news()
+        return link is None
+
+
+def _catch_signals() -> socket.socket:
+    """A socket on which the numbers of caught signals arrive."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    # Closing the sending end would make the next signal an error: it lives as long as the process.
+    signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
+    for number in _SIGNALS:
+        # `nohup` means what it says.
+        if not (number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN):
+            signal.signal(number, _nothing)
+    return ours
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """The wake-up is all that a signal is for."""

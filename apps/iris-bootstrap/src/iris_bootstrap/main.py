@@ -1,0 +1,117 @@
+"""Entry point of the executable: parses the command line and hands over.
+
+Imports nothing but what `--help` needs; the parser is also read at build time,
+for the manual page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from iris_bootstrap import __version__
+
+_DESCRIPTION = """\
+The agent on each host of an Iris cluster. It reads where it is from
+HOST_DIR/host.json, dials the controller, runs the tasks that it is given and
+ships their logs. It is started by the platform that made the host; you start
+it by hand only to look into something.
+"""
+
+_RUN_DESCRIPTION = """\
+Be the agent of a host directory. Whatever an earlier agent of this directory
+left running is killed first, so that nothing ever runs twice; a second agent
+on the same directory is refused.
+"""
+
+_RUN_EPILOG = """\
+signals:
+  SIGTERM, SIGINT, SIGHUP   leave: stop all tasks (SIGTERM, their grace, SIGKILL),
+                            report, exit 0; once more: skip the grace
+
+files in HOST_DIR:
+  host.json      where this host is (written by the platform)
+  agent.log      what the agent has to say, with --detach
+  keeper.jsonl   attempts that were ever started here, and processes
+  session.json   the highest epoch that a controller has shown
+  tasks/         a directory for each attempt, until its end is settled
+
+exit status:
+  0  left as it was told to, or (with --detach) started
+  1  could not start; the reason is the last thing said
+  2  usage, or a host.json that cannot be used
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line. `keeper` and `session` are for the agent's own processes."""
+    parser = argparse.ArgumentParser(prog="iris-bootstrap", description=_DESCRIPTION, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--version", action="version", version=f"iris-bootstrap {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    run = commands.add_parser(
+        "run",
+        help="be the agent of a host directory",
+        description=_RUN_DESCRIPTION,
+        epilog=_RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_host_arguments(run)
+    run.add_argument(
+        "--detach",
+        action="store_true",
+        help="return once the agent has started; it goes on in a session of its own and logs to HOST_DIR/agent.log",
+    )
+    # Without `help` they are not listed: how the agent starts its own processes.
+    keeper = commands.add_parser("keeper", allow_abbrev=False)
+    _add_host_arguments(keeper)
+    keeper.add_argument("--ready-fd", type=int, help="a pipe that is told when the keeper has started")
+    session = commands.add_parser("session", allow_abbrev=False)
+    session.add_argument("--host-dir", required=True, type=Path, metavar="DIR")
+    session.add_argument("--pipe-fd", required=True, type=int, metavar="FD")
+    return parser
+
+
+def _add_host_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host-dir", required=True, type=Path, metavar="DIR", help="the host's directory; holds host.json"
+    )
+    parser.add_argument(
+        "--orphan-timeout",
+        type=_seconds,
+        default=1800.0,
+        metavar="SECONDS",
+        help="leave when nothing has run and no controller has answered for so long; "
+        "counts until a controller says otherwise (default: 1800)",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = build_parser().parse_args(argv)
+    host_dir: Path = arguments.host_dir.resolve()
+    if arguments.command == "keeper":
+        from iris_bootstrap.keeper.boot import run_keeper
+
+        return run_keeper(host_dir, arguments.orphan_timeout, arguments.ready_fd)
+    if arguments.command == "session":
+        from iris_bootstrap.session.main import run_session
+
+        return run_session(host_dir, arguments.pipe_fd)
+    from iris_bootstrap.launch import LaunchError, launch
+
+    try:
+        return launch(host_dir, arguments.orphan_timeout, detach=arguments.detach)
+    except LaunchError as error:
+        sys.stderr.write(f"iris-bootstrap: error: {error}\n")
+        return error.status
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, found {text!r}")
+    return value

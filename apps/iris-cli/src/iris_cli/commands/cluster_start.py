@@ -1,0 +1,134 @@
+"""`iris cluster start`: bring the controller up, or find that it is up."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from iris_cli.client import Controller
+from iris_cli.configs import load
+from iris_cli.exits import FAILED, LEFT_OVER, USAGE, CliError
+from iris_cli.health import is_serving
+from iris_cli.locate import Cluster, find_config, paths_of, with_directories
+from iris_cli.output import Output
+from iris_cli.records import Record, read_records, remember
+from iris_cli.text import plural
+from iris_config import IrisConfig, diff_configs
+from iris_platform import PROVIDER_MODULES
+from iris_platform.base import PlatformError
+from iris_platform.controller_file import ControllerFileError
+from iris_platform.controller_vm import ControllerVm, create_controller_vm, find_controller
+from iris_platform.paths import ClusterPaths
+from iris_platform.state_lock import StateDirError
+from iris_proto.v1.controller_pb2 import ClusterPhase, GetClusterStatusRequest, GetClusterStatusResponse
+
+
+def run(options: Namespace) -> int:
+    """Start the cluster that the options mean."""
+    output = Output(options)
+    path = find_config(options)
+    config = load(path)
+    refuse_missing_providers(config, path)
+    earlier = read_records().clusters.get(config.name)
+    paths = with_directories(paths_of(config.name, earlier), options)
+    refuse_second_controller(config.name, paths, earlier)
+    cluster = Cluster(config.name, paths, path, option=f"--cluster {config.name} ")
+    vm = create_controller_vm(config.proto.controller, paths, is_serving)
+    return bring_up(vm, cluster, config, output)
+
+
+def bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Output) -> int:
+    """Start the controller unless it runs, and see that it runs this configuration."""
+    groups = plural(len(config.scale_groups), "scale group")
+    output.note(f"cluster {config.name}: {groups}, state in {cluster.paths.state_dir}")
+    with _worded_errors():
+        running = vm.discover()
+        if running is None:
+            output.note("starting the controller")
+        # Before the start: one that is cut short must be stoppable too.
+        config_path = str((cluster.config_path or Path()).absolute())
+        places = str(cluster.paths.state_dir), str(cluster.paths.pki_dir)
+        remember(Record(config.name, config_path, *places, tuple(config.zones())))
+        record = vm.start(config.to_json())
+    with Controller(cluster).connect() as connection:
+        status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
+    _refuse_other(status, cluster, config, output)
+    how = "is running already" if running else "is up"
+    output.note(f"cluster {config.name} {how}: controller {record.pid} at {record.address}")
+    if output.structured:
+        output.message(status)
+    else:
+        output.note(f"next: {cluster.command('job run -- echo hello')}")
+    return 0
+
+
+def refuse_missing_providers(config: IrisConfig, path: Path) -> None:
+    """This release may know fewer providers than the configuration's language.
+
+    Raises:
+        CliError: a scale group has one of those.
+    """
+    lines = []
+    for name, group in config.scale_groups.items():
+        arm = group.provider.WhichOneof("provider") or ""
+        if PROVIDER_MODULES.get(arm) is None:
+            lines.append(f"{path}: scale_groups.{name}: provider {arm} is not available in this release")
+    if lines:
+        raise CliError(USAGE, f"{path} cannot be used", details=tuple(lines))
+
+
+def refuse_second_controller(name: str, paths: ClusterPaths, earlier: Record | None) -> None:
+    """Two state directories of one cluster would be two controllers of one identity.
+
+    Raises:
+        CliError: the cluster runs with another directory.
+    """
+    if earlier is None:
+        return
+    before = paths_of(name, earlier)
+    if before.state_dir.resolve() == paths.state_dir.resolve():
+        return
+    process = find_controller(before)
+    if process is not None:
+        raise CliError(
+            LEFT_OVER,
+            f"cluster {name} runs with another state directory: {before.state_dir} (process {process.pid})",
+            hint=f"stop it first: iris --cluster {name} cluster stop",
+        )
+
+
+def _refuse_other(
+    status: GetClusterStatusResponse, cluster: Cluster, config: IrisConfig, output: Output
+) -> None:
+    if status.phase == ClusterPhase.CLUSTER_PHASE_STOPPING:
+        raise CliError(
+            LEFT_OVER,
+            f"cluster {config.name} is being stopped",
+            hint=f"see it through, then start again: {cluster.command('cluster stop')}",
+        )
+    changes = diff_configs(IrisConfig(status.config), config)
+    if not changes:
+        return
+    for change in changes:
+        output.line(change)
+    raise CliError(
+        LEFT_OVER,
+        f"cluster {config.name} runs with another configuration; nothing was changed",
+        details=tuple(changes) if output.structured else (),
+        hint=f"to take it over: {cluster.command('cluster stop')}, then start again",
+    )
+
+
+@contextmanager
+def _worded_errors() -> Iterator[None]:
+    """What can go wrong on the way up, as one line each."""
+    try:
+        yield
+    except (PlatformError, ControllerFileError, StateDirError) as error:
+        first, *rest = str(error).splitlines() or [type(error).__name__]
+        raise CliError(FAILED, first, details=tuple(f"  {line}" for line in rest)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise CliError(FAILED, f"{where}{error.strerror or error}") from error

@@ -1,0 +1,33 @@
+"""`iris job wait`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from iris_cli.client import Controller
+from iris_cli.exits import INTERRUPTED, CliError, after_submission
+from iris_cli.follow.detach import say_detached
+from iris_cli.follow.job import Follower
+from iris_cli.follow.retry import limit_from_environment
+from iris_cli.locate import find_cluster
+from iris_cli.output import Output
+from iris_proto.v1.controller_pb2 import GetJobRequest
+
+
+def run(options: Namespace) -> int:
+    """Wait until a job has ended; exits as the job did."""
+    output = Output(options)
+    cluster = find_cluster(options)
+    controller = Controller(cluster)
+    follower = Follower(controller, output, limit_from_environment(), options.timeout)
+    try:
+        with controller.connect() as connection:
+            request = GetJobRequest(job_id=options.job_id)
+            job = connection.call(connection.stub.GetJob, request).job
+        return follower.run(job, with_logs=False)
+    except CliError as error:
+        # The program's own status may be any small number.
+        raise after_submission(error) from error
+    except KeyboardInterrupt:
+        say_detached(cluster, options.job_id, output)
+        return INTERRUPTED

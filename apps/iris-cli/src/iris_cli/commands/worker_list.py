@@ -1,0 +1,59 @@
+"""`iris worker list`."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+from iris_cli.client import Controller
+from iris_cli.listings import list_workers
+from iris_cli.locate import find_cluster
+from iris_cli.output import Output
+from iris_cli.text import clip, cpus, duration, reason_words, seconds_of, short_name, size
+from iris_proto.v1.controller_pb2 import Worker, WorkerState
+
+HEADERS = ("SLICE", "WORKER", "GROUP", "STATE", "TASKS", "CPU", "MEMORY", "CONTACT", "REASON")
+WIDE_HEADERS = (*HEADERS, "ZONE", "VERSION", "BOOT")
+REASON_WIDTH = 60
+
+
+def run(options: Namespace) -> int:
+    """List workers."""
+    output = Output(options)
+    with Controller(find_cluster(options)).connect() as connection:
+        response = list_workers(connection)
+    if output.structured:
+        output.message(response)
+        return 0
+    now = time.time()
+    rows = [_row(worker, now, output.wide) for worker in response.workers]
+    output.table(WIDE_HEADERS if output.wide else HEADERS, rows, "no workers")
+    return 0
+
+
+def _row(worker: Worker, now: float, wide: bool) -> tuple[str, ...]:
+    why = reason_words(worker.reason, worker.message)
+    row = (
+        worker.place.slice_name,
+        str(worker.place.worker_index),
+        worker.scale_group,
+        short_name(WorkerState, worker.state),
+        str(worker.live_attempts),
+        f"{cpus(worker.used.cpu_millis)}/{cpus(worker.capacity.cpu_millis)}",
+        _memory(worker),
+        _contact(worker, now),
+        why if wide else clip(why, REASON_WIDTH),
+    )
+    return (*row, worker.zone, worker.version, worker.boot_id) if wide else row
+
+
+def _memory(worker: Worker) -> str:
+    if not worker.capacity.memory_bytes:
+        return "not accounted"
+    return f"{size(worker.used.memory_bytes)}/{size(worker.capacity.memory_bytes)}"
+
+
+def _contact(worker: Worker, now: float) -> str:
+    if not worker.HasField("last_contact_at"):
+        return "never"
+    return f"{duration(now - seconds_of(worker.last_contact_at))} ago"

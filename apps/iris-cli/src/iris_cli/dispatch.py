@@ -1,0 +1,162 @@
+"""From words to a command: parse, run, and report what went wrong in one line.
+
+Here is the one place that catches every error of a command.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from iris_cli.exits import FAILED, INTERRUPTED, USAGE, CliError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+# The module of each command; each has `run(options) -> int`. They are imported
+# when the command runs, since they bring gRPC along.
+COMMANDS = {
+    ("cluster", "start"): "iris_cli.commands.cluster_start",
+    ("cluster", "status"): "iris_cli.commands.cluster_status",
+    ("cluster", "stop"): "iris_cli.commands.cluster_stop",
+    ("job", "run"): "iris_cli.commands.job_run",
+    ("job", "list"): "iris_cli.commands.job_list",
+    ("job", "show"): "iris_cli.commands.job_show",
+    ("job", "logs"): "iris_cli.commands.job_logs",
+    ("job", "wait"): "iris_cli.commands.job_wait",
+    ("job", "stop"): "iris_cli.commands.job_stop",
+    ("group", "list"): "iris_cli.commands.group_list",
+    ("slice", "list"): "iris_cli.commands.slice_list",
+    ("worker", "list"): "iris_cli.commands.worker_list",
+    ("", "events"): "iris_cli.commands.events",
+    ("", "version"): "iris_cli.commands.version",
+}
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line; returns its exit status."""
+    _never_fail_to_print()
+    if not argv:
+        from iris_cli._help_text import HELP
+
+        sys.stderr.write(HELP)
+        return USAGE
+    try:
+        status = _run_command(argv)
+        # Here and not at exit, where a pipe that nobody reads makes a mess.
+        sys.stdout.flush()
+        return status
+    except CliError as error:
+        _report(error.message, error.hint, error.details)
+        if _wants_trace(argv) and error.status != USAGE:
+            _print_trace()
+        return error.status
+    except KeyboardInterrupt:
+        sys.stderr.write("\niris: interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        # The catch-all of a command: a defect of iris itself.
+        first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+        traced = _wants_trace(argv)
+        hint = "" if traced else "this is a defect of iris; IRIS_DEBUG=1 or -v -v shows the trace"
+        _report(f"unexpected error: {first_line}", hint, ())
+        if traced:
+            _print_trace()
+        return FAILED
+
+
+def _run_command(argv: list[str]) -> int:
+    from iris_cli.arguments.words import split_words
+
+    words = split_words(argv)
+    if words.wants_help:
+        sys.stdout.write(_help_of(words.noun))
+        return 0
+    options = _parse(words.noun, words.verb, words.options, words.command)
+    if options is None:
+        return 0
+    import importlib
+
+    module = importlib.import_module(COMMANDS[words.noun, words.verb])
+    status: int = module.run(options)
+    return status
+
+
+def _help_of(noun: str) -> str:
+    if not noun:
+        from iris_cli._help_text import HELP
+
+        return HELP
+    from iris_cli.arguments.tree import noun_help
+
+    return noun_help(noun)
+
+
+def _parse(noun: str, verb: str, words: list[str], command: list[str] | None) -> "Namespace | None":
+    """The options of a verb; None where its help was printed."""
+    from iris_cli.arguments.spec import verb_parser
+    from iris_cli.arguments.tree import verbs_of
+
+    parser = verb_parser(noun, verbs_of(noun)[verb])
+    takes_command = (noun, verb) == ("job", "run")
+    if command is not None and not takes_command:
+        words = [*words, "--", *command]
+    try:
+        options = parser.parse_exactly(words)
+    except SystemExit:
+        # argparse leaves by this door after it has printed the help.
+        return None
+    if takes_command:
+        options.command = _checked_command(options.command, command)
+    return options
+
+
+def _checked_command(before: list[str], after: list[str] | None) -> list[str]:
+    """The command of `job run`, which has to stand behind `--`."""
+    see = "see: iris job run --help"
+    if after is None and before:
+        words = " ".join(before)
+        raise CliError(USAGE, f"put -- before the command: iris job run [options] -- {words}", hint=see)
+    if before:
+        raise CliError(USAGE, f"unexpected argument {before[0]!r} before --", hint=see)
+    if not after or not after[0]:
+        raise CliError(USAGE, "a command is missing: iris job run [options] -- COMMAND [ARG ...]", hint=see)
+    return after
+
+
+def _report(message: str, hint: str, details: tuple[str, ...]) -> None:
+    lines = [*details]
+    if message:
+        lines.append(f"iris: {message}")
+    if hint:
+        lines.append(f"      {hint}")
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def _wants_trace(argv: list[str]) -> bool:
+    # From the words, since the parser itself may have failed.
+    if os.environ.get("IRIS_DEBUG", "") not in ("", "0"):
+        return True
+    own = argv[: argv.index("--")] if "--" in argv else argv
+    return sum(_verbosity(word) for word in own) >= 2
+
+
+def _verbosity(word: str) -> int:
+    if word == "--verbose":
+        return 1
+    return len(word) - 1 if word.startswith("-v") and set(word[1:]) == {"v"} else 0
+
+
+def _print_trace() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _never_fail_to_print() -> None:
+    """Characters that the terminal's encoding lacks are escaped, not fatal."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,50 @@
+"""The exit statuses of `iris`, and the error that carries one.
+
+Knows nothing of gRPC, files or terminals; `statuses` maps gRPC's codes here.
+"""
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+NOT_FOUND = 3
+NOT_ALLOWED = 4
+UNREACHABLE = 5
+LEFT_OVER = 6
+TIMED_OUT = 7
+STREAM_BROKEN = 8
+
+# Statuses from here on are Iris's own where a job's command was submitted, so
+# that they cannot be taken for the program's: 110 + one of the above.
+AFTER_SUBMISSION = 110
+
+# What a shell shows for a program that SIGINT or SIGPIPE ended.
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+# Programs that could not be started, as shells report them.
+NOT_EXECUTABLE = 126
+COMMAND_NOT_FOUND = 127
+SIGNALLED = 128
+
+
+class CliError(Exception):
+    """Ends a command: an exit status, one line that says why, perhaps a hint.
+
+    `details` are lines printed as they stand, for findings that have a format
+    of their own.
+    """
+
+    def __init__(self, status: int, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+def after_submission(error: CliError) -> CliError:
+    """The same error where the job exists, with a status that says so."""
+    status = error.status
+    if 0 < status < AFTER_SUBMISSION:
+        status += AFTER_SUBMISSION
+    return CliError(status, error.message, hint=error.hint, details=error.details)

@@ -1,0 +1,1 @@
+"""Following a job: streams that survive a restart of the controller."""

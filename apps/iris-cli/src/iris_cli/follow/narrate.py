@@ -1,0 +1,171 @@
+"""Tells what becomes of a job, a line for each change, always with the reason.
+
+Pure: takes what the controller showed and the time since the start, returns
+lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from iris_cli.outcome import how_it_ended, is_over
+from iris_cli.text import between, duration, reason_words, short_name
+from iris_proto.v1.job_pb2 import AttemptState, Job, JobState, Task, TaskState
+
+# Tasks whose troubles are told one by one; `iris job show` has them all.
+MOST_TROUBLES = 20
+# Counts of a large job change all the time.
+COUNTS_EVERY_S = 2.0
+
+_TROUBLES = frozenset(
+    {
+        AttemptState.ATTEMPT_STATE_FAILED,
+        AttemptState.ATTEMPT_STATE_KILLED,
+        AttemptState.ATTEMPT_STATE_WORKER_LOST,
+        AttemptState.ATTEMPT_STATE_PREEMPTED,
+    }
+)
+_TERMINAL = frozenset(
+    {
+        TaskState.TASK_STATE_SUCCEEDED,
+        TaskState.TASK_STATE_FAILED,
+        TaskState.TASK_STATE_KILLED,
+        TaskState.TASK_STATE_UNSCHEDULABLE,
+    }
+)
+
+
+class Narrator:
+    """What has been told of one job so far."""
+
+    def __init__(self) -> None:
+        # The only task of a job of one, as it was last shown.
+        self._task: Task | None = None
+        self._told = ""
+        self._told_at = float("-inf")
+        self._counts = ""
+        self._troubles: set[tuple[int, int, int]] = set()
+
+    def lines(self, job: Job, tasks: Iterable[Task], elapsed_s: float) -> list[str]:
+        """What is new, ready to print; how the job ended is `final_line`'s."""
+        found = []
+        if replicas(job) > 1:
+            found += self._trouble_lines(list(tasks))
+            found += [] if is_over(job.state) else self._job_lines(job, elapsed_s)
+        else:
+            for task in tasks:
+                self._task = task
+            found += [] if is_over(job.state) else self._task_lines(job)
+        return [f"{duration(elapsed_s):>8}  {line}" for line in found]
+
+    def _task_lines(self, job: Job) -> list[str]:
+        words = _task_words(job, self._task) if self._task else _job_words(job)
+        if words == self._told:
+            return []
+        self._told = words
+        return [words]
+
+    def _job_lines(self, job: Job, elapsed_s: float) -> list[str]:
+        words, counts = _job_words(job), count_words(job)
+        due = counts != self._counts and elapsed_s - self._told_at >= COUNTS_EVERY_S
+        if words == self._told and not due:
+            return []
+        self._told, self._counts, self._told_at = words, counts, elapsed_s
+        return [f"{words} ({counts})" if counts else words]
+
+    def _trouble_lines(self, tasks: list[Task]) -> list[str]:
+        found = []
+        for task in tasks:
+            if not task.HasField("attempt") or task.attempt.state not in _TROUBLES:
+                continue
+            attempt = task.attempt.id
+            key = (task.task_index, attempt.epoch, attempt.number)
+            if key in self._troubles:
+                continue
+            self._troubles.add(key)
+            if len(self._troubles) <= MOST_TROUBLES:
+                again = "; will run again" if not _is_terminal(task) else ""
+                found.append(f"task {task.task_index}: {how_it_ended(task)}{again}")
+            elif len(self._troubles) == MOST_TROUBLES + 1:
+                found.append(f"more tasks had troubles: iris job show {task.job_id}")
+        return found
+
+
+def final_line(job: Job, tasks: Iterable[Task] = ()) -> str:
+    """How a job ended, and how long it waited and ran."""
+    known = list(tasks)
+    took = between(_moment(job, "submitted_at"), _moment(job, "finished_at"))
+    waited = between(_moment(job, "submitted_at"), _moment(job, "started_at"))
+    ran = between(_moment(job, "started_at"), _moment(job, "finished_at"))
+    line = f"job {job.job_id} {short_name(JobState, job.state)}"
+    if took is not None:
+        line += f" after {duration(took)}"
+    why = _final_reason(job, known)
+    if why:
+        line += f": {why}"
+    parts = [f"waited {duration(waited)}"] if waited is not None else []
+    parts += [f"ran {duration(ran)}"] if ran is not None else []
+    return f"{line} ({', '.join(parts)})" if parts else line
+
+
+def _final_reason(job: Job, tasks: list[Task]) -> str:
+    if replicas(job) > 1:
+        reason = reason_words(job.reason, job.message)
+        return " — ".join(filter(None, (count_words(job), reason)))
+    if job.state == JobState.JOB_STATE_SUCCEEDED:
+        return ""
+    if tasks and tasks[-1].HasField("attempt") and job.state == JobState.JOB_STATE_FAILED:
+        return how_it_ended(tasks[-1])
+    return reason_words(job.reason, job.message)
+
+
+def count_words(job: Job) -> str:
+    """`12 running, 8 pending`."""
+    return ", ".join(
+        f"{entry.count} {short_name(TaskState, entry.state).lower()}" for entry in job.task_counts
+    )
+
+
+def replicas(job: Job) -> int:
+    """How many tasks a job has."""
+    return max(1, job.spec.replicas)
+
+
+def _job_words(job: Job) -> str:
+    why = reason_words(job.reason, job.message)
+    if job.state == JobState.JOB_STATE_PENDING:
+        return _with_reason("waiting", why)
+    return _with_reason(short_name(JobState, job.state).lower(), why)
+
+
+def _task_words(job: Job, task: Task) -> str:
+    why = reason_words(task.reason, task.message) or reason_words(job.reason, job.message)
+    state = short_name(TaskState, task.state).lower()
+    if task.state == TaskState.TASK_STATE_PENDING:
+        if task.HasField("attempt") and task.attempt.state in _TROUBLES:
+            state = f"attempt {task.attempts}: {how_it_ended(task)}; waiting"
+        else:
+            state = "waiting"
+        return _with_reason(state, why)
+    if task.HasField("attempt") and task.attempt.HasField("place"):
+        place = task.attempt.place
+        state += f" on {place.slice_name} worker {place.worker_index}"
+    if task.attempts > 1:
+        state += f" (attempt {task.attempts})"
+    return _with_reason(state, reason_words(task.reason, task.message))
+
+
+def _with_reason(words: str, why: str) -> str:
+    return f"{words}: {why}" if why else words
+
+
+def _is_terminal(task: Task) -> bool:
+    return task.state in _TERMINAL
+
+
+def _moment(job: Job, field: Literal["submitted_at", "started_at", "finished_at"]) -> Timestamp | None:
+    moment: Timestamp = getattr(job, field)
+    return moment if job.HasField(field) else None

@@ -1,0 +1,174 @@
+"""Which cluster a command means, and where that cluster keeps its files.
+
+Looks at options, the environment, the records and configuration files; never
+at the controller.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from iris_cli.exits import USAGE, CliError
+from iris_cli.records import Record, Records, read_records
+from iris_platform.paths import ClusterPaths, default_paths
+
+SMALLEST_CONFIG = """\
+name: demo
+scale_groups:
+  here:
+    provider: { local: {} }
+    max_slices: 2"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that a command means.
+
+    `named` says that the operator named it in this command or environment; it
+    was not just the last one started. `option` names it in suggestions.
+    """
+
+    name: str
+    paths: ClusterPaths
+    config_path: Path | None
+    zones: tuple[str, ...] = ()
+    named: bool = True
+    option: str = ""
+
+    def command(self, words: str) -> str:
+        """A command line that means this cluster, for hints."""
+        return f"iris {self.option}{words}"
+
+
+def find_cluster(options: Namespace) -> Cluster:
+    """The cluster that a command means.
+
+    Raises:
+        CliError: none was named or started, or its configuration is wrong.
+    """
+    records = read_records()
+    if options.config:
+        return _from_config(Path(options.config), records, f"--config {options.config} ")
+    if options.cluster:
+        return _from_name(options.cluster, records)
+    if environment := os.environ.get("IRIS_CONFIG"):
+        return _from_config(Path(environment), records, "")
+    if records.last is None:
+        raise _no_cluster()
+    return replace(_from_record(records.clusters[records.last]), named=False)
+
+
+def find_config(options: Namespace) -> Path:
+    """The configuration file that `cluster start` means.
+
+    Raises:
+        CliError: none was named, or none is where it was looked for.
+    """
+    if options.config:
+        return Path(options.config)
+    records = read_records()
+    if options.cluster:
+        tried = _config_places(options.cluster)
+        if record := records.clusters.get(options.cluster):
+            tried.append(Path(record.config))
+        return _first_file(tried, f"there is no configuration of cluster {options.cluster}")
+    if environment := os.environ.get("IRIS_CONFIG"):
+        return Path(environment)
+    if records.last is None:
+        raise _no_cluster()
+    last = Path(records.clusters[records.last].config)
+    return _first_file([last], f"the configuration of the last cluster, {records.last}, is gone")
+
+
+def with_directories(paths: ClusterPaths, options: Namespace) -> ClusterPaths:
+    """The same places with what `--state-dir` and `--pki-dir` say."""
+    if options.state_dir:
+        paths = replace(paths, state_dir=Path(options.state_dir).absolute())
+    if options.pki_dir:
+        paths = replace(paths, pki_dir=Path(options.pki_dir).absolute())
+    return paths
+
+
+def paths_of(name: str, record: Record | None) -> ClusterPaths:
+    """Where a cluster keeps its files: as recorded, else the default places."""
+    paths = default_paths(name)
+    if record is None:
+        return paths
+    return replace(paths, state_dir=Path(record.state_dir), pki_dir=Path(record.pki_dir))
+
+
+def _from_config(path: Path, records: Records, option: str) -> Cluster:
+    from iris_cli.configs import load
+
+    try:
+        name = load(path).name
+    except CliError:
+        # A cluster that was started from this file is still meant by it, and
+        # must be stoppable although the file is broken or gone since.
+        record = records.of_config(path.absolute())
+        if record is None:
+            raise
+        return replace(_from_record(record), option=option)
+    record = records.clusters.get(name)
+    zones = record.zones if record else ()
+    return Cluster(name, paths_of(name, record), path, zones, option=option)
+
+
+def _from_name(name: str, records: Records) -> Cluster:
+    option = f"--cluster {name} "
+    if record := records.clusters.get(name):
+        return replace(_from_record(record), option=option)
+    for path in _config_places(name):
+        if path.is_file():
+            return _from_config(path, records, option)
+    paths = default_paths(name)
+    # Without a dot or a slash it can be no way out of the state directory.
+    if name.replace("-", "").isalnum() and paths.state_dir.is_dir():
+        return Cluster(name, paths, None, option=option)
+    known = ", ".join(records.clusters) or "none"
+    looked = ", ".join(str(path) for path in _config_places(name))
+    raise CliError(
+        USAGE,
+        f"there is no cluster {name}; looked for {looked}",
+        hint=f"clusters that were started here: {known}",
+    )
+
+
+def _from_record(record: Record) -> Cluster:
+    config = Path(record.config)
+    return Cluster(record.name, paths_of(record.name, record), config, record.zones)
+
+
+def _config_places(name: str) -> list[Path]:
+    """Where `--cluster NAME` looks for a configuration, in order."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
+    return [Path(f"{name}.yaml"), base / "iris" / "clusters" / f"{name}.yaml"]
+
+
+def _first_file(tried: list[Path], message: str) -> Path:
+    for path in tried:
+        if path.is_file():
+            return path
+    looked = ", ".join(str(path) for path in tried)
+    raise CliError(USAGE, f"{message}; looked for {looked}", hint=_how_to_begin())
+
+
+def _no_cluster() -> CliError:
+    return CliError(
+        USAGE,
+        "which cluster? Neither --config, --cluster nor IRIS_CONFIG names one, and none was"
+        " started from here before",
+        hint=_how_to_begin(),
+    )
+
+
+def _how_to_begin() -> str:
+    text = SMALLEST_CONFIG.replace("\n", "\n        ")
+    return (
+        "the smallest configuration, say in demo.yaml:\n"
+        f"        {text}\n      then: iris cluster start --config demo.yaml"
+    )

@@ -1,0 +1,123 @@
+"""What a command prints, and where: data on stdout, all else on stderr."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from iris_cli.table import render_fields, render_table
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
+_RED, _GREEN, _YELLOW = "31", "32", "33"
+_COLOURS = {
+    **dict.fromkeys(("SUCCEEDED", "READY", "HEALTHY", "AVAILABLE"), _GREEN),
+    **dict.fromkeys(("FAILED", "LOST", "UNSCHEDULABLE", "WORKER_LOST", "QUOTA_EXCEEDED"), _RED),
+    **dict.fromkeys(("SUSPECT", "BACKOFF", "KILLED", "PREEMPTED", "STOPPING"), _YELLOW),
+}
+
+
+class Output:
+    """The two streams of a command, and the format that was asked for."""
+
+    def __init__(self, options: "Namespace") -> None:
+        self.format: str = options.output
+        self.verbose: int = options.verbose
+        # Whether the cursor stands behind text that a task left unfinished.
+        self._mid_line = False
+
+    @property
+    def wide(self) -> bool:
+        """Whether tables show every column."""
+        return self.format == "wide"
+
+    @property
+    def structured(self) -> bool:
+        """Whether stdout is for programs: json or yaml."""
+        return self.format in ("json", "yaml")
+
+    def note(self, text: str) -> None:
+        """A line for people, on stderr."""
+        start = "\n" if self._mid_line and _is_terminal(sys.stderr) else ""
+        self._mid_line = False
+        sys.stderr.write(f"{start}{text}\n")
+        sys.stderr.flush()
+
+    def detail(self, text: str) -> None:
+        """A note that only `-v` shows."""
+        if self.verbose:
+            self.note(text)
+
+    def line(self, text: str) -> None:
+        """A line of data, on stdout; nothing where stdout is for programs."""
+        if not self.structured:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+    def table(self, headers: "Sequence[str]", rows: "Sequence[Sequence[str]]", empty: str) -> None:
+        """A table on stdout; where it has no rows, a note that says so."""
+        if not rows:
+            self.note(empty)
+            return
+        paint = _painted if _colours_wanted(sys.stdout) else None
+        sys.stdout.write(render_table(headers, rows, paint))
+
+    def fields(self, fields: "Sequence[tuple[str, str]]") -> None:
+        """`name: value` lines on stdout."""
+        paint = _painted if _colours_wanted(sys.stdout) else None
+        sys.stdout.write(render_fields(fields, paint))
+
+    def message(self, message: "Message") -> None:
+        """An RPC's response as one document."""
+        from iris_cli.documents import message_to_dict
+
+        self.document(message_to_dict(message))
+
+    def document(self, value: object) -> None:
+        """One document on stdout, in the structured format that was asked for."""
+        from iris_cli.documents import render_document
+
+        sys.stdout.write(render_document(value, self.format))
+        sys.stdout.flush()
+
+    def stream_message(self, message: "Message") -> None:
+        """One of a stream of responses: an object a line, or a YAML document."""
+        from iris_cli.documents import message_to_dict, render_item
+
+        sys.stdout.write(render_item(message_to_dict(message), self.format))
+        sys.stdout.flush()
+
+    def task_bytes(self, data: bytes) -> None:
+        """What a task wrote, unchanged; on stderr where stdout is for programs."""
+        stream = sys.stderr if self.structured else sys.stdout
+        stream.buffer.write(data)
+        stream.buffer.flush()
+        self._mid_line = not data.endswith(b"\n")
+
+    def ask(self, question: str) -> bool:
+        """A yes-or-no question on the terminal; anything but yes is no."""
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def can_ask() -> bool:
+    """Whether somebody is there to answer."""
+    return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+
+def _is_terminal(stream: "TextIO | None") -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _colours_wanted(stream: TextIO) -> bool:
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "", "dumb")
+    return not plain and _is_terminal(stream)
+
+
+def _painted(cell: str) -> str:
+    colour = _COLOURS.get(cell)
+    return f"\x1b[{colour}m{cell}\x1b[0m" if colour else cell

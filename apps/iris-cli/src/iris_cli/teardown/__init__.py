@@ -1,0 +1,1 @@
+"""Taking a cluster down, with proof that nothing is left."""

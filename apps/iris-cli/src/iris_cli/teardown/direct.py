@@ -1,0 +1,74 @@
+"""Stopping without a controller: hold its place, delete by name, look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from iris_cli.exits import FAILED, LEFT_OVER, CliError
+from iris_cli.teardown.look import Blind, Seen, delete_all, look_at
+from iris_cli.teardown.scope import Site
+from iris_platform.paths import ClusterPaths
+from iris_platform.processes import wait_until
+from iris_platform.state_lock import StateDirError, StateLock, StateLocked
+
+# A slice that survives this many deletions needs a person.
+ROUNDS = 3
+# Another stop, or a controller that is just ending, may hold the directory.
+LOCK_S = 10.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """The last look, and what went wrong with deletions, by slice."""
+
+    looks: tuple[Seen | Blind, ...]
+    errors: dict[str, str]
+
+
+def clear(
+    sites: Sequence[Site], zones: Sequence[str], paths: ClusterPaths, note: Callable[[str], None]
+) -> Result:
+    """Delete whatever is listed in these zones until a fresh look finds nothing.
+
+    The state directory's lock is held throughout, so that no controller starts
+    underneath.
+
+    Raises:
+        CliError: somebody else holds the state directory.
+    """
+    lock = _take_lock(paths)
+    with lock:
+        errors: dict[str, str] = {}
+        looks = look_at(sites, zones)
+        for _ in range(ROUNDS):
+            seen = [look for look in looks if isinstance(look, Seen) and look.slices]
+            if not seen:
+                break
+            for look in seen:
+                for info in look.slices:
+                    note(f"deleting slice {info.slice_id} in zone {look.site.zone}")
+            errors = delete_all(seen)
+            looks = look_at(sites, zones)
+        return Result(tuple(looks), errors)
+
+
+def _take_lock(paths: ClusterPaths) -> StateLock:
+    taken: list[StateLock] = []
+
+    def take() -> bool:
+        with suppress(StateLocked):
+            taken.append(StateLock(paths.state_dir))
+        return bool(taken)
+
+    try:
+        if wait_until(take, LOCK_S):
+            return taken[0]
+    except StateDirError as error:
+        raise CliError(FAILED, str(error)) from error
+    raise CliError(
+        LEFT_OVER,
+        f"{paths.state_dir} is in use: a controller is being started, or another stop goes on",
+        hint="try again when it is done",
+    )

@@ -1,0 +1,94 @@
+"""What a stop deletes: one value, shown by `--dry-run` and then carried out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iris_cli.teardown.look import Blind, Seen
+from iris_cli.text import plural, short_name
+from iris_proto.v1.controller_pb2 import Slice, SliceState
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A slice that will be deleted. `state` is the controller's or the provider's word."""
+
+    name: str
+    zone: str
+    scale_group: str
+    state: str
+    hosts: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a stop does. `controller` is the process that ends, if any."""
+
+    cluster: str
+    cluster_id: str
+    zones: tuple[str, ...]
+    slices: tuple[Doomed, ...]
+    controller: int | None
+    blind: tuple[Blind, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.slices and self.controller is None
+
+
+def doomed_slices(
+    believed: Iterable[Slice], looks: Iterable[Seen | Blind], zones: Sequence[str]
+) -> tuple[Doomed, ...]:
+    """What the controller knows and what was seen, each slice once, by zone and name."""
+    found = {}
+    for look in looks:
+        if isinstance(look, Seen):
+            for info in look.slices:
+                group = info.labels.get("iris-group", "")
+                found[info.slice_id] = Doomed(
+                    info.slice_id, info.zone, group, info.state.value.upper(), len(info.vms)
+                )
+    for entry in believed:
+        if entry.zone in zones:
+            state = short_name(SliceState, entry.state)
+            found[entry.name] = Doomed(entry.name, entry.zone, entry.scale_group, state, entry.hosts)
+    return tuple(sorted(found.values(), key=lambda slice_: (slice_.zone, slice_.name)))
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for people."""
+    lines = []
+    for slice_ in plan.slices:
+        about = f"{slice_.scale_group}, {slice_.state}, {plural(slice_.hosts, 'host')}"
+        lines.append(f"delete slice {slice_.name} in zone {slice_.zone} ({about})")
+    if plan.controller is not None:
+        lines.append(f"stop the controller (process {plan.controller})")
+    for blind in plan.blind:
+        lines.append(f"zone {blind.zone} ({blind.provider}) cannot be listed: {blind.why}")
+    for zone in plan.others:
+        lines.append(f"zone {zone} is left as it is")
+    return lines or ["nothing to delete, and no controller to stop"]
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan for programs."""
+    return {
+        "name": plan.cluster,
+        "cluster_id": plan.cluster_id,
+        "zones": list(plan.zones),
+        "slices": [
+            {
+                "name": slice_.name,
+                "zone": slice_.zone,
+                "scale_group": slice_.scale_group,
+                "state": slice_.state,
+                "hosts": slice_.hosts,
+            }
+            for slice_ in plan.slices
+        ],
+        "controller_pid": plan.controller,
+    }

@@ -1,0 +1,118 @@
+"""Where a cluster may have something: its zones, and who provides machines there.
+
+The union of the configuration file and of what the last start was given, so
+that a zone that was dropped from the file since is still stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from iris_cli.configs import load
+from iris_cli.exits import FAILED, USAGE, CliError
+from iris_cli.locate import Cluster
+from iris_config import ConfigError, IrisConfig
+from iris_platform import PROVIDER_MODULES, Platform, create_platforms
+from iris_platform.base import ClusterIdentity
+from iris_proto.v1.config_pb2 import ScaleGroupConfig
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Scale groups by a name for messages, and all zones, sorted.
+
+    `untold` are zones of the last start that no group explains any more.
+    """
+
+    groups: dict[str, ScaleGroupConfig]
+    zones: tuple[str, ...]
+    untold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A zone of one provider: a place that can be listed."""
+
+    zone: str
+    provider: str
+    platform: Platform
+
+
+def read_scope(cluster: Cluster) -> Scope:
+    """What the configuration and the last start name.
+
+    Raises:
+        CliError: neither can be read.
+    """
+    started = started_config(cluster)
+    groups = dict(started.scale_groups.items()) if started else {}
+    for name, group in _configured(cluster, needed=started is None).items():
+        # What this release cannot drive it did not start either.
+        if PROVIDER_MODULES.get(group.provider.WhichOneof("provider") or ""):
+            groups.setdefault(name, group)
+            if groups[name] != group:
+                groups[f"{name} (as configured now)"] = group
+    told = {zone for group in groups.values() for zone in group.zones}
+    untold = sorted(set(cluster.zones) - told)
+    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold))
+
+
+def started_config(cluster: Cluster) -> IrisConfig | None:
+    """What the controller was last given; None where there is no such file.
+
+    Raises:
+        CliError: it is there but cannot be used.
+    """
+    path = cluster.paths.config_file
+    try:
+        return IrisConfig.from_json(path.read_text("utf-8"), source=str(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise CliError(FAILED, f"{path}: cannot read: {error}") from error
+
+
+def _configured(cluster: Cluster, *, needed: bool) -> dict[str, ScaleGroupConfig]:
+    if cluster.config_path is None:
+        return {}
+    try:
+        config = load(cluster.config_path)
+    except CliError:
+        # What was started can be stopped although the file is broken since.
+        if needed:
+            raise
+        return {}
+    return dict(config.scale_groups.items()) if config.name == cluster.name else {}
+
+
+def choose_zones(wanted: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The zones that `--zone` names, or all.
+
+    Raises:
+        CliError: one is not among the known ones.
+    """
+    zones = tuple(dict.fromkeys(wanted))
+    for zone in zones:
+        if zone not in known:
+            there = ", ".join(known) or "none"
+            raise CliError(USAGE, f"there is no zone {zone}; zones of this cluster: {there}")
+    return zones or known
+
+
+def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> list[Site]:
+    """Every place that can be listed, by zone.
+
+    Raises:
+        CliError: the provider of a group that was started cannot be driven.
+    """
+    try:
+        platforms = create_platforms(scope.groups, identity, cluster.paths)
+    except ValueError as error:
+        raise CliError(FAILED, str(error)) from error
+    sites = {}
+    for name, platform in platforms.items():
+        provider = scope.groups[name].provider.WhichOneof("provider") or ""
+        for zone in platform.zones():
+            sites[zone, id(platform)] = Site(zone, provider, platform)
+    return sorted(sites.values(), key=lambda site: (site.zone, site.provider))

@@ -1,0 +1,1 @@
+"""gRPC for people and their tools: requests become events, views become replies."""

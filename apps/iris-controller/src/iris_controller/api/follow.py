@@ -1,0 +1,135 @@
+"""A job's logs as one stream: what is there, then what comes, until all has been sent.
+
+Reads the view and the log files; knows nothing of agents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from iris_controller.codec import views, wire
+from iris_controller.core import states as s
+from iris_controller.core.entities import Attempt, Job
+from iris_controller.core.states import ATTEMPT_LIVE
+from iris_controller.core.values import AttemptId, TaskId
+from iris_controller.core.view import View
+from iris_controller.shell.controller import Controller
+from iris_controller.shell.logs import LogStore
+from iris_proto.v1 import controller_pb2
+
+BLOCK_BYTES = 256 * 1024
+
+
+@dataclass(slots=True)
+class _Reader:
+    """How far one task's logs have been sent: its attempts come one after the other."""
+
+    task_id: TaskId
+    done: dict[AttemptId, None]
+    offsets: dict[AttemptId, int]
+
+    def current(self, view: View) -> Attempt | None:
+        """The oldest attempt whose log was not sent to its end."""
+        for attempt in view.attempts(self.task_id):
+            if attempt.id not in self.done:
+                return attempt
+        return None
+
+
+class Follower:
+    """One StreamLogs call."""
+
+    def __init__(
+        self, controller: Controller, logs: LogStore, request: controller_pb2.StreamLogsRequest
+    ) -> None:
+        self._controller = controller
+        self._logs = logs
+        self._request = request
+        self._start: Mapping[AttemptId, int] = {
+            wire.attempt_id_from_proto(position.id): position.offset for position in getattr(request, "from")
+        }
+
+    async def stream(self, job: Job) -> AsyncIterator[controller_pb2.StreamLogsResponse]:
+        """Everything that was asked for; `finished` comes last."""
+        view = self._controller.view
+        wanted = view.task_ids(job)
+        if self._request.HasField("task_index"):
+            wanted = [t for t in wanted if t.task_index == self._request.task_index]
+        readers = [_Reader(task_id, {}, {}) for task_id in wanted]
+        with self._controller.hub.subscribe(job.job_id) as news:
+            while True:
+                news.clear()
+                for reader in readers:
+                    async for response in self._catch_up(reader):
+                        yield response
+                view = self._controller.view
+                readers = [r for r in readers if not self._is_over(view, r)]
+                if not readers or not self._request.follow:
+                    break
+                if not news.is_set():
+                    await news.wait()
+        status = self._controller.view.statuses[job.job_id]
+        state = views.JOB_STATES[status.state]
+        yield controller_pb2.StreamLogsResponse(finished=controller_pb2.LogsFinished(state=state))
+
+    def _is_over(self, view: View, reader: _Reader) -> bool:
+        return view.task(reader.task_id).state.is_terminal and reader.current(view) is None
+
+    async def _catch_up(self, reader: _Reader) -> AsyncIterator[controller_pb2.StreamLogsResponse]:
+        """What is on disk of a task's logs and was not sent yet."""
+        while (attempt := reader.current(self._controller.view)) is not None:
+            offset = await self._offset(reader, attempt.id)
+            # The state is read before the bytes: an end seen now has all of them.
+            end, truncated = _end_of(self._controller.view, attempt, self._logs.length(attempt.id))
+            most = BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - offset)
+            data = await asyncio.to_thread(self._logs.read, attempt.id, offset, most) if most > 0 else b""
+            if data:
+                reader.offsets[attempt.id] = offset + len(data)
+                message_id = wire.attempt_id_to_proto(attempt.id)
+                chunk = controller_pb2.LogData(id=message_id, offset=offset, data=data)
+                yield controller_pb2.StreamLogsResponse(data=chunk)
+            elif end is not None and offset >= end:
+                reader.done[attempt.id] = None
+                yield _log_end(attempt, offset, truncated)
+            else:
+                return
+
+    async def _offset(self, reader: _Reader, attempt_id: AttemptId) -> int:
+        offset = reader.offsets.get(attempt_id)
+        if offset is None:
+            offset = self._start.get(attempt_id)
+            if offset is None and self._request.HasField("tail_lines"):
+                lines = self._request.tail_lines
+                offset = await asyncio.to_thread(self._logs.tail_offset, attempt_id, lines)
+            reader.offsets[attempt_id] = offset = offset or 0
+        return offset
+
+
+def _end_of(view: View, attempt: Attempt, stored: int) -> tuple[int | None, bool]:
+    """Where an attempt's log ends, None while more may come; and whether bytes were lost."""
+    match attempt.state:
+        case s.AttemptSucceeded(_, end) | s.AttemptFailed(_, end) | s.AttemptKilled(_, end):
+            length = end.log_bytes or 0
+            if stored >= length:
+                return length, False
+            slice_ = view.slices.get(attempt.place.slice_name)
+            if slice_ is None or isinstance(slice_.state, s.SliceGone):
+                return stored, True
+            return None, False
+        case state if isinstance(state, ATTEMPT_LIVE):
+            return None, False
+        case _:
+            return stored, True
+
+
+def _log_end(attempt: Attempt, length: int, truncated: bool) -> controller_pb2.StreamLogsResponse:
+    return controller_pb2.StreamLogsResponse(
+        end=controller_pb2.LogEnd(
+            id=wire.attempt_id_to_proto(attempt.id),
+            length=length,
+            state=views.attempt_state(attempt.state),
+            truncated=truncated,
+        )
+    )

@@ -1,0 +1,309 @@
+"""The ControllerService: each request becomes an event or a look at the view.
+
+Handlers never touch the world. A write waits until its outcome is durable.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+
+from iris_controller import __version__
+from iris_controller.api.follow import Follower
+from iris_controller.codec import views, wire
+from iris_controller.core import effects as fx
+from iris_controller.core import events as e
+from iris_controller.core import states as s
+from iris_controller.core.entities import Job, Settings
+from iris_controller.core.states import JobState, WorkerState
+from iris_controller.core.values import Reason, TaskId
+from iris_controller.shell.clock import now
+from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
+from iris_controller.shell.hub import EVENTS
+from iris_controller.shell.logs import LogStore
+from iris_proto.v1 import config_pb2, controller_pb2, controller_pb2_grpc
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T")
+
+PAGE_DEFAULT = 100
+PAGE_MOST = 1_000
+REQUEST_ID_MOST = 64
+# Without vowels and look-alikes, so that ids spell nothing and read well.
+ID_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
+ID_LENGTH = 10
+
+_STATUS_OF = {
+    fx.RefusalKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    fx.RefusalKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    fx.RefusalKind.NOT_NOW: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What does not change while this controller runs."""
+
+    name: str
+    cluster_id: str
+    config: config_pb2.IrisClusterConfig
+    settings: Settings
+    started_ms: int
+
+
+class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
+    """See controller.proto."""
+
+    def __init__(self, facts: ClusterFacts, controller: Controller, logs: LogStore) -> None:
+        self._facts = facts
+        self._controller = controller
+        self._logs = logs
+
+    # -- jobs ------------------------------------------------------------
+
+    async def SubmitJob(
+        self, request: controller_pb2.SubmitJobRequest, context: Context
+    ) -> controller_pb2.SubmitJobResponse:
+        """Accepts a job, once for each `request_id`."""
+        if not 0 < len(request.request_id) <= REQUEST_ID_MOST:
+            words = f"request_id: expected 1 to {REQUEST_ID_MOST} characters"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words)
+        try:
+            spec = wire.job_spec_from_proto(request.spec)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        job_id = "j" + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH - 1))
+        answer = await self._ask(e.JobSubmitted(request.request_id, job_id, spec), context)
+        assert isinstance(answer, fx.JobAnswer)
+        view = self._controller.view
+        return controller_pb2.SubmitJobResponse(job=views.job(view, view.jobs[answer.job_id]))
+
+    async def GetJob(
+        self, request: controller_pb2.GetJobRequest, context: Context
+    ) -> controller_pb2.GetJobResponse:
+        """One job."""
+        job = await self._job(request.job_id, context)
+        return controller_pb2.GetJobResponse(job=views.job(self._controller.view, job))
+
+    async def ListJobs(
+        self, request: controller_pb2.ListJobsRequest, context: Context
+    ) -> controller_pb2.ListJobsResponse:
+        """Newest first."""
+        view = self._controller.view
+        jobs = [
+            job
+            for job in reversed(view.jobs.values())
+            if not (request.active_only and view.statuses[job.job_id].state.is_terminal)
+        ]
+        page, token = await _page(jobs, request.page_size, request.page_token, context)
+        return controller_pb2.ListJobsResponse(jobs=[views.job(view, j) for j in page], next_page_token=token)
+
+    async def StopJob(
+        self, request: controller_pb2.StopJobRequest, context: Context
+    ) -> controller_pb2.StopJobResponse:
+        """Ends a job; again: the same answer."""
+        await self._ask(e.JobStopRequested(request.job_id), context)
+        view = self._controller.view
+        return controller_pb2.StopJobResponse(job=views.job(view, view.jobs[request.job_id]))
+
+    async def ListTasks(
+        self, request: controller_pb2.ListTasksRequest, context: Context
+    ) -> controller_pb2.ListTasksResponse:
+        """By index."""
+        job = await self._job(request.job_id, context)
+        view = self._controller.view
+        ids = view.task_ids(job)
+        page, token = await _page(ids, request.page_size, request.page_token, context)
+        tasks = [views.task(view, view.task(task_id)) for task_id in page]
+        return controller_pb2.ListTasksResponse(tasks=tasks, next_page_token=token)
+
+    async def WatchJob(
+        self, request: controller_pb2.WatchJobRequest, context: Context
+    ) -> AsyncIterator[controller_pb2.WatchJobResponse]:
+        """The job now, then at every change."""
+        job = await self._job(request.job_id, context)
+        sent: dict[TaskId, object] = {}
+        last: controller_pb2.WatchJobResponse | None = None
+        with self._controller.hub.subscribe(job.job_id) as news:
+            while True:
+                news.clear()
+                view = self._controller.view
+                ids = view.task_ids(job)[:PAGE_MOST]
+                fresh = [t for t in (view.task(i) for i in ids) if sent.get(t.id) is not t]
+                fresh = [t for t in fresh if t.id not in sent or t != sent[t.id]]
+                sent.update({t.id: t for t in fresh})
+                response = controller_pb2.WatchJobResponse(
+                    job=views.job(view, job), tasks=[views.task(view, t) for t in fresh]
+                )
+                if last is None or response.tasks or response.job != last.job:
+                    yield response
+                    last = response
+                if view.statuses[job.job_id].state.is_terminal:
+                    return
+                await news.wait()
+
+    async def StreamLogs(
+        self, request: controller_pb2.StreamLogsRequest, context: Context
+    ) -> AsyncIterator[controller_pb2.StreamLogsResponse]:
+        """Log bytes of a job's tasks."""
+        job = await self._job(request.job_id, context)
+        if request.HasField("task_index") and not 0 <= request.task_index < job.spec.replicas:
+            words = f"job {job.job_id} has tasks 0 to {job.spec.replicas - 1}, no task {request.task_index}"
+            await context.abort(grpc.StatusCode.NOT_FOUND, words)
+        try:
+            follower = Follower(self._controller, self._logs, request)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        async for response in follower.stream(job):
+            yield response
+
+    # -- cluster ---------------------------------------------------------
+
+    async def GetClusterStatus(
+        self, request: controller_pb2.GetClusterStatusRequest, context: Context
+    ) -> controller_pb2.GetClusterStatusResponse:
+        """The cluster at a glance."""
+        view, facts = self._controller.view, self._facts
+        states = [status.state for status in view.statuses.values()]
+        stopping = view.cluster.stopping is not None
+        phase = controller_pb2.CLUSTER_PHASE_STOPPING if stopping else controller_pb2.CLUSTER_PHASE_RUNNING
+        return controller_pb2.GetClusterStatusResponse(
+            name=facts.name,
+            cluster_id=facts.cluster_id,
+            version=__version__,
+            epoch=view.epoch,
+            phase=phase,
+            started_at=views.timestamp(facts.started_ms),
+            config=facts.config,
+            jobs_pending=states.count(JobState.PENDING),
+            jobs_running=states.count(JobState.RUNNING),
+            slices=sum(1 for v in view.slices.values() if not isinstance(v.state, s.SliceGone)),
+            workers_healthy=sum(1 for w in view.workers.values() if w.state is WorkerState.HEALTHY),
+            problems=self._problems(),
+        )
+
+    def _problems(self) -> list[str]:
+        view = self._controller.view
+        troubled = [
+            f"scale group {name}: {reason.message}"
+            for name, (availability, reason) in view.findings.availability.items()
+            if availability in ("BACKOFF", "QUOTA_EXCEEDED")
+        ]
+        suspects = [
+            f"worker {w.place.slice_name}/{w.place.worker_index}: {w.reason.message}"
+            for w in view.workers.values()
+            if w.state is WorkerState.SUSPECT
+        ]
+        return troubled + suspects
+
+    async def ListScaleGroups(
+        self, request: controller_pb2.ListScaleGroupsRequest, context: Context
+    ) -> controller_pb2.ListScaleGroupsResponse:
+        """By name."""
+        view = self._controller.view
+        groups = [views.scale_group(view, policy) for policy in self._facts.settings.groups.values()]
+        return controller_pb2.ListScaleGroupsResponse(scale_groups=groups)
+
+    async def ListSlices(
+        self, request: controller_pb2.ListSlicesRequest, context: Context
+    ) -> controller_pb2.ListSlicesResponse:
+        """Oldest first."""
+        view = self._controller.view
+        rows = [v for v in view.slices.values() if request.all or not isinstance(v.state, s.SliceGone)]
+        page, token = await _page(rows, request.page_size, request.page_token, context)
+        slices = [views.slice_(view, row) for row in page]
+        return controller_pb2.ListSlicesResponse(slices=slices, next_page_token=token)
+
+    async def ListWorkers(
+        self, request: controller_pb2.ListWorkersRequest, context: Context
+    ) -> controller_pb2.ListWorkersResponse:
+        """Workers of slices that are not gone, by slice and index."""
+        view = self._controller.view
+        rows = [w for w in view.workers.values() if w.state not in (WorkerState.LOST, WorkerState.LEFT)]
+        page, token = await _page(rows, request.page_size, request.page_token, context)
+        moment = now()
+        workers = [views.worker(view, row, moment) for row in page]
+        return controller_pb2.ListWorkersResponse(workers=workers, next_page_token=token)
+
+    async def ListEvents(
+        self, request: controller_pb2.ListEventsRequest, context: Context
+    ) -> controller_pb2.ListEventsResponse:
+        """Oldest first."""
+        size = await _page_size(request.page_size, context)
+        records = [r for r in self._controller.view.records if r.event_id > request.after_event_id]
+        events = [views.event(record) for record in records[:size]]
+        return controller_pb2.ListEventsResponse(events=events, more=len(records) > size)
+
+    async def WatchEvents(
+        self, request: controller_pb2.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[controller_pb2.WatchEventsResponse]:
+        """What is kept, then what happens."""
+        after = request.after_event_id
+        with self._controller.hub.subscribe(EVENTS) as news:
+            while True:
+                news.clear()
+                records = [r for r in self._controller.view.records if r.event_id > after][:PAGE_MOST]
+                if records:
+                    after = records[-1].event_id
+                    yield controller_pb2.WatchEventsResponse(events=[views.event(r) for r in records])
+                else:
+                    await news.wait()
+
+    async def BeginShutdown(
+        self, request: controller_pb2.BeginShutdownRequest, context: Context
+    ) -> controller_pb2.BeginShutdownResponse:
+        """Gives back every slice; unfinished jobs stay."""
+        why = Reason("cluster_stop", request.reason or "the cluster is being stopped")
+        await self._ask(e.ShutdownBegun(why), context)
+        view = self._controller.view
+        present = [v for v in view.slices.values() if not isinstance(v.state, s.SliceGone)]
+        kept = sum(1 for status in view.statuses.values() if not status.state.is_terminal)
+        return controller_pb2.BeginShutdownResponse(
+            slices=[views.slice_(view, row) for row in present], jobs_kept=kept
+        )
+
+    # -- shared ----------------------------------------------------------
+
+    async def _ask(self, event: e.Event, context: Context) -> fx.Answer:
+        try:
+            answer = await self._controller.ask(event)
+        except Overloaded as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the controller is busy: {error}")
+        except NotCommitted as error:
+            words = f"the controller could not write its store ({error}); nothing was changed"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
+        if isinstance(answer, fx.Refusal):
+            await context.abort(_STATUS_OF[answer.kind], f"{answer.reason.code}: {answer.reason.message}")
+        return answer
+
+    async def _job(self, job_id: str, context: Context) -> Job:
+        job = self._controller.view.jobs.get(job_id)
+        if job is None:
+            await _not_found(f"there is no job {job_id!r}; see `iris job list`", context)
+        return job
+
+
+async def _not_found(words: str, context: Context) -> NoReturn:
+    await context.abort(grpc.StatusCode.NOT_FOUND, words)
+    raise AssertionError("abort raises")
+
+
+async def _page_size(asked: int, context: Context) -> int:
+    if not 0 <= asked <= PAGE_MOST:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"page_size: expected 0 to {PAGE_MOST:,}")
+    return asked or PAGE_DEFAULT
+
+
+async def _page(rows: Sequence[T], asked: int, token: str, context: Context) -> tuple[Sequence[T], str]:
+    """One page of rows; the token is where the next one begins."""
+    size = await _page_size(asked, context)
+    if token and not token.isdecimal():
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "page_token: not one from here")
+    start = int(token or 0)
+    page = rows[start : start + size]
+    return page, str(start + size) if start + size < len(rows) else ""

@@ -1,0 +1,1 @@
+"""The only conversions between the core's types and protobuf or table rows."""

@@ -1,0 +1,125 @@
+"""Decides how many slices each group should have: `plan_scaling`, a pure function.
+
+The plan is complete: names of groups and zones, counts and reasons. Carrying
+it out makes no choices. Knows nothing of clouds, clocks or protobuf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from iris_controller.core import states as s
+from iris_controller.core.demand import Demand, route
+from iris_controller.core.explain import duration
+from iris_controller.core.queue import PendingQueue
+from iris_controller.core.scaling_group import (
+    GroupView,
+    Headroom,
+    floor,
+    headroom,
+    to_drain,
+)
+from iris_controller.core.values import NO_REASON, Now, Reason, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """One more slice for a group, in this zone."""
+
+    group: str
+    zone: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A slice that is given back."""
+
+    slice_name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """What was decided for a group: slices wanted, its availability, and why."""
+
+    wanted: int
+    availability: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPlan:
+    """Everything that shall happen to the fleet, and why anything waits."""
+
+    creates: tuple[Create, ...]
+    drains: tuple[Drain, ...]
+    groups: Mapping[str, GroupReport]
+    waits: Mapping[Shape, Reason]
+
+
+def plan_scaling(
+    queue: PendingQueue, groups: Sequence[GroupView], creates_per_minute: int, now: Now
+) -> ScalingPlan:
+    """Compares demand with the fleet; the queue holds what the present fleet could not take."""
+    groups = sorted(groups, key=lambda v: (v.policy.priority, v.policy.name))
+    left = {v.policy.name: headroom(v, creates_per_minute, now) for v in groups}
+    demand = route(queue, groups, left)
+    creates: list[Create] = []
+    drains: list[Drain] = []
+    reports: dict[str, GroupReport] = {}
+    for view in groups:
+        more = _creates(view, demand, left[view.policy.name])
+        creates += more
+        drains += _drains(view, demand)
+        reports[view.policy.name] = _report(view, len(more), left[view.policy.name])
+    return ScalingPlan(tuple(creates), tuple(drains), reports, demand.waits)
+
+
+def _needed(view: GroupView, demand: Demand) -> int:
+    """Slices that are busy or will be: used now, coming for demand, and to be asked for."""
+    busy = sum(1 for v in view.in_service if isinstance(v.state, s.SliceReady) and v.idle_ms is None)
+    name = view.policy.name
+    return busy + demand.coming.get(name, 0) + demand.wanted.get(name, 0)
+
+
+def _creates(view: GroupView, demand: Demand, left: Headroom) -> list[Create]:
+    policy = view.policy
+    for_demand = demand.wanted.get(policy.name, 0)
+    target = floor(view, _needed(view, demand))
+    count = min(left.slices, max(for_demand, target - len(view.in_service)))
+    below_min = policy.min_slices - len(view.in_service)
+    return [Create(policy.name, policy.zones[0], _why(i, for_demand, below_min)) for i in range(count)]
+
+
+def _why(i: int, for_demand: int, below_min: int) -> Reason:
+    if i < for_demand:
+        return Reason("demand", "tasks wait that no present or coming slice can take")
+    if i < below_min:
+        return Reason("min_slices", "the group keeps at least so many slices")
+    return Reason("buffer", "kept ready beyond demand")
+
+
+def _drains(view: GroupView, demand: Demand) -> list[Drain]:
+    return [
+        Drain(v.name, Reason("idle", f"had no task for {duration(v.idle_ms or 0)}"))
+        for v in to_drain(view, _needed(view, demand))
+    ]
+
+
+def _report(view: GroupView, creates: int, left: Headroom) -> GroupReport:
+    wanted = len(view.in_service) + creates
+    coming = any(isinstance(v.state, s.SLICE_COMING) for v in view.slices)
+    code = left.limit.code
+    if code == "quota":
+        availability = "QUOTA_EXCEEDED"
+    elif code == "at_max_slices":
+        availability = "AT_MAX_SLICES"
+    elif code:
+        availability = "BACKOFF"
+    elif creates or coming:
+        return GroupReport(wanted, "REQUESTING", Reason("starting", "slices are on their way"))
+    else:
+        return GroupReport(wanted, "AVAILABLE", NO_REASON)
+    return GroupReport(wanted, availability, left.limit)

@@ -1,0 +1,190 @@
+"""What the controller believes: frozen rows, replaced whole at every change.
+
+A row that can be in the store holds facts only; what is measured on the boot
+clock (leases, idleness) lives beside the tables, in `world`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from iris_controller.core.states import (
+    AttemptState,
+    JobState,
+    SliceState,
+    TaskState,
+    WorkerState,
+)
+from iris_controller.core.values import (
+    NO_REASON,
+    AttemptId,
+    JobSpec,
+    Place,
+    Reason,
+    Resources,
+    TaskId,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was accepted; never changes.
+
+    An `adopted` job was taken over from agents: its tasks that nobody reported
+    are unknown and never created.
+    """
+
+    job_id: str
+    request_id: str
+    spec: JobSpec
+    submitted_ms: int
+    order: int
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """What has become of a job.
+
+    `stop` is set once somebody asked for its end. `counts` holds the number of
+    tasks in each state, without zeros.
+    """
+
+    job_id: str
+    state: JobState
+    counts: Mapping[TaskState, int]
+    reason: Reason = NO_REASON
+    stop: Reason | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The latest run of a task.
+
+    `log_stored` says that its whole log is on the controller's disk.
+    """
+
+    id: AttemptId
+    place: Place
+    boot_id: str
+    assigned_ms: int
+    state: AttemptState
+    log_stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One replica. A task without a row is PENDING and was never assigned.
+
+    `failures` and `losses` count what its two retry budgets have spent.
+    """
+
+    id: TaskId
+    state: TaskState = TaskState.PENDING
+    reason: Reason = NO_REASON
+    attempts: int = 0
+    failures: int = 0
+    losses: int = 0
+    attempt: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """An attempt that a newer one replaced; kept for the record."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A slice that we asked for or adopted."""
+
+    name: str
+    group: str
+    zone: str
+    hosts: int
+    state: SliceState
+    requested_ms: int
+    changed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One host of a slice."""
+
+    place: Place
+    state: WorkerState
+    reason: Reason = NO_REASON
+    boot_id: str = ""
+    version: str = ""
+    capacity: Resources = Resources(0)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStanding:
+    """What a scale group's recent creations taught us; survives restarts.
+
+    `failures` in a row; nothing is created before `not_before_ms` (wall).
+    """
+
+    name: str
+    failures: int = 0
+    not_before_ms: int = 0
+    reason: Reason = NO_REASON
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """Facts about the cluster as a whole: one row."""
+
+    stopping: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something that happened or was decided, for people and their tools."""
+
+    event_id: int
+    at_ms: int
+    kind: str
+    subject: str
+    what: str
+    reason: Reason
+
+
+Row: TypeAlias = Job | JobStatus | Task | PastAttempt | Slice | Worker | GroupStanding | ClusterState | Record
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPolicy:
+    """A scale group's configuration as the rules need it. Times in milliseconds."""
+
+    name: str
+    provider: str
+    zones: tuple[str, ...]
+    min_slices: int
+    max_slices: int
+    buffer_slices: int
+    priority: int
+    hosts: int
+    host_resources: Resources
+    idle_timeout_ms: int
+    boot_timeout_ms: int
+    task_lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The cluster's configuration as the rules need it. Times in milliseconds."""
+
+    cluster_id: str
+    groups: Mapping[str, GroupPolicy]
+    beat_interval_ms: int
+    suspect_after_ms: int
+    stop_grace_ms: int
+    evaluation_interval_ms: int
+    creates_per_minute: int

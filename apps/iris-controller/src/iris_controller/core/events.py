@@ -1,0 +1,193 @@
+"""Everything that can happen to the controller: the inputs of `step`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from iris_controller.core.states import AttemptEnded, AttemptPreparing, AttemptRunning
+from iris_controller.core.values import (
+    AttemptId,
+    AttemptSpec,
+    JobSpec,
+    Place,
+    Reason,
+    Resources,
+)
+from iris_platform.base import SliceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """A person submits a job; `job_id` is used if the request is new."""
+
+    request_id: str
+    job_id: str
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class JobStopRequested:
+    """A person wants a job to end."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownBegun:
+    """`cluster stop`: give back every slice, keep unfinished jobs."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownEnded:
+    """`cluster start` after a stop: scale again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReport:
+    """An agent's word on one attempt: how far it is, or how it ended."""
+
+    id: AttemptId
+    state: AttemptPreparing | AttemptRunning | AttemptEnded
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedAttempt:
+    """An attempt that an agent knows, with enough to take its job over."""
+
+    spec: AttemptSpec
+    report: AttemptReport
+    job: JobSpec
+    request_id: str
+    submitted_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHello:
+    """An agent connected and tells everything that it knows."""
+
+    session_id: int
+    cluster_id: str
+    place: Place
+    boot_id: str
+    previous_boot_id: str
+    highest_epoch: int
+    resources: Resources
+    version: str
+    observed: tuple[ObservedAttempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentBeat:
+    """An agent is alive, and its keeper too."""
+
+    session_id: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReports:
+    """Changes of attempts on one worker, in order."""
+
+    session_id: int
+    sequence: int
+    reports: tuple[AttemptReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """An agent's stream ended, for whatever reason."""
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogStored:
+    """The whole log of an ended attempt is durable here."""
+
+    id: AttemptId
+
+
+class Failure(Enum):
+    """Why a platform call failed, by the caller's next move."""
+
+    NO_CAPACITY = "stockout"
+    QUOTA = "quota"
+    RATE_LIMIT = "rate_limit"
+    REFUSED = "refused"
+    PERMISSION = "permission"
+    UNREACHABLE = "unreachable"
+    NOT_OURS = "not_ours"
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """A platform call's failure, in the provider's words."""
+
+    failure: Failure
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAnswered:
+    """A creation was accepted (None) or failed."""
+
+    slice_name: str
+    error: CallFailed | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAnswered:
+    """A deletion was accepted (None) or failed."""
+
+    slice_name: str
+    error: CallFailed | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceLooked:
+    """A slice, asked for by name: seen, known to be absent (None), or not looked at."""
+
+    slice_name: str
+    seen: SliceInfo | CallFailed | None
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneListed:
+    """A provider's slices in one zone: a complete list, or the failure to get one."""
+
+    provider: str
+    zone: str
+    seen: tuple[SliceInfo, ...] | CallFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """The batch is complete: schedule, scale, and tell the agents."""
+
+
+Event: TypeAlias = (
+    JobSubmitted
+    | JobStopRequested
+    | ShutdownBegun
+    | ShutdownEnded
+    | AgentHello
+    | AgentBeat
+    | AgentReports
+    | SessionClosed
+    | LogStored
+    | CreateAnswered
+    | DeleteAnswered
+    | SliceLooked
+    | ZoneListed
+    | Tick
+    | Decide
+)

@@ -1,0 +1,67 @@
+"""Words for reasons: the only place where the core writes sentences for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from iris_controller.core.entities import GroupPolicy
+from iris_controller.core.states import JobState
+from iris_controller.core.values import Resources
+
+
+def state_word(state: JobState) -> str:
+    """A job's state as events show it."""
+    return state.name
+
+
+def cpus(millis: int) -> str:
+    """Thousandths of a core as people write them: `0.5`, `4`."""
+    return f"{millis / 1000:g}"
+
+
+def size(n_bytes: int) -> str:
+    """Bytes as people write them: `8GiB`, `1.5MiB`."""
+    value = float(n_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.4g}{unit}"
+        value /= 1024
+    return f"{value:.4g}TiB"
+
+
+def shape_words(resources: Resources) -> str:
+    """A request or an offer, such as `2 cpu, 8GiB memory`."""
+    memory = f", {size(resources.memory_bytes)} memory" if resources.memory_bytes else ""
+    return f"{cpus(resources.cpu_millis)} cpu{memory}"
+
+
+def nearest_shape(request: Resources, groups: Iterable[GroupPolicy]) -> str:
+    """Why no group could ever run this, with the host that comes nearest."""
+    asked = f"a task asks for {shape_words(request)}"
+    best = max(groups, key=lambda g: _nearness(request, g.host_resources), default=None)
+    if best is None:
+        return f"{asked}; the cluster has no scale group"
+    return f"{asked}; the nearest that fits is {shape_words(best.host_resources)} (scale group {best.name})"
+
+
+def _nearness(request: Resources, offer: Resources) -> float:
+    """The worst share of the request that the offer covers, at most 1."""
+    cpu = offer.cpu_millis / request.cpu_millis if request.cpu_millis else 1.0
+    memory = 1.0
+    if request.memory_bytes and offer.memory_bytes:
+        memory = offer.memory_bytes / request.memory_bytes
+    return min(1.0, cpu, memory)
+
+
+def duration(ms: int) -> str:
+    """Milliseconds as people say them: `450ms`, `12s`, `3m20s`, `2h5m`."""
+    if ms < 1000:
+        return f"{ms}ms"
+    seconds = ms // 1000
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes}m{seconds}s" if seconds else f"{minutes}m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m" if minutes else f"{hours}h"

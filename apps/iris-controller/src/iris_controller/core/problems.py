@@ -1,0 +1,135 @@
+"""What must never be so: checks that return findings instead of raising.
+
+The same checks serve tests, the simulator and production. They derive
+everything from the rows again, so they also catch a stale index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iris_controller.core import states as s
+from iris_controller.core.jobs import derive_state
+from iris_controller.core.states import ATTEMPT_LIVE, TaskState
+from iris_controller.core.values import AttemptId, Place, Resources, TaskId
+from iris_controller.core.world import World
+
+_ATTEMPT_OF_LIVE_TASK = {
+    TaskState.ASSIGNED: s.AttemptAssigned,
+    TaskState.PREPARING: s.AttemptPreparing,
+    TaskState.RUNNING: s.AttemptRunning,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A broken invariant: where, a stable code, and words."""
+
+    where: str
+    code: str
+    words: str
+
+
+def problems(world: World) -> list[Problem]:
+    """Every invariant of the world that does not hold between two batches."""
+    return [
+        *_tasks_agree_with_attempts(world),
+        *_indexes_are_fresh(world),
+        *_queue_is_the_pending(world),
+        *_capacity_holds(world),
+        *_slices_within_max(world),
+        *_jobs_are_derived(world),
+        *_waits_have_reasons(world),
+    ]
+
+
+def _tasks_agree_with_attempts(world: World) -> list[Problem]:
+    found: list[Problem] = []
+    for task in world.tasks.values():
+        live = task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE)
+        wanted = _ATTEMPT_OF_LIVE_TASK.get(task.state)
+        if live != (wanted is not None) or (
+            wanted is not None and task.attempt is not None and not isinstance(task.attempt.state, wanted)
+        ):
+            found.append(Problem(str(task.id), "task_attempt", f"{task.state} with {task.attempt}"))
+        if live and task.attempt is not None:
+            slice_ = world.slices.get(task.attempt.place.slice_name)
+            if slice_ is None or isinstance(slice_.state, s.SliceGone):
+                found.append(Problem(str(task.id), "live_on_gone", f"runs on {task.attempt.place}"))
+        if task.state is TaskState.SUCCEEDED and not (
+            task.attempt is not None and isinstance(task.attempt.state, s.AttemptSucceeded)
+        ):
+            found.append(Problem(str(task.id), "success_without_attempt", str(task.attempt)))
+    return found
+
+
+def _indexes_are_fresh(world: World) -> list[Problem]:
+    rows: dict[Place, dict[AttemptId, Resources]] = {}
+    for task in world.tasks.values():
+        if task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE):
+            given = world.jobs[task.id.job_id].spec.resources
+            rows.setdefault(task.attempt.place, {})[task.attempt.id] = given
+    kept = {place: live for place, live in world.live.items() if live}
+    if rows != kept:
+        return [Problem("live", "stale_index", f"rows say {rows}, the index {kept}")]
+    return []
+
+
+def _queue_is_the_pending(world: World) -> list[Problem]:
+    found: list[Problem] = []
+    for job in world.jobs.values():
+        if world.statuses[job.job_id].state.is_terminal:
+            continue
+        tasks = [world.tasks.get(TaskId(job.job_id, i)) for i in range(job.spec.replicas)]
+        pending = [
+            i
+            for i, t in enumerate(tasks)
+            if (t is None and not job.adopted) or (t is not None and t.state is TaskState.PENDING)
+        ]
+        queued = sorted(world.queue.waiting(job.job_id))
+        if queued != pending:
+            found.append(Problem(job.job_id, "queue", f"pending {pending}, queued {queued}"))
+    return found
+
+
+def _capacity_holds(world: World) -> list[Problem]:
+    found: list[Problem] = []
+    for place, live in world.live.items():
+        if not live:
+            continue
+        used, capacity = world.used(place), world.workers[place].capacity
+        if used.cpu_millis > capacity.cpu_millis or (
+            capacity.memory_bytes and used.memory_bytes > capacity.memory_bytes
+        ):
+            found.append(Problem(str(place), "oversubscribed", f"{used} of {capacity}"))
+    return found
+
+
+def _slices_within_max(world: World) -> list[Problem]:
+    found: list[Problem] = []
+    for group in world.settings.groups.values():
+        count = sum(1 for slice_ in world.present_slices() if slice_.group == group.name)
+        if count > group.max_slices:
+            found.append(Problem(group.name, "over_max", f"{count} slices, at most {group.max_slices}"))
+    return found
+
+
+def _jobs_are_derived(world: World) -> list[Problem]:
+    found: list[Problem] = []
+    for job_id, status in world.statuses.items():
+        counts = {state: n for state, n in world.counts[job_id].items() if n}
+        if any(n < 0 for n in counts.values()):
+            found.append(Problem(job_id, "counts", str(counts)))
+        if not status.state.is_terminal and counts and derive_state(counts) is not status.state:
+            found.append(Problem(job_id, "job_state", f"{status.state} with {counts}"))
+    return found
+
+
+def _waits_have_reasons(world: World) -> list[Problem]:
+    if world.stopping:
+        return []
+    return [
+        Problem(str(shape), "no_reason", "tasks of this shape wait and nothing says why")
+        for shape in world.queue.turns
+        if shape not in world.waits
+    ]

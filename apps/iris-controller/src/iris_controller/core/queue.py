@@ -1,0 +1,69 @@
+"""The tasks that wait for a worker, in the order in which they shall get one.
+
+Tasks of one shape are interchangeable, so they queue together: a shape that
+does not fit anywhere is looked at once, however many tasks have it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from iris_controller.core.values import Shape, TaskId
+
+
+class Turn(NamedTuple):
+    """A waiting job's turn: earlier submissions come first."""
+
+    order: int
+    job_id: str
+
+
+class PendingQueue:
+    """Waiting tasks by shape, then job in order of submission, then index."""
+
+    def __init__(self) -> None:
+        self._turns: dict[Shape, list[Turn]] = {}
+        self._tasks: dict[str, deque[int]] = {}
+
+    @property
+    def turns(self) -> Mapping[Shape, Sequence[Turn]]:
+        """The waiting jobs of each shape, in order."""
+        return self._turns
+
+    def waiting(self, job_id: str) -> Sequence[int]:
+        """The indices of a job's waiting tasks, first turn first."""
+        return self._tasks.get(job_id, ())
+
+    def __len__(self) -> int:
+        return sum(len(indices) for indices in self._tasks.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def add(self, shape: Shape, turn: Turn, indices: Iterable[int]) -> None:
+        """Queues tasks of a job; those that come back go before its others."""
+        tasks = self._tasks.get(turn.job_id)
+        if tasks is None:
+            tasks = self._tasks[turn.job_id] = deque()
+            insort(self._turns.setdefault(shape, []), turn)
+        tasks.extendleft(reversed(list(indices)))
+
+    def remove(self, shape: Shape, turn: Turn, task: TaskId) -> None:
+        """Takes one task out; cheap for the one whose turn it is."""
+        tasks = self._tasks[task.job_id]
+        if tasks[0] == task.task_index:
+            tasks.popleft()
+        else:
+            tasks.remove(task.task_index)
+        if not tasks:
+            self._drop(shape, turn)
+
+    def _drop(self, shape: Shape, turn: Turn) -> None:
+        del self._tasks[turn.job_id]
+        turns = self._turns[shape]
+        del turns[bisect_left(turns, turn)]
+        if not turns:
+            del self._turns[shape]

@@ -1,0 +1,330 @@
+"""The rules of slices: from the request to the word that they are gone.
+
+Three types for one thing: `SliceInfo` is what a provider showed, `Slice` what
+we believe, and a scaling plan what we want. A failed look changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from iris_controller.core import jobs
+from iris_controller.core import states as s
+from iris_controller.core.effects import (
+    CreateSlice,
+    DeleteSlice,
+    Effect,
+    ListZone,
+    LookAtSlice,
+)
+from iris_controller.core.entities import GroupPolicy, Slice, Worker
+from iris_controller.core.events import (
+    CallFailed,
+    CreateAnswered,
+    DeleteAnswered,
+    Failure,
+    SliceLooked,
+    ZoneListed,
+)
+from iris_controller.core.explain import duration
+from iris_controller.core.moves import node_name
+from iris_controller.core.scaling_group import after_failure, after_success
+from iris_controller.core.states import GoneCause, WorkerState
+from iris_controller.core.values import Now, Reason
+from iris_controller.core.world import World
+from iris_platform.base import SliceCloudState, SliceInfo, VmState
+from iris_platform.names import group_part, is_ours, parse_slice_name, slice_name
+
+# How often a slice that is on its way in or out is looked at, and how often a
+# zone is listed as a whole.
+LOOK_INTERVAL_MS = 1_000
+LIST_INTERVAL_MS = 30_000
+# How long a name that is GONE is remembered, so that what a slow cloud makes
+# of it after all is deleted and not adopted.
+TOMBSTONE_MS = 24 * 3600 * 1_000
+# How long a drained slice may take to hand over its last logs, beyond the
+# grace that its tasks have to end.
+DRAIN_MARGIN_MS = 10_000
+
+
+def request(world: World, group: GroupPolicy, zone: str, why: Reason, now: Now) -> CreateSlice:
+    """Records a new slice's name and owner; the effect asks for it after the commit."""
+    number = world.slice_numbers.get(group.name, 0) + 1
+    world.slice_numbers[group.name] = number
+    name = slice_name(world.settings.cluster_id, group.name, world.epoch, number)
+    wanted = Slice(name, group.name, zone, group.hosts, s.SliceRequesting(why), now.wall_ms, now.wall_ms)
+    world.put_slice(wanted, now)
+    world.clocks.looked[name] = now.boot_ms
+    world.clocks.created.setdefault(group.name, []).append(now.boot_ms)
+    world.record(now, "slice", name, "REQUESTING", why)
+    return CreateSlice(name, group.name, zone)
+
+
+def create_answered(world: World, event: CreateAnswered, now: Now) -> list[Effect]:
+    """A creation was accepted, failed for good, or may have happened."""
+    slice_ = world.slices.get(event.slice_name)
+    if slice_ is None or not isinstance(slice_.state, s.SLICE_COMING):
+        return []
+    if event.error is None:
+        return look(world, [slice_], now, at_once=True)
+    if event.error.failure in (Failure.UNREACHABLE, Failure.RATE_LIMIT):
+        # Not known to have failed: the same name is asked for again by `tick`.
+        return []
+    why = Reason(event.error.failure.value, event.error.message)
+    return [_fail(world, slice_, why, now)]
+
+
+def _fail(world: World, slice_: Slice, why: Reason, now: Now) -> Effect:
+    world.put_standing(after_failure(world.standing(slice_.group), why, now))
+    return delete(world, slice_, why, GoneCause.FAILED, now)
+
+
+def delete(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> Effect:
+    """Starts a deletion; it is followed until the provider does not know the name."""
+    slice_ = replace(slice_, state=s.SliceDeleting(why, cause))
+    world.put_slice(slice_, now)
+    world.clocks.idle_since.pop(slice_.name, None)
+    world.clocks.looked[slice_.name] = now.boot_ms
+    world.record(now, "slice", slice_.name, "DELETING", why)
+    return DeleteSlice(slice_.name, slice_.group, slice_.zone)
+
+
+def delete_answered(world: World, event: DeleteAnswered, now: Now) -> list[Effect]:
+    """An accepted deletion is looked after; a failed one is tried again by `tick`."""
+    slice_ = world.slices.get(event.slice_name)
+    if slice_ is None or event.error is not None:
+        return []
+    return look(world, [slice_], now, at_once=True)
+
+
+def looked(world: World, event: SliceLooked, now: Now) -> list[Effect]:
+    """What a provider said of one name."""
+    slice_ = world.slices.get(event.slice_name)
+    if slice_ is None or isinstance(event.seen, CallFailed):
+        return []
+    if event.seen is None:
+        return _absent(world, slice_, now)
+    return _seen(world, slice_, event.seen, now)
+
+
+def _absent(world: World, slice_: Slice, now: Now) -> list[Effect]:
+    match slice_.state:
+        case s.SliceDeleting(why, cause):
+            _gone(world, slice_, s.SliceGone(why, cause), now)
+            return []
+        case s.SliceRequesting() | s.SliceGone():
+            # The creation may still be on its way: `tick` asks again.
+            return []
+        case _:
+            why = Reason("vanished", "the provider does not know it any more")
+            return [_condemn(world, slice_, why, GoneCause.FAILED, now)]
+
+
+def _condemn(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> Effect:
+    """Deletes a slice that can work no more, whatever its state."""
+    if isinstance(slice_.state, s.SLICE_COMING):
+        return _fail(world, slice_, why, now)
+    return delete(world, slice_, why, cause, now)
+
+
+def _gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> None:
+    """The provider's word is a fence: what ran there has stopped."""
+    charged = state.cause is not GoneCause.DELETED
+    for attempt_id in list(world.live_on(slice_)):
+        jobs.lose(world, attempt_id, state.reason, now, charged=charged)
+    for place in world.places(slice_):
+        worker = world.workers.get(place)
+        if worker is not None and worker.state not in (WorkerState.LOST, WorkerState.LEFT):
+            end = WorkerState.LOST if charged else WorkerState.LEFT
+            world.put_worker(replace(worker, state=end, reason=state.reason))
+        world.logs_due.pop(place, None)
+        world.live.pop(place, None)
+        world.clocks.contact.pop(place, None)
+    world.put_slice(replace(slice_, state=state), now)
+    for clock in (world.clocks.slice_since, world.clocks.looked, world.clocks.idle_since):
+        clock.pop(slice_.name, None)
+    world.hosts_seen.pop(slice_.name, None)
+    world.record(now, "slice", slice_.name, "GONE", Reason(state.cause.value, state.reason.message))
+
+
+def _seen(world: World, slice_: Slice, seen: SliceInfo, now: Now) -> list[Effect]:
+    match slice_.state:
+        case s.SliceGone():
+            # A tombstone that came to life: deleted, never adopted.
+            return [DeleteSlice(slice_.name, slice_.group, slice_.zone)]
+        case s.SliceDeleting():
+            return []
+    if seen.state is SliceCloudState.PREEMPTED:
+        why = Reason("preempted", seen.detail or "the provider took it back")
+        return [_condemn(world, slice_, why, GoneCause.PREEMPTED, now)]
+    dead = [vm for vm in seen.vms if vm.state in (VmState.TERMINATED, VmState.FAILED)]
+    if seen.state in (SliceCloudState.FAILED, SliceCloudState.DELETING) or dead:
+        detail = seen.detail or (
+            f"host {dead[0].vm_id} is {dead[0].state.value}" if dead else seen.state.value
+        )
+        return [_condemn(world, slice_, Reason("host_dead", detail), GoneCause.FAILED, now)]
+    running = sum(1 for vm in seen.vms if vm.state is VmState.RUNNING)
+    world.hosts_seen[slice_.name] = max(running, world.hosts_seen.get(slice_.name, 0))
+    if isinstance(slice_.state, s.SliceRequesting):
+        _enter(world, slice_, s.SliceBooting(slice_.state.reason), now)
+    advance(world, slice_.name, now)
+    return []
+
+
+def advance(world: World, name: str, now: Now) -> None:
+    """Moves a coming slice as far as the facts allow.
+
+    A host that registered exists, whatever the provider shows.
+    """
+    slice_ = world.slices[name]
+    registered = world.registered(slice_)
+    if isinstance(slice_.state, s.SliceRequesting) and registered:
+        slice_ = _enter(world, slice_, s.SliceBooting(slice_.state.reason), now)
+    exist = max(registered, world.hosts_seen.get(name, 0))
+    if isinstance(slice_.state, s.SliceBooting) and exist >= slice_.hosts:
+        slice_ = _enter(world, slice_, s.SliceInitializing(slice_.state.reason), now)
+    if isinstance(slice_.state, s.SliceInitializing) and registered == slice_.hosts:
+        _enter(world, slice_, s.SliceReady(slice_.state.reason), now)
+        world.put_standing(after_success(world.standing(slice_.group)))
+
+
+def _enter(world: World, slice_: Slice, state: s.SliceState, now: Now) -> Slice:
+    world.put_slice(replace(slice_, state=state), now)
+    if isinstance(state, s.SliceBooting):
+        for place in world.places(slice_):
+            if place not in world.workers:
+                world.put_worker(Worker(place, WorkerState.JOINING))
+    world.record(now, "slice", slice_.name, node_name("slice", type(state)), state.reason)
+    return world.slices[slice_.name]
+
+
+def drain(world: World, slice_: Slice, why: Reason, now: Now) -> None:
+    """Gives a READY slice no new task; its live ones are told to end."""
+    _enter(world, slice_, s.SliceDraining(why), now)
+    world.clocks.idle_since.pop(slice_.name, None)
+    for attempt_id in list(world.live_on(slice_)):
+        jobs.order_stop(world, attempt_id, why.code)
+
+
+def adopt_if_unknown(world: World, name: str, now: Now) -> Slice | None:
+    """The slice of this name; one with our name that the store lost is adopted."""
+    known = world.slices.get(name)
+    parts = parse_slice_name(name)
+    if known is not None or parts is None or parts.cluster_id != world.settings.cluster_id:
+        return known
+    for group in world.settings.groups.values():
+        if group_part(group.name) == parts.group:
+            why = Reason("adopted", "its agent reported, the store did not know it")
+            state = s.SliceRequesting(why)
+            world.put_slice(
+                Slice(name, group.name, group.zones[0], group.hosts, state, now.wall_ms, now.wall_ms), now
+            )
+            world.record(now, "slice", name, "ADOPTED", why)
+            return world.slices[name]
+    return None
+
+
+def zone_listed(world: World, event: ZoneListed, now: Now) -> list[Effect]:
+    """A complete list of one zone: absence only prompts a look, and so does surprise."""
+    if isinstance(event.seen, CallFailed):
+        return []
+    effects: list[Effect] = []
+    listed = {seen.slice_id: seen for seen in event.seen}
+    for slice_ in list(world.slices.values()):
+        group = world.group(slice_)
+        if group is None or group.provider != event.provider or slice_.zone != event.zone:
+            continue
+        seen = listed.get(slice_.name)
+        if seen is not None and is_ours(seen.slice_id, seen.labels, world.settings.cluster_id):
+            effects += _seen(world, slice_, seen, now)
+        elif seen is None and not isinstance(slice_.state, s.SliceRequesting | s.SliceGone):
+            effects += look(world, [slice_], now)
+    return effects
+
+
+def look(world: World, slices: Iterable[Slice], now: Now, *, at_once: bool = False) -> list[Effect]:
+    """Asks the provider for slices by name, each at most once in an interval."""
+    effects: list[Effect] = []
+    for slice_ in slices:
+        last = world.clocks.looked.get(slice_.name)
+        if at_once or last is None or now.boot_ms - last >= LOOK_INTERVAL_MS:
+            world.clocks.looked[slice_.name] = now.boot_ms
+            effects.append(LookAtSlice(slice_.name, slice_.group, slice_.zone))
+    return effects
+
+
+def tick(world: World, now: Now) -> list[Effect]:
+    """Time passes: what is on its way is looked at, asked for again, or given up."""
+    effects = give_back_all(world, now)
+    for slice_ in list(world.present_slices()):
+        age_ms = now.boot_ms - world.clocks.slice_since.setdefault(slice_.name, now.boot_ms)
+        match slice_.state:
+            case s.SliceRequesting() | s.SliceBooting() | s.SliceInitializing():
+                effects += _tick_coming(world, slice_, age_ms, now)
+            case s.SliceDraining(why):
+                grace_ms = world.settings.stop_grace_ms + DRAIN_MARGIN_MS
+                if not world.is_busy(slice_) or age_ms > grace_ms:
+                    effects.append(delete(world, slice_, why, GoneCause.DELETED, now))
+            case s.SliceDeleting():
+                if _due(world, slice_, now):
+                    effects.append(DeleteSlice(slice_.name, slice_.group, slice_.zone))
+            case _:
+                pass
+    _forget_tombstones(world, now)
+    return effects + _list_zones(world, now)
+
+
+def _forget_tombstones(world: World, now: Now) -> None:
+    for slice_ in list(world.slices.values()):
+        if isinstance(slice_.state, s.SliceGone) and now.wall_ms - slice_.changed_ms > TOMBSTONE_MS:
+            world.forget_slice(slice_.name)
+
+
+def _due(world: World, slice_: Slice, now: Now) -> bool:
+    """Whether it is time to do something about a slice in transit again."""
+    if now.boot_ms - world.clocks.looked.get(slice_.name, now.boot_ms - LOOK_INTERVAL_MS) < LOOK_INTERVAL_MS:
+        return False
+    world.clocks.looked[slice_.name] = now.boot_ms
+    return True
+
+
+def _tick_coming(world: World, slice_: Slice, age_ms: int, now: Now) -> list[Effect]:
+    group = world.group(slice_)
+    limit_ms = group.boot_timeout_ms if group is not None else 0
+    total_ms = age_ms + max(0, slice_.changed_ms - slice_.requested_ms)
+    if total_ms > limit_ms:
+        missing = slice_.hosts - world.registered(slice_)
+        words = f"{missing} of {slice_.hosts} hosts did not register within {duration(limit_ms)}"
+        return [_fail(world, slice_, Reason("boot_timeout", words), now)]
+    if not _due(world, slice_, now):
+        return []
+    if isinstance(slice_.state, s.SliceRequesting):
+        # The same name twice is one slice, so a lost answer is settled by asking again.
+        return [CreateSlice(slice_.name, slice_.group, slice_.zone)]
+    return [LookAtSlice(slice_.name, slice_.group, slice_.zone)]
+
+
+def _list_zones(world: World, now: Now) -> list[Effect]:
+    zones = {(g.provider, zone): None for g in world.settings.groups.values() for zone in g.zones}
+    effects: list[Effect] = []
+    for provider, zone in zones:
+        last = world.clocks.listed.get((provider, zone))
+        if last is None or now.boot_ms - last >= LIST_INTERVAL_MS:
+            world.clocks.listed[provider, zone] = now.boot_ms
+            effects.append(ListZone(provider, zone))
+    return effects
+
+
+def give_back_all(world: World, now: Now) -> list[Effect]:
+    """While the cluster stops: READY slices are drained, coming ones deleted by name."""
+    effects: list[Effect] = []
+    why = world.cluster.stopping
+    if why is None:
+        return effects
+    for slice_ in list(world.present_slices()):
+        if isinstance(slice_.state, s.SliceReady):
+            drain(world, slice_, why, now)
+        elif isinstance(slice_.state, s.SLICE_COMING):
+            effects.append(delete(world, slice_, why, GoneCause.DELETED, now))
+    return effects

@@ -1,0 +1,200 @@
+"""The one door: every change of the world goes through `step`.
+
+A batch is any number of events, then `Decide`: first tasks are put on the
+present fleet, then the fleet is adjusted to what is left, then each agent is
+told what changed for it, in one message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import assert_never
+
+from iris_controller.core import events as e
+from iris_controller.core import jobs, slices, workers
+from iris_controller.core import states as s
+from iris_controller.core.autoscaler import ScalingPlan, plan_scaling
+from iris_controller.core.effects import Answer, Done, Effect, SendCommands, StopOrder
+from iris_controller.core.scaling_group import GroupView, SliceView
+from iris_controller.core.scheduler import Room, place, room
+from iris_controller.core.states import WorkerState
+from iris_controller.core.values import Now, TaskId
+from iris_controller.core.world import World
+
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one event led to: effects for after the commit, and the caller's answer."""
+
+    effects: list[Effect]
+    answer: Answer | None = None
+
+
+def step(world: World, event: e.Event, now: Now) -> Outcome:
+    """Applies one event to the world.
+
+    Raises:
+        IllegalMove: a rule asked for a move that its table does not have.
+    """
+    match event:
+        case e.AgentBeat():
+            return Outcome(workers.beat(world, event, now))
+        case e.AgentReports():
+            return Outcome(workers.reports(world, event, now))
+        case e.JobSubmitted():
+            return Outcome([], jobs.submit(world, event, now))
+        case e.JobStopRequested():
+            return Outcome([], jobs.request_stop(world, event, now))
+        case e.ShutdownBegun() | e.ShutdownEnded():
+            return _shutdown(world, event, now)
+        case e.AgentHello():
+            return Outcome(workers.hello(world, event, now))
+        case e.SessionClosed():
+            return Outcome(workers.session_closed(world, event))
+        case e.LogStored():
+            jobs.log_stored(world, event.id)
+            return Outcome([])
+        case e.CreateAnswered():
+            return Outcome(slices.create_answered(world, event, now))
+        case e.DeleteAnswered():
+            return Outcome(slices.delete_answered(world, event, now))
+        case e.SliceLooked():
+            return Outcome(slices.looked(world, event, now))
+        case e.ZoneListed():
+            return Outcome(slices.zone_listed(world, event, now))
+        case e.Tick():
+            return Outcome(_tick(world, now))
+        case e.Decide():
+            return Outcome(_decide(world, now))
+        case _:
+            assert_never(event)
+
+
+def _shutdown(world: World, event: e.ShutdownBegun | e.ShutdownEnded, now: Now) -> Outcome:
+    match event:
+        case e.ShutdownBegun(reason):
+            if not world.stopping:
+                world.put_cluster(replace(world.cluster, stopping=reason))
+                world.record(now, "cluster", "", "STOPPING", reason)
+            return Outcome(slices.give_back_all(world, now), Done())
+        case e.ShutdownEnded():
+            if world.stopping:
+                world.put_cluster(replace(world.cluster, stopping=None))
+            return Outcome([], Done())
+
+
+def _tick(world: World, now: Now) -> list[Effect]:
+    interval = world.settings.evaluation_interval_ms
+    planned = world.clocks.planned
+    if planned is None or now.boot_ms - planned >= interval or _idle_is_due(world, now):
+        world.must_decide = True
+    return [*workers.mark_silent(world, now), *slices.tick(world, now)]
+
+
+def _idle_is_due(world: World, now: Now) -> bool:
+    """Whether a slice has been idle long enough to be given back."""
+    for name, since in world.clocks.idle_since.items():
+        group = world.group(world.slices[name])
+        if group is not None and now.boot_ms - since >= group.idle_timeout_ms:
+            return True
+    return False
+
+
+def _decide(world: World, now: Now) -> list[Effect]:
+    effects: list[Effect] = []
+    if world.must_decide:
+        world.must_decide = False
+        _schedule(world, now)
+        _note_idle(world, now)
+        effects += _scale(world, now)
+    for job_id in list(world.touched_jobs):
+        jobs.refresh_status(world, job_id, now)
+    world.touched_jobs.clear()
+    return effects + _flush(world)
+
+
+def _schedule(world: World, now: Now) -> None:
+    if not world.queue or world.stopping:
+        return
+    for placed in place(world.queue, _rooms(world)):
+        for index in list(islice(world.queue.waiting(placed.job_id), placed.tasks)):
+            jobs.assign(world, TaskId(placed.job_id, index), placed.place, now)
+
+
+def _rooms(world: World) -> list[Room]:
+    """Free capacity, oldest slices first, so that younger ones can become idle."""
+    rooms: list[Room] = []
+    for slice_ in world.slices.values():
+        if not isinstance(slice_.state, s.SliceReady):
+            continue
+        for where in world.places(slice_):
+            worker = world.workers[where]
+            if worker.state is WorkerState.HEALTHY:
+                rooms.append(room(where, worker.capacity, world.used(where)))
+    return rooms
+
+
+def _note_idle(world: World, now: Now) -> None:
+    """A slice is idle from the first decision that sees nothing on it."""
+    idle = world.clocks.idle_since
+    for slice_ in world.slices.values():
+        if isinstance(slice_.state, s.SliceReady) and not world.is_busy(slice_):
+            idle.setdefault(slice_.name, now.boot_ms)
+        else:
+            idle.pop(slice_.name, None)
+
+
+def _scale(world: World, now: Now) -> list[Effect]:
+    world.clocks.planned = now.boot_ms
+    if world.stopping:
+        world.waits = {}
+        return slices.give_back_all(world, now)
+    plan = plan_scaling(world.queue, _group_views(world, now), world.settings.creates_per_minute, now)
+    return _carry_out(world, plan, now)
+
+
+def _group_views(world: World, now: Now) -> list[GroupView]:
+    by_group: dict[str, list[SliceView]] = {name: [] for name in world.settings.groups}
+    for slice_ in world.present_slices():
+        since = world.clocks.idle_since.get(slice_.name)
+        idle_ms = None if since is None else now.boot_ms - since
+        if slice_.group in by_group:
+            by_group[slice_.group].append(SliceView(slice_.name, slice_.state, idle_ms))
+    views: list[GroupView] = []
+    for name, policy in world.settings.groups.items():
+        created = [t for t in world.clocks.created.get(name, []) if now.boot_ms - t < MINUTE_MS]
+        world.clocks.created[name] = created
+        views.append(GroupView(policy, world.standing(name), by_group[name], len(created)))
+    return views
+
+
+def _carry_out(world: World, plan: ScalingPlan, now: Now) -> list[Effect]:
+    effects: list[Effect] = []
+    for create in plan.creates:
+        group = world.settings.groups[create.group]
+        effects.append(slices.request(world, group, create.zone, create.reason, now))
+    for drain in plan.drains:
+        slices.drain(world, world.slices[drain.slice_name], drain.reason, now)
+    for name, report in plan.groups.items():
+        before = world.availability.get(name)
+        if before is None or before[0] != report.availability:
+            world.record(now, "scale_group", name, report.availability, report.reason)
+        world.availability[name] = (report.availability, report.reason)
+        world.wanted[name] = report.wanted
+    world.waits = dict(plan.waits)
+    return effects
+
+
+def _flush(world: World) -> list[Effect]:
+    """One message to each agent with something to do."""
+    effects: list[Effect] = []
+    for session in world.sessions.values():
+        if session.start or session.stop:
+            orders = tuple(StopOrder(attempt, why) for attempt, why in session.stop.items())
+            effects.append(SendCommands(session.session_id, tuple(session.start), orders))
+            session.start.clear()
+            session.stop.clear()
+    return effects

@@ -1,0 +1,121 @@
+"""The small words that every other module of the core speaks with.
+
+Knows no entity and no rule. Times are integers in milliseconds; a name says
+which clock: `_boot_ms` counts from this machine's boot, `_ms` is wall time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Now(NamedTuple):
+    """One moment on both clocks.
+
+    Leases, ages and idleness use `boot_ms`, which no one can set; `wall_ms` is
+    for people and for what must survive a restart.
+    """
+
+    boot_ms: int
+    wall_ms: int
+
+
+class TaskId(NamedTuple):
+    """One replica of a job."""
+
+    job_id: str
+    task_index: int
+
+
+class AttemptId(NamedTuple):
+    """One run of a task; newer means that `(epoch, number)` is larger."""
+
+    job_id: str
+    task_index: int
+    epoch: int
+    number: int
+
+    @property
+    def task(self) -> TaskId:
+        """The task that this is a run of."""
+        return TaskId(self.job_id, self.task_index)
+
+    def is_newer_than(self, other: AttemptId) -> bool:
+        """Whether this attempt was assigned after `other`, of the same task."""
+        return (self.epoch, self.number) > (other.epoch, other.number)
+
+
+class Place(NamedTuple):
+    """Where a worker stands: its slice and its index in it."""
+
+    slice_name: str
+    worker_index: int
+
+
+class Resources(NamedTuple):
+    """Accounted capacity: thousandths of a core, and bytes.
+
+    In a request, 0 bytes means no limit; in an offer, that memory is not
+    accounted.
+    """
+
+    cpu_millis: int
+    memory_bytes: int = 0
+
+
+class Reason(NamedTuple):
+    """Why: a stable code for programs and a sentence for people."""
+
+    code: str
+    message: str = ""
+
+
+NO_REASON = Reason("")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a person submitted, unchanged."""
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    replicas: int
+    resources: Resources
+    gang: bool = False
+    max_failures: int = 0
+    max_losses: int = 100
+    stop_grace_ms: int | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """What the scheduler needs to know of a task of this job."""
+        return Shape(self.resources)
+
+
+class Shape(NamedTuple):
+    """Tasks of one shape are interchangeable to the scheduler."""
+
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpec:
+    """An attempt as its agent is told of it."""
+
+    id: AttemptId
+    failures: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended, as its agent reports it."""
+
+    finished_ms: int
+    reason: Reason
+    exit_code: int | None = None
+    signal: int | None = None
+    log_bytes: int | None = None

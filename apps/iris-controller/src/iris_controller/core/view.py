@@ -1,0 +1,149 @@
+"""What readers are shown: the committed rows, and what the last decision found.
+
+Updated only after a commit, from the same changes, so nobody sees what a crash
+could still take back. Rows are frozen, so a view shares them with the world.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from iris_controller.core.entities import (
+    Attempt,
+    ClusterState,
+    GroupStanding,
+    Job,
+    JobStatus,
+    PastAttempt,
+    Record,
+    Slice,
+    Task,
+    Worker,
+)
+from iris_controller.core.states import ATTEMPT_LIVE, TaskState
+from iris_controller.core.values import (
+    NO_REASON,
+    AttemptId,
+    Place,
+    Reason,
+    Resources,
+    Shape,
+    TaskId,
+)
+from iris_controller.core.world import RECORDS_KEPT, Changes, World
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the last decision found, beside the rows. Times on the boot clock."""
+
+    waits: Mapping[Shape, Reason] = field(default_factory=dict)
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    availability: Mapping[str, tuple[str, Reason]] = field(default_factory=dict)
+    contact: Mapping[Place, int] = field(default_factory=dict)
+
+
+@dataclass
+class View:
+    """The committed rows; see the module."""
+
+    epoch: int
+    jobs: dict[str, Job] = field(default_factory=dict)
+    statuses: dict[str, JobStatus] = field(default_factory=dict)
+    tasks: dict[TaskId, Task] = field(default_factory=dict)
+    slices: dict[str, Slice] = field(default_factory=dict)
+    workers: dict[Place, Worker] = field(default_factory=dict)
+    standings: dict[str, GroupStanding] = field(default_factory=dict)
+    cluster: ClusterState = field(default_factory=ClusterState)
+    past: dict[TaskId, list[Attempt]] = field(default_factory=dict)
+    records: deque[Record] = field(default_factory=lambda: deque(maxlen=RECORDS_KEPT))
+    live: dict[Place, dict[AttemptId, Resources]] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+
+    def apply(self, changes: Changes) -> None:
+        """Takes over the rows of a committed batch."""
+        for (kind, key), row in changes.items():
+            match row:
+                case Job():
+                    self.jobs[row.job_id] = row
+                case JobStatus():
+                    self.statuses[row.job_id] = row
+                case Task():
+                    self._put_task(row)
+                case Slice():
+                    self.slices[row.name] = row
+                case Worker():
+                    self.workers[row.place] = row
+                case GroupStanding():
+                    self.standings[row.name] = row
+                case ClusterState():
+                    self.cluster = row
+                case Record():
+                    self.records.append(row)
+                case PastAttempt(attempt):
+                    self.past.setdefault(attempt.id.task, []).append(attempt)
+                case None if kind == "slice":
+                    self.slices.pop(str(key), None)
+                case None if kind == "worker" and isinstance(key, Place):
+                    self.workers.pop(key, None)
+                case None:
+                    pass
+
+    def _put_task(self, task: Task) -> None:
+        was = self.tasks.get(task.id)
+        self.tasks[task.id] = task
+        if was is not None and was.attempt is not None:
+            self.live.get(was.attempt.place, {}).pop(was.attempt.id, None)
+        if task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE):
+            given = self.jobs[task.id.job_id].spec.resources
+            self.live.setdefault(task.attempt.place, {})[task.attempt.id] = given
+
+    def task(self, task_id: TaskId) -> Task:
+        """A task; one that was never touched has no row and is PENDING."""
+        return self.tasks.get(task_id) or Task(task_id)
+
+    def attempt(self, attempt_id: AttemptId) -> Attempt | None:
+        """An attempt, if it is its task's latest."""
+        task = self.tasks.get(attempt_id.task)
+        found = task.attempt if task is not None else None
+        return found if found is not None and found.id == attempt_id else None
+
+    def attempts(self, task_id: TaskId) -> list[Attempt]:
+        """Every attempt of a task, oldest first."""
+        latest = self.task(task_id).attempt
+        return [*self.past.get(task_id, ()), *([] if latest is None else [latest])]
+
+    def task_ids(self, job: Job) -> list[TaskId]:
+        """A job's tasks; of an adopted job only those that agents reported."""
+        ids = [TaskId(job.job_id, index) for index in range(job.spec.replicas)]
+        return [i for i in ids if i in self.tasks] if job.adopted else ids
+
+    def why_waits(self, job: Job, status: JobStatus) -> Reason:
+        """Why a job's tasks wait; nothing if none does."""
+        if status.state.is_terminal or not status.counts.get(TaskState.PENDING):
+            return NO_REASON
+        if self.cluster.stopping is not None:
+            return Reason("cluster_stop", "the cluster was stopped; the job goes on at the next start")
+        return self.findings.waits.get(job.spec.shape, NO_REASON)
+
+
+def view_of(world: World) -> View:
+    """The view of a world without uncommitted changes."""
+    view = View(world.epoch)
+    rows: Changes = {("job", job_id): job for job_id, job in world.jobs.items()}
+    rows.update({("status", job_id): status for job_id, status in world.statuses.items()})
+    rows.update({("task", task_id): task for task_id, task in world.tasks.items()})
+    rows.update({("slice", name): slice_ for name, slice_ in world.slices.items()})
+    rows.update({("worker", place): worker for place, worker in world.workers.items()})
+    rows.update({("standing", name): standing for name, standing in world.standings.items()})
+    rows["cluster", 0] = world.cluster
+    view.apply(rows)
+    view.findings = findings(world)
+    return view
+
+
+def findings(world: World) -> Findings:
+    """What the last decision found. The maps are shared; the world replaces `waits` whole."""
+    return Findings(world.waits, world.wanted, world.availability, world.clocks.contact)

@@ -1,0 +1,216 @@
+"""The rules of workers and their sessions: hello, beats, reports, silence.
+
+A worker's identity is its place and boot id, never its address. Absence means
+nothing here: silence makes a worker SUSPECT; only a fence ends its attempts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from iris_controller.core import jobs, slices
+from iris_controller.core import states as s
+from iris_controller.core.effects import (
+    AckBeat,
+    AckReports,
+    Effect,
+    LookAtSlice,
+    RefuseSession,
+    SendWelcome,
+    StepDown,
+    Verdict,
+)
+from iris_controller.core.entities import Job, Slice, Worker
+from iris_controller.core.events import (
+    AgentBeat,
+    AgentHello,
+    AgentReports,
+    ObservedAttempt,
+    SessionClosed,
+)
+from iris_controller.core.explain import duration
+from iris_controller.core.states import ATTEMPT_LIVE, WorkerState
+from iris_controller.core.values import AttemptSpec, Now, Place, Reason
+from iris_controller.core.world import Session, World
+
+
+def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
+    """Accepts or refuses an agent, and settles every attempt that it reports."""
+    if event.highest_epoch > world.epoch:
+        why = f"{event.place.slice_name} obeys epoch {event.highest_epoch}, newer than ours ({world.epoch})"
+        return [StepDown(Reason("newer_epoch", why))]
+    if event.cluster_id != world.settings.cluster_id:
+        why = f"this controller serves cluster {world.settings.cluster_id}"
+        return [RefuseSession(event.session_id, Reason("other_cluster", why))]
+    slice_ = slices.adopt_if_unknown(world, event.place.slice_name, now)
+    if slice_ is None:
+        why = f"{event.place.slice_name} is not a slice of this cluster"
+        return [RefuseSession(event.session_id, Reason("unknown_slice", why))]
+    refusal = _refuse(world, slice_, event)
+    if refusal is not None:
+        return [RefuseSession(event.session_id, refusal)]
+    effects = _replace_session(world, event)
+    worker = world.workers.get(event.place, Worker(event.place, WorkerState.JOINING))
+    rebooted = worker.boot_id not in ("", event.boot_id)
+    world.put_worker(
+        replace(
+            worker,
+            state=WorkerState.HEALTHY,
+            reason=Reason(""),
+            boot_id=event.boot_id,
+            version=event.version,
+            capacity=event.resources,
+        )
+    )
+    if worker.state is not WorkerState.HEALTHY:
+        world.record(now, "worker", _name(event.place), "HEALTHY", Reason("", "its agent said hello"))
+    world.clocks.contact[event.place] = now.boot_ms
+    if rebooted:
+        _end_all(world, event.place, Reason("rebooted", "its host started anew"), now)
+    verdicts = tuple(_settle(world, seen, event, now) for seen in event.observed)
+    _settle_unreported(world, event, now)
+    slices.advance(world, event.place.slice_name, now)
+    group = world.group(slice_)
+    lease = group.task_lease_ms if group is not None else world.settings.suspect_after_ms
+    return [*effects, SendWelcome(event.session_id, lease, verdicts)]
+
+
+def _refuse(world: World, slice_: Slice, event: AgentHello) -> Reason | None:
+    if isinstance(slice_.state, s.SliceDeleting | s.SliceGone):
+        return Reason("deleted_slice", f"{slice_.name} is being deleted")
+    if not 0 <= event.place.worker_index < slice_.hosts:
+        return Reason(
+            "bad_index", f"{slice_.name} has {slice_.hosts} hosts, none with index {event.place.worker_index}"
+        )
+    worker = world.workers.get(event.place)
+    if worker is None or worker.boot_id in ("", event.boot_id, event.previous_boot_id):
+        return None
+    return Reason("place_taken", f"{_name(event.place)} is held by boot id {worker.boot_id}")
+
+
+def _replace_session(world: World, event: AgentHello) -> list[Effect]:
+    effects: list[Effect] = []
+    older = world.session(event.place)
+    if older is not None:
+        _forget_session(world, older)
+        effects.append(RefuseSession(older.session_id, Reason("replaced", "the agent dialled again")))
+    world.sessions[event.session_id] = Session(event.session_id, event.place, event.boot_id)
+    world.session_at[event.place] = event.session_id
+    return effects
+
+
+def _settle(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) -> Verdict:
+    """One row of the KEEP/STOP table of DESIGN 7."""
+    attempt_id = seen.spec.id
+    task = world.tasks.get(attempt_id.task)
+    status = world.statuses.get(attempt_id.job_id)
+    if status is not None and (status.stop is not None or world.task(attempt_id.task).state.is_terminal):
+        jobs.report(world, seen.report, now)
+        return Verdict(attempt_id, keep=False, reason="job_stopped" if status.stop else "finished")
+    current = task.attempt if task is not None else None
+    if current is not None and current.id != attempt_id and not attempt_id.is_newer_than(current.id):
+        return Verdict(attempt_id, keep=False, reason="superseded")
+    if current is None or current.id != attempt_id:
+        _take_over(world, seen, event, now)
+    elif current.place != event.place:
+        return Verdict(attempt_id, keep=False, reason="elsewhere")
+    jobs.report(world, seen.report, now)
+    return Verdict(attempt_id, keep=True)
+
+
+def _take_over(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) -> None:
+    """Makes an attempt current that the store does not know: it is newer than all it knows."""
+    task = world.tasks.get(seen.spec.id.task)
+    if task is not None and task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE):
+        jobs.lose(world, task.attempt.id, Reason("superseded", "a newer attempt runs"), now, charged=False)
+    job = Job(seen.spec.id.job_id, seen.request_id, seen.job, seen.submitted_ms, 0)
+    jobs.adopt(world, job, seen.spec, event.place, event.boot_id, now)
+    name = f"{seen.spec.id.job_id}/{seen.spec.id.task_index}"
+    world.record(now, "task", name, "ADOPTED", Reason("adopted", f"found on {_name(event.place)}"))
+
+
+def _settle_unreported(world: World, event: AgentHello, now: Now) -> None:
+    """Attempts that we placed there and the agent does not know."""
+    reported = {seen.spec.id for seen in event.observed}
+    session = world.sessions[event.session_id]
+    for attempt_id in [a for a in world.live.get(event.place, ()) if a not in reported]:
+        task = world.tasks[attempt_id.task]
+        assert task.attempt is not None
+        stop = world.statuses[attempt_id.job_id].stop
+        if isinstance(task.attempt.state, s.AttemptAssigned) and stop is None:
+            session.start.append(AttemptSpec(attempt_id, task.failures, task.losses))
+        else:
+            jobs.lose(world, attempt_id, Reason("forgotten", "its agent does not know it"), now)
+
+
+def _end_all(world: World, place: Place, why: Reason, now: Now) -> None:
+    for attempt_id in list(world.live.get(place, ())):
+        jobs.lose(world, attempt_id, why, now)
+
+
+def beat(world: World, event: AgentBeat, now: Now) -> list[Effect]:
+    """Renews a worker's standing; an unknown session is answered with nothing."""
+    session = world.sessions.get(event.session_id)
+    if session is None:
+        return []
+    _contact(world, session.place, now)
+    return [AckBeat(event.session_id, event.sequence)]
+
+
+def reports(world: World, event: AgentReports, now: Now) -> list[Effect]:
+    """Takes an agent's reports; acknowledged once they are in the store."""
+    session = world.sessions.get(event.session_id)
+    if session is None:
+        return []
+    _contact(world, session.place, now)
+    for report in event.reports:
+        jobs.report(world, report, now)
+    return [AckReports(event.session_id, event.sequence)]
+
+
+def _contact(world: World, place: Place, now: Now) -> None:
+    world.clocks.contact[place] = now.boot_ms
+    worker = world.workers[place]
+    if worker.state is WorkerState.SUSPECT:
+        world.put_worker(replace(worker, state=WorkerState.HEALTHY, reason=Reason("")))
+        world.record(now, "worker", _name(place), "HEALTHY", Reason("", "in contact again"))
+
+
+def session_closed(world: World, event: SessionClosed) -> list[Effect]:
+    """A stream ended. That says nothing of the worker, but is worth a look."""
+    session = world.sessions.get(event.session_id)
+    if session is None:
+        return []
+    _forget_session(world, session)
+    slice_ = world.slices.get(session.place.slice_name)
+    if slice_ is None or not isinstance(slice_.state, s.SLICE_IN_SERVICE):
+        return []
+    return [LookAtSlice(slice_.name, slice_.group, slice_.zone)]
+
+
+def _forget_session(world: World, session: Session) -> None:
+    del world.sessions[session.session_id]
+    if world.session_at.get(session.place) == session.session_id:
+        del world.session_at[session.place]
+
+
+def mark_silent(world: World, now: Now) -> list[Effect]:
+    """Makes workers SUSPECT that were not in contact for `suspect_after`, and looks at them."""
+    limit = world.settings.suspect_after_ms
+    suspects: dict[str, Slice] = {}
+    for place, worker in world.workers.items():
+        if worker.state not in (WorkerState.HEALTHY, WorkerState.SUSPECT):
+            continue
+        silent_ms = now.boot_ms - world.clocks.contact.setdefault(place, now.boot_ms)
+        if silent_ms <= limit:
+            continue
+        if worker.state is WorkerState.HEALTHY:
+            why = Reason("silent", f"no contact for {duration(silent_ms)}")
+            world.put_worker(replace(worker, state=WorkerState.SUSPECT, reason=why))
+            world.record(now, "worker", _name(place), "SUSPECT", why)
+        suspects[place.slice_name] = world.slices[place.slice_name]
+    return slices.look(world, suspects.values(), now)
+
+
+def _name(place: Place) -> str:
+    return f"{place.slice_name}/{place.worker_index}"

@@ -1,0 +1,294 @@
+"""The world as the controller believes it: tables, what follows from them, and clocks.
+
+Mutated in place, but only inside `step`. Rows are frozen and replaced whole;
+every replacement is noted in `changes`, which is what the store commits and
+what readers are shown afterwards (None for a row that went). Indexes follow from the rows and are kept by
+the `put_…` methods alone, so no rule can forget one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from iris_controller.core.entities import (
+    Attempt,
+    ClusterState,
+    GroupPolicy,
+    GroupStanding,
+    Job,
+    JobStatus,
+    PastAttempt,
+    Record,
+    Row,
+    Settings,
+    Slice,
+    Task,
+    Worker,
+)
+from iris_controller.core.moves import check_move
+from iris_controller.core.queue import PendingQueue, Turn
+from iris_controller.core.states import ATTEMPT_LIVE, JobState, SliceGone, TaskState, WorkerState
+from iris_controller.core.values import (
+    AttemptId,
+    AttemptSpec,
+    Now,
+    Place,
+    Reason,
+    Resources,
+    Shape,
+    TaskId,
+)
+
+Key: TypeAlias = tuple[str, object]
+Changes: TypeAlias = dict[Key, Row | None]
+
+# Events that are kept for people; older ones are pruned from the store.
+RECORDS_KEPT = 10_000
+
+
+@dataclass(slots=True)
+class Session:
+    """An agent's open stream, and what it shall be told at the end of the batch."""
+
+    session_id: int
+    place: Place
+    boot_id: str
+    start: list[AttemptSpec] = field(default_factory=list)
+    stop: dict[AttemptId, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Clocks:
+    """Moments of our own first sight on the boot clock; never stored."""
+
+    slice_since: dict[str, int] = field(default_factory=dict)
+    idle_since: dict[str, int] = field(default_factory=dict)
+    contact: dict[Place, int] = field(default_factory=dict)
+    looked: dict[str, int] = field(default_factory=dict)
+    listed: dict[tuple[str, str], int] = field(default_factory=dict)
+    created: dict[str, list[int]] = field(default_factory=dict)
+    planned: int | None = None
+
+
+class World:
+    """Everything the controller believes; see the module."""
+
+    def __init__(self, settings: Settings, epoch: int) -> None:
+        self.settings = settings
+        self.epoch = epoch
+        self.jobs: dict[str, Job] = {}
+        self.statuses: dict[str, JobStatus] = {}
+        self.tasks: dict[TaskId, Task] = {}
+        self.slices: dict[str, Slice] = {}
+        self.workers: dict[Place, Worker] = {}
+        self.standings: dict[str, GroupStanding] = {}
+        self.cluster = ClusterState()
+        self.last_event_id = 0
+        self.last_order = 0
+
+        self.requests: dict[str, str] = {}
+        self.queue = PendingQueue()
+        self.counts: dict[str, dict[TaskState, int]] = {}
+        self.live: dict[Place, dict[AttemptId, Resources]] = {}
+        self.logs_due: dict[Place, dict[AttemptId, None]] = {}
+
+        self.sessions: dict[int, Session] = {}
+        self.session_at: dict[Place, int] = {}
+        self.clocks = Clocks()
+        self.hosts_seen: dict[str, int] = {}
+        self.slice_numbers: dict[str, int] = {}
+
+        self.changes: Changes = {}
+        self.touched_jobs: dict[str, None] = {}
+        self.must_decide = False
+        self.waits: dict[Shape, Reason] = {}
+        self.wanted: dict[str, int] = {}
+        self.availability: dict[str, tuple[str, Reason]] = {}
+
+    # -- reading ---------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `cluster stop` has begun."""
+        return self.cluster.stopping is not None
+
+    def group(self, slice_: Slice) -> GroupPolicy | None:
+        """The policy of a slice's group; None if the configuration dropped it."""
+        return self.settings.groups.get(slice_.group)
+
+    def standing(self, group: str) -> GroupStanding:
+        """What a group's recent creations taught us."""
+        return self.standings.get(group) or GroupStanding(group)
+
+    def task(self, task_id: TaskId) -> Task:
+        """A task; one that was never touched has no row and is PENDING."""
+        return self.tasks.get(task_id) or Task(task_id)
+
+    def places(self, slice_: Slice) -> Iterator[Place]:
+        """The places of a slice, by index."""
+        return (Place(slice_.name, index) for index in range(slice_.hosts))
+
+    def live_on(self, slice_: Slice) -> Iterator[AttemptId]:
+        """The attempts on a slice that have not ended."""
+        for place in self.places(slice_):
+            yield from self.live.get(place, ())
+
+    def used(self, place: Place) -> Resources:
+        """What the live attempts on a worker have been given."""
+        given = self.live.get(place, {}).values()
+        return Resources(sum(r.cpu_millis for r in given), sum(r.memory_bytes for r in given))
+
+    def is_busy(self, slice_: Slice) -> bool:
+        """Whether a task or a log that is still coming in needs this slice."""
+        return any(self.live.get(p) or self.logs_due.get(p) for p in self.places(slice_))
+
+    def registered(self, slice_: Slice) -> int:
+        """How many hosts of a slice have said hello."""
+        return sum(1 for p in self.places(slice_) if p in self.workers and self.workers[p].boot_id)
+
+    def session(self, place: Place) -> Session | None:
+        """The open session of a worker."""
+        session_id = self.session_at.get(place)
+        return None if session_id is None else self.sessions[session_id]
+
+    def present_slices(self) -> Iterable[Slice]:
+        """Slices that are not GONE."""
+        return [s for s in self.slices.values() if not isinstance(s.state, SliceGone)]
+
+    # -- writing ---------------------------------------------------------
+
+    def take_changes(self) -> Changes:
+        """The rows that changed since the last call."""
+        changes, self.changes = self.changes, {}
+        return changes
+
+    def put_job(self, job: Job, known: Iterable[int]) -> None:
+        """Adds a job whose tasks at `known` indices wait for a worker."""
+        self.index_job(job)
+        self.changes["job", job.job_id] = job
+        self.put_status(JobStatus(job.job_id, JobState.PENDING, {}))
+        self.add_tasks(job, known)
+
+    def add_tasks(self, job: Job, indices: Iterable[int]) -> None:
+        """Counts and queues tasks that have no row yet."""
+        new = list(indices)
+        self.counts[job.job_id][TaskState.PENDING] += len(new)
+        if new:
+            self.queue.add(job.spec.shape, Turn(job.order, job.job_id), new)
+        self.touched_jobs[job.job_id] = None
+        self.must_decide = True
+
+    def index_job(self, job: Job) -> None:
+        """Makes a job findable; its tasks are counted separately."""
+        self.jobs[job.job_id] = job
+        self.requests[job.request_id] = job.job_id
+        self.last_order = max(self.last_order, job.order)
+        self.counts[job.job_id] = dict.fromkeys(TaskState, 0)
+        self.touched_jobs[job.job_id] = None
+
+    def put_status(self, status: JobStatus) -> None:
+        """Replaces what is known of a job."""
+        was = self.statuses.get(status.job_id)
+        if was is not None and was.state is not status.state:
+            check_move("job", was.state, status.state, status.job_id)
+        self.statuses[status.job_id] = status
+        self.changes["status", status.job_id] = status
+
+    def put_task(self, task: Task) -> None:
+        """Replaces a task, with its attempt; keeps queue, counts and live attempts."""
+        was = self.task(task.id)
+        if was.state is not task.state:
+            check_move("task", was.state, task.state, task.id)
+            self._requeue(was, task)
+        self._retire(was.attempt, task.attempt)
+        self.index_task(was, task)
+        self.changes["task", task.id] = task
+
+    def _requeue(self, was: Task, task: Task) -> None:
+        job = self.jobs[task.id.job_id]
+        counts = self.counts[job.job_id]
+        counts[was.state] -= 1
+        counts[task.state] += 1
+        turn = Turn(job.order, job.job_id)
+        if was.state is TaskState.PENDING:
+            self.queue.remove(job.spec.shape, turn, task.id)
+        elif task.state is TaskState.PENDING:
+            self.queue.add(job.spec.shape, turn, (task.id.task_index,))
+        self.touched_jobs[job.job_id] = None
+        self.must_decide = True
+
+    def _retire(self, was: Attempt | None, attempt: Attempt | None) -> None:
+        if was is None or attempt is None:
+            return
+        if was.id != attempt.id:
+            self.changes["past", was.id] = PastAttempt(was)
+        elif type(was.state) is not type(attempt.state):
+            check_move("attempt", type(was.state), type(attempt.state), attempt.id)
+
+    def index_task(self, was: Task, task: Task) -> None:
+        """Keeps the live attempts of each place."""
+        self.tasks[task.id] = task
+        old, new = was.attempt, task.attempt
+        if old is not None and isinstance(old.state, ATTEMPT_LIVE):
+            self.live[old.place].pop(old.id, None)
+        if new is not None and isinstance(new.state, ATTEMPT_LIVE):
+            given = self.jobs[task.id.job_id].spec.resources
+            self.live.setdefault(new.place, {})[new.id] = given
+
+    def put_slice(self, slice_: Slice, now: Now) -> None:
+        """Replaces a slice; a change of its state restarts its clock."""
+        was = self.slices.get(slice_.name)
+        if was is not None and type(was.state) is not type(slice_.state):
+            check_move("slice", type(was.state), type(slice_.state), slice_.name)
+        if was is None or type(was.state) is not type(slice_.state):
+            slice_ = replace(slice_, changed_ms=now.wall_ms)
+            self.clocks.slice_since[slice_.name] = now.boot_ms
+        self.slices[slice_.name] = slice_
+        self.changes["slice", slice_.name] = slice_
+        self.must_decide = True
+
+    def forget_slice(self, name: str) -> None:
+        """Drops a GONE slice and its workers, once it is no tombstone any more."""
+        for place in self.places(self.slices[name]):
+            if self.workers.pop(place, None) is not None:
+                self.changes["worker", place] = None
+        del self.slices[name]
+        self.changes["slice", name] = None
+
+    def put_worker(self, worker: Worker) -> None:
+        """Replaces a worker."""
+        was = self.workers.get(worker.place)
+        if was is not None and was.state is not worker.state:
+            check_move("worker", was.state, worker.state, worker.place)
+        self.workers[worker.place] = worker
+        self.changes["worker", worker.place] = worker
+        self.must_decide = True
+
+    def put_standing(self, standing: GroupStanding) -> None:
+        """Replaces a group's standing."""
+        self.standings[standing.name] = standing
+        self.changes["standing", standing.name] = standing
+        self.must_decide = True
+
+    def put_cluster(self, cluster: ClusterState) -> None:
+        """Replaces the facts about the cluster as a whole."""
+        self.cluster = cluster
+        self.changes["cluster", 0] = cluster
+        self.must_decide = True
+
+    def record(self, now: Now, kind: str, subject: str, what: str, reason: Reason) -> None:
+        """Notes something for people."""
+        self.last_event_id += 1
+        event = Record(self.last_event_id, now.wall_ms, kind, subject, what, reason)
+        self.changes["event", event.event_id] = event
+        if event.event_id > RECORDS_KEPT:
+            self.changes["event", event.event_id - RECORDS_KEPT] = None
+
+    def worker_counts(self) -> dict[WorkerState, int]:
+        """How many workers are in each state."""
+        counts = dict.fromkeys(WorkerState, 0)
+        for worker in self.workers.values():
+            counts[worker.state] += 1
+        return counts

@@ -1,0 +1,25 @@
+"""Entry point of `iris-controller`: reads the command line, then serves.
+
+Heavy imports wait until the command line is understood.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from iris_controller import __version__
+from iris_controller.parser import build_parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the controller; returns its exit status."""
+    options = build_parser(__version__).parse_args(argv)
+    from iris_controller.serve import Places, UnusableError, run
+
+    places = Places(options.config, options.state_dir, options.pki_dir, options.local_root)
+    try:
+        return run(places, resume=options.resume, log_level=options.log_level)
+    except UnusableError as error:
+        sys.stderr.write(f"iris-controller: {error}\n")
+        return 2

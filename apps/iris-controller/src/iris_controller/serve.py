@@ -1,0 +1,265 @@
+"""Puts the controller together and keeps it running.
+
+Every loop is supervised: one that ends ends the process, with its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from iris_config import ConfigError, IrisConfig
+from iris_controller.api.auth import TokenInterceptor
+from iris_controller.api.service import ClusterFacts, ControllerService
+from iris_controller.codec.settings import settings, timings
+from iris_controller.core import effects as fx
+from iris_controller.core import events as e
+from iris_controller.shell import logging as shell_logging
+from iris_controller.shell.clock import now
+from iris_controller.shell.controller import Controller, SteppedDown
+from iris_controller.shell.logs import LogStore
+from iris_controller.shell.memory import Memory
+from iris_controller.shell.perform import Performer
+from iris_controller.shell.sessions import Sessions
+from iris_controller.shell.store import Store, StoreError
+from iris_platform import ClusterPaths, Platform, ProviderUnavailable, create_platforms, processes
+from iris_platform.base import ClusterIdentity, PlatformError
+from iris_platform.controller_file import ControllerRecord, write_controller_file
+from iris_platform.identity import IdentityError, ensure_identity
+from iris_platform.names import parse_slice_name
+from iris_platform.state_lock import StateDirError, StateLock
+from iris_proto.v1 import controller_pb2, controller_pb2_grpc, worker_pb2, worker_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+TOKEN_BYTES = 32
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+# Streams get this long to end at SIGTERM; agents and followers dial again.
+STOP_GRACE_S = 1.0
+# Without a batch for this long (ticks make one every quarter second), the
+# control loop hangs and health says so.
+STALL_MS = 10_000
+HEALTH_INTERVAL_S = 1.0
+
+
+class UnusableError(Exception):
+    """What the controller was given cannot be used; the message says what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The files and directories of the command line."""
+
+    config: Path
+    state_dir: Path
+    pki_dir: Path
+    local_root: Path
+
+
+def run(places: Places, *, resume: bool, log_level: str) -> int:
+    """Serves until SIGTERM or SIGINT.
+
+    Raises:
+        UnusableError: configuration, directories, identity, store or port.
+    """
+    shell_logging.set_up(log_level)
+    try:
+        config = IrisConfig.from_json(places.config.read_text(), source=str(places.config))
+        with StateLock(places.state_dir):
+            identity = ensure_identity(config.name, places.pki_dir)
+            paths = ClusterPaths(places.state_dir, places.pki_dir, places.local_root)
+            platforms = create_platforms(config.scale_groups, identity, paths)
+            return asyncio.run(_serve(config, identity, paths, platforms, resume=resume))
+    except OSError as error:
+        raise UnusableError(f"{error.filename or places.state_dir}: {error.strerror}") from error
+    except (ConfigError, StateDirError, IdentityError, StoreError, ProviderUnavailable) as error:
+        raise UnusableError(str(error)) from error
+
+
+@dataclass
+class _Parts:
+    """What a running controller is made of."""
+
+    controller: Controller
+    performer: Performer
+    sessions: Sessions
+    service: ControllerService
+    health: health_aio.HealthServicer = field(default_factory=health_aio.HealthServicer)
+
+
+def _assemble(
+    config: IrisConfig,
+    identity: ClusterIdentity,
+    paths: ClusterPaths,
+    platforms: Mapping[str, Platform],
+) -> _Parts:
+    facts = ClusterFacts(
+        name=config.name,
+        cluster_id=identity.cluster_id,
+        config=config.proto,
+        settings=settings(config.proto, identity.cluster_id),
+        started_ms=now().wall_ms,
+    )
+    store = Store(paths.state_dir / "iris.db")
+    store.open()
+    memory = Memory(store, paths.pki_dir)
+    epoch = memory.begin(now().wall_ms, _highest_epoch(platforms.values()))
+    logs = LogStore(paths.state_dir / "logs")
+    sessions = Sessions(identity.cluster_id, timings(config.proto), logs)
+
+    def deliver(effect: fx.Effect) -> None:
+        match effect:
+            case fx.CreateSlice() | fx.DeleteSlice() | fx.LookAtSlice() | fx.ListZone():
+                performer.perform(effect)
+            case _:
+                sessions.deliver(effect)
+
+    controller = Controller(facts.settings, epoch, memory, now, deliver)
+    provider_of = {name: group.provider for name, group in facts.settings.groups.items()}
+    performer = Performer(
+        managers={name: platforms[name].vm_manager(group) for name, group in config.scale_groups.items()},
+        provider_of=provider_of,
+        platforms={provider_of[name]: platform for name, platform in platforms.items()},
+        post=controller.post,
+    )
+    sessions.attach(controller, lambda job_id: controller.hub.notify((job_id,)))
+    return _Parts(controller, performer, sessions, ControllerService(facts, controller, logs))
+
+
+def _highest_epoch(platforms: Iterable[Platform]) -> int:
+    """The highest epoch in any slice's name; a zone that cannot be listed adds nothing."""
+    highest = 0
+    for platform in {id(p): p for p in platforms}.values():
+        for zone in platform.zones():
+            try:
+                names = [info.slice_id for info in platform.list_slices({}, zone)]
+            except PlatformError as error:
+                log.warning("zone %s cannot be listed for its epochs: %s", zone, error)
+                continue
+            parts = [parse_slice_name(name) for name in names]
+            highest = max([highest, *(p.epoch for p in parts if p is not None)])
+    return highest
+
+
+async def _serve(
+    config: IrisConfig,
+    identity: ClusterIdentity,
+    paths: ClusterPaths,
+    platforms: Mapping[str, Platform],
+    *,
+    resume: bool,
+) -> int:
+    parts = _assemble(config, identity, paths, platforms)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    server = _server(parts, token)
+    address = _bind(server, config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if resume:
+        parts.controller.post(e.ShutdownEnded())
+    await server.start()
+    pid = os.getpid()
+    record = ControllerRecord(address, token, pid, processes.start_time(pid) or 0)
+    write_controller_file(paths.controller_file, record)
+    log.info(
+        "controller of %s (%s) epoch %d on %s",
+        config.name,
+        identity.cluster_id,
+        parts.controller.epoch,
+        address,
+    )
+    try:
+        return await _supervise(
+            stop,
+            parts.controller.run(),
+            parts.controller.tick(),
+            _watch_health(parts.controller, parts.health),
+        )
+    finally:
+        await server.stop(STOP_GRACE_S)
+        parts.performer.close()
+        parts.sessions.close()
+        await parts.controller.close()
+        log.info("controller ended; agents and their tasks go on")
+
+
+def _server(parts: _Parts, token: str) -> grpc.aio.Server:
+    server = grpc.aio.server(
+        interceptors=[TokenInterceptor(token)],
+        options=[
+            # Without this a second server binds the same port silently.
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            # Agents and followers ping on idle connections; do not hang up on them.
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+        ],
+    )
+    controller_pb2_grpc.add_ControllerServiceServicer_to_server(parts.service, server)
+    worker_pb2_grpc.add_WorkerServiceServicer_to_server(parts.sessions, server)
+    health_pb2_grpc.add_HealthServicer_to_server(parts.health, server)
+    services = [
+        controller_pb2.DESCRIPTOR.services_by_name["ControllerService"].full_name,
+        worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name,
+        health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+        reflection.SERVICE_NAME,
+    ]
+    reflection.enable_server_reflection(services, server)
+    return server
+
+
+def _bind(server: grpc.aio.Server, config: IrisConfig) -> str:
+    wanted = config.proto.controller.local.port
+    try:
+        port = server.add_insecure_port(f"{LOOPBACK}:{wanted}")
+    except RuntimeError as error:
+        raise UnusableError(
+            f"controller.local.port: cannot listen on {LOOPBACK}:{wanted}: in use?"
+        ) from error
+    return f"{LOOPBACK}:{port}"
+
+
+async def _watch_health(controller: Controller, health: health_aio.HealthServicer) -> None:
+    """Health is SERVING while the control loop makes progress."""
+    while True:
+        stalled = now().boot_ms - controller.last_batch_boot_ms > STALL_MS
+        serving = health_pb2.HealthCheckResponse
+        await health.set("", serving.NOT_SERVING if stalled else serving.SERVING)
+        await asyncio.sleep(HEALTH_INTERVAL_S)
+
+
+async def _supervise(stop: asyncio.Event, *loops: Coroutine[Any, Any, None]) -> int:
+    """Runs the loops until `stop`; a loop that ends by itself ends all, with status 1."""
+    tasks = [asyncio.create_task(one, name=str(one)) for one in loops]
+    stopping = asyncio.create_task(stop.wait(), name="signal")
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        if stopping in done:
+            return 0
+        for task in done:
+            error = task.exception()
+            if isinstance(error, SteppedDown):
+                log.error("stepping down: %s", error)
+            else:
+                log.critical("loop %s died", task.get_name(), exc_info=error)
+        return 1
+    finally:
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)

@@ -1,0 +1,66 @@
+"""What the controller must not forget: the store, and its mirror in `--pki-dir`.
+
+Makes the epoch of this start (DESIGN 3) and keeps the mirror of the commit
+number ahead of the store, so that a store that was lost or restored is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from iris_controller.codec.rows import RowWrite
+from iris_controller.core.entities import Row
+from iris_controller.shell.store import Store
+from iris_platform.identity import Mirror, read_mirror, write_mirror
+
+# Commits between two writes of the mirror.
+COMMIT_BLOCK = 10_000
+
+
+class Memory:
+    """The store with its mirror. Blocks; belongs to the store thread after `begin`."""
+
+    def __init__(self, store: Store, pki_dir: Path) -> None:
+        self._store = store
+        self._pki_dir = pki_dir
+        self._mirror = Mirror(0, 0)
+
+    def begin(self, wall_ms: int, highest_seen: int) -> int:
+        """Commits the epoch of this start, larger than any before, and returns it.
+
+        `highest_seen` is the highest in any slice's name.
+        """
+        mirrored = read_mirror(self._pki_dir) or Mirror(0, 0)
+        epoch = max(wall_ms, self._store.get_meta("epoch"), mirrored.epoch, highest_seen) + 1
+        self._write_ahead(epoch, max(mirrored.commit, self._store.commit_number + COMMIT_BLOCK))
+        self._store.set_meta("epoch", epoch)
+        return epoch
+
+    def _write_ahead(self, epoch: int, commit: int) -> None:
+        write_mirror(self._pki_dir, Mirror(epoch, commit))
+        self._mirror = Mirror(epoch, commit)
+
+    def load(self) -> list[Row]:
+        """Every row of the store."""
+        return self._store.load()
+
+    @property
+    def commit_number(self) -> int:
+        """The number of the last commit."""
+        return self._store.commit_number
+
+    def commit(self, writes: Iterable[RowWrite]) -> int:
+        """Commits a batch durably; returns its commit number.
+
+        Raises:
+            sqlite3.Error: nothing of the batch is in the store.
+            OSError: the mirror could not be written; likewise.
+        """
+        if self._store.commit_number >= self._mirror.commit:
+            self._write_ahead(self._mirror.epoch, self._store.commit_number + COMMIT_BLOCK)
+        return self._store.commit(writes)
+
+    def close(self) -> None:
+        """Closes the store."""
+        self._store.close()

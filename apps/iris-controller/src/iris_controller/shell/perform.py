@@ -1,0 +1,127 @@
+"""Carries out platform effects on bounded threads; each comes back as an event.
+
+Makes no choice. Effects on one slice are carried out one after the other, in
+order; an effect that is already waiting its turn is not queued twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from iris_controller.core import effects as fx
+from iris_controller.core import events as e
+from iris_platform import Platform, VmManager
+from iris_platform.base import (
+    NoCapacity,
+    NotOurs,
+    PermissionMissing,
+    PlatformError,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+    SliceInfo,
+)
+
+log = logging.getLogger(__name__)
+
+PlatformEffect: TypeAlias = fx.CreateSlice | fx.DeleteSlice | fx.LookAtSlice | fx.ListZone
+
+# Platform calls that may be under way at once, for each provider.
+THREADS_PER_PROVIDER = 8
+
+_FAILURES: Mapping[type[PlatformError], e.Failure] = {
+    NoCapacity: e.Failure.NO_CAPACITY,
+    QuotaExceeded: e.Failure.QUOTA,
+    RateLimited: e.Failure.RATE_LIMIT,
+    Refused: e.Failure.REFUSED,
+    PermissionMissing: e.Failure.PERMISSION,
+    NotOurs: e.Failure.NOT_OURS,
+}
+
+
+class Performer:
+    """Platform calls of one controller. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        managers: Mapping[str, VmManager],
+        provider_of: Mapping[str, str],
+        platforms: Mapping[str, Platform],
+        post: Callable[[e.Event], None],
+    ) -> None:
+        """`managers` and `provider_of` by scale group, `platforms` by provider."""
+        self._managers = managers
+        self._platforms = platforms
+        self._post = post
+        self._queues: dict[str, deque[PlatformEffect]] = {}
+        self._pools = {
+            provider: ThreadPoolExecutor(THREADS_PER_PROVIDER, thread_name_prefix=f"platform-{provider}")
+            for provider in platforms
+        }
+        self._provider_of = provider_of
+
+    def perform(self, effect: PlatformEffect) -> None:
+        """Queues an effect; its answer is posted as an event."""
+        line = f"{effect.provider}/{effect.zone}" if isinstance(effect, fx.ListZone) else effect.slice_name
+        queue = self._queues.get(line)
+        if queue is None:
+            self._queues[line] = deque([effect])
+            asyncio.get_running_loop().create_task(self._work(line), name=f"perform {line}")
+        elif effect not in queue:
+            queue.append(effect)
+
+    async def _work(self, line: str) -> None:
+        loop = asyncio.get_running_loop()
+        queue = self._queues[line]
+        while queue:
+            effect = queue[0]
+            answer = await loop.run_in_executor(self._pool(effect), self._call, effect)
+            queue.popleft()
+            self._post(answer)
+        del self._queues[line]
+
+    def _pool(self, effect: PlatformEffect) -> ThreadPoolExecutor:
+        provider = effect.provider if isinstance(effect, fx.ListZone) else self._provider_of[effect.group]
+        return self._pools[provider]
+
+    def _call(self, effect: PlatformEffect) -> e.Event:
+        """One platform call; the catch-all around an effect (STYLE)."""
+        error: e.CallFailed | None = None
+        seen: SliceInfo | None = None
+        listed: tuple[SliceInfo, ...] = ()
+        try:
+            match effect:
+                case fx.CreateSlice(name, group, zone):
+                    self._managers[group].create_slice(name, zone)
+                case fx.DeleteSlice(name, group, zone):
+                    self._managers[group].delete_slice(name, zone)
+                case fx.LookAtSlice(name, group, zone):
+                    seen = self._managers[group].get_slice(name, zone)
+                case fx.ListZone(provider, zone):
+                    listed = tuple(self._platforms[provider].list_slices({}, zone))
+        except PlatformError as problem:
+            log.warning("%s failed: %s", effect, problem)
+            error = e.CallFailed(_FAILURES.get(type(problem), e.Failure.UNREACHABLE), str(problem))
+        except Exception as problem:
+            # A bug in a platform must not end the controller; what happened is not known.
+            log.exception("%s raised", effect)
+            error = e.CallFailed(e.Failure.UNREACHABLE, f"{type(problem).__name__}: {problem}")
+        match effect:
+            case fx.CreateSlice(name):
+                return e.CreateAnswered(name, error)
+            case fx.DeleteSlice(name):
+                return e.DeleteAnswered(name, error)
+            case fx.LookAtSlice(name):
+                return e.SliceLooked(name, error or seen)
+            case fx.ListZone(provider, zone):
+                return e.ZoneListed(provider, zone, error or listed)
+
+    def close(self) -> None:
+        """Starts nothing more; what is under way ends by its own deadline."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,169 @@
+"""The controller's memory: SQLite, WAL, `synchronous=FULL`, one writer.
+
+Knows tables and rows, not what they mean. Every method blocks and belongs on
+the one store thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from iris_controller.codec.rows import TABLES, RowWrite, Table
+from iris_controller.core.entities import Row
+
+# `PRAGMA user_version` of the schema that MIGRATIONS lead to.
+MIGRATIONS: Sequence[str] = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE jobs (
+        job_id TEXT PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, submitted_ms INTEGER NOT NULL,
+        turn INTEGER NOT NULL, adopted INTEGER NOT NULL, spec BLOB NOT NULL);
+    CREATE TABLE job_status (
+        job_id TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
+        stop_reason TEXT, stop_message TEXT, started_ms INTEGER, finished_ms INTEGER);
+    CREATE TABLE tasks (
+        job_id TEXT NOT NULL, task_index INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+        message TEXT NOT NULL, attempts INTEGER NOT NULL, failures INTEGER NOT NULL,
+        losses INTEGER NOT NULL, epoch INTEGER, number INTEGER, slice_name TEXT, worker_index INTEGER,
+        boot_id TEXT, assigned_ms INTEGER, attempt_state TEXT, started_ms INTEGER, ended_ms INTEGER,
+        end_reason TEXT, end_message TEXT, exit_code INTEGER, signal INTEGER, log_bytes INTEGER,
+        log_stored INTEGER, PRIMARY KEY (job_id, task_index)) WITHOUT ROWID;
+    CREATE TABLE past_attempts (
+        job_id TEXT NOT NULL, task_index INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        number INTEGER NOT NULL, slice_name TEXT, worker_index INTEGER, boot_id TEXT,
+        assigned_ms INTEGER, attempt_state TEXT, started_ms INTEGER, ended_ms INTEGER, end_reason TEXT,
+        end_message TEXT, exit_code INTEGER, signal INTEGER, log_bytes INTEGER, log_stored INTEGER,
+        PRIMARY KEY (job_id, task_index, epoch, number)) WITHOUT ROWID;
+    CREATE TABLE slices (
+        name TEXT PRIMARY KEY, scale_group TEXT NOT NULL, zone TEXT NOT NULL, hosts INTEGER NOT NULL,
+        state TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, cause TEXT,
+        requested_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE workers (
+        slice_name TEXT NOT NULL, worker_index INTEGER NOT NULL, state TEXT NOT NULL,
+        reason TEXT NOT NULL, message TEXT NOT NULL, boot_id TEXT NOT NULL, version TEXT NOT NULL,
+        cpu_millis INTEGER NOT NULL, memory_bytes INTEGER NOT NULL,
+        PRIMARY KEY (slice_name, worker_index)) WITHOUT ROWID;
+    CREATE TABLE group_standings (
+        name TEXT PRIMARY KEY, failures INTEGER NOT NULL, not_before_ms INTEGER NOT NULL,
+        reason TEXT NOT NULL, message TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE cluster (id INTEGER PRIMARY KEY, stopping TEXT, message TEXT);
+    CREATE TABLE events (
+        event_id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+        what TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL);
+    """,
+)
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message is for the operator."""
+
+
+class Store:
+    """One cluster's database. Not thread-safe: one thread owns it after `open`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._commit = 0
+        self._insert = {t.name: _insert_sql(t) for t in TABLES.values()}
+        self._delete = {t.name: _delete_sql(t) for t in TABLES.values()}
+
+    def open(self) -> None:
+        """Opens or makes the database and brings its schema up to date.
+
+        Raises:
+            StoreError: it cannot be opened, is damaged, or is newer than this program.
+        """
+        try:
+            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA busy_timeout=2000")
+            self._migrate(self._db)
+            self._commit = self.get_meta("commit")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"{self._path}: schema version {version} is newer than this program's ({len(MIGRATIONS)}); "
+                "install the release that wrote it"
+            )
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            db.executescript(f"BEGIN; {script} PRAGMA user_version={number}; COMMIT;")
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The open connection."""
+        if self._db is None:
+            raise StoreError(f"{self._path}: not open")
+        return self._db
+
+    def close(self) -> None:
+        """Closes the database; what was committed stays."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def get_meta(self, key: str) -> int:
+        """A number beside the tables, such as the epoch; 0 if it was never set."""
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def set_meta(self, key: str, value: int) -> None:
+        """Commits a number beside the tables."""
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def load(self) -> list[Row]:
+        """Every row."""
+        rows: list[Row] = []
+        for table in TABLES.values():
+            names = ", ".join(table.key_columns + table.columns)
+            order = ", ".join(table.key_columns)
+            cursor = self.db.execute(f"SELECT {names} FROM {table.name} ORDER BY {order}")
+            rows += [table.decode(values) for values in cursor]
+        return rows
+
+    @property
+    def commit_number(self) -> int:
+        """How many batches were ever committed."""
+        return self._commit
+
+    def commit(self, writes: Iterable[RowWrite]) -> int:
+        """Commits a batch durably; returns its commit number.
+
+        Raises:
+            sqlite3.Error: nothing of the batch is in the store.
+        """
+        number = self._commit + 1
+        by_statement: dict[str, list[tuple[object, ...]]] = {}
+        for table, key, values in writes:
+            sql = self._delete[table] if values is None else self._insert[table]
+            by_statement.setdefault(sql, []).append(key if values is None else values)
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, batch in by_statement.items():
+                self.db.executemany(sql, batch)
+            self.set_meta("commit", number)
+            self.db.execute("COMMIT")
+        except sqlite3.Error:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+        self._commit = number
+        return number
+
+
+def _insert_sql(table: Table) -> str:
+    names = table.key_columns + table.columns
+    marks = ", ".join("?" * len(names))
+    return f"INSERT OR REPLACE INTO {table.name} ({', '.join(names)}) VALUES ({marks})"
+
+
+def _delete_sql(table: Table) -> str:
+    where = " AND ".join(f"{column} = ?" for column in table.key_columns)
+    return f"DELETE FROM {table.name} WHERE {where}"

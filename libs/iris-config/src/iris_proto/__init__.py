@@ -1,0 +1,1 @@
+"""Generated from the files under `proto/`; see `tools/generate_protos.py`."""

@@ -1,0 +1,151 @@
+"""The plain data that platforms and their callers share.
+
+Knows nothing of clouds, files, processes or protobuf: the controller's core
+imports this module. `VmState`, `VmInfo`, `ContainerSpec` and `VmBootstrapSpec`
+are as the requirement gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+
+class VmState(str, Enum):
+    """A machine's state, whatever its provider calls it."""
+
+    BOOTING = "booting"
+    RUNNING = "running"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class VmInfo:
+    """A machine's identity and how to reach it."""
+
+    vm_id: str
+    address: str
+    zone: str | None
+    labels: Mapping[str, str]
+    state: VmState
+    created_at_ms: int
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """What to run in a container; an empty image means the agent's bundle."""
+
+    image: str
+    entrypoint: list[str]
+    env: Mapping[str, str]
+    ports: Mapping[str, int]
+    health_port: int | None = None
+
+
+@dataclass(frozen=True)
+class VmBootstrapSpec:
+    """What to run on a machine; where and how is the platform's business."""
+
+    role: Literal["controller", "worker"]
+    container: ContainerSpec
+    labels: Mapping[str, str]
+    bootstrap_script: str | None = None
+    provider_overrides: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClusterIdentity:
+    """A cluster's name, which may come twice, and its id, which does not."""
+
+    cluster: str
+    cluster_id: str
+
+
+class SliceCloudState(str, Enum):
+    """A slice's state as its provider shows it."""
+
+    CREATING = "creating"
+    RUNNING = "running"
+    DELETING = "deleting"
+    FAILED = "failed"
+    PREEMPTED = "preempted"
+
+
+@dataclass(frozen=True)
+class HostResources:
+    """What one host offers to tasks.
+
+    `cpu_millis` counts thousandths of a core; `memory_bytes` 0 means that
+    memory is not accounted.
+    """
+
+    cpu_millis: int
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class SliceSpec:
+    """A slice that is wanted: everything a platform needs to make it."""
+
+    name: str
+    group: str
+    hosts: int
+    resources: HostResources
+    accelerator_type: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SliceInfo:
+    """A slice that was seen.
+
+    `slice_id` is its name. `vms` has one entry for each host that exists, in
+    order of worker index. `detail` is the provider's own word on its state.
+    """
+
+    slice_id: str
+    zone: str
+    labels: Mapping[str, str]
+    state: SliceCloudState
+    vms: tuple[VmInfo, ...]
+    created_at_ms: int
+    detail: str = ""
+
+
+class PlatformError(Exception):
+    """A platform call failed; the subclass says what the caller may do next."""
+
+
+class NoCapacity(PlatformError):
+    """The provider has none left: try another zone or group, or wait."""
+
+
+class QuotaExceeded(PlatformError):
+    """The account may not have more: wait, or raise the quota."""
+
+
+class RateLimited(PlatformError):
+    """Too many calls: the same call again later."""
+
+
+class Refused(PlatformError):
+    """The request is wrong; trying again will not help. Tell the operator."""
+
+
+class PermissionMissing(PlatformError):
+    """The credentials do not allow it. Tell the operator."""
+
+
+class Unreachable(PlatformError):
+    """It is not known whether it happened: look before trying again."""
+
+
+class StartFailed(PlatformError):
+    """The machine is there but what should run on it did not start: delete it."""
+
+
+class NotOurs(PlatformError):
+    """The thing exists but carries another cluster's identity."""

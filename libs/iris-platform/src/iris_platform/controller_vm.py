@@ -1,0 +1,287 @@
+"""The controller's own machine, from the outside: start, find, stop.
+
+`LocalController` drives a process on this machine. It knows no gRPC: whether a
+controller answers is the caller's probe to say.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from iris_platform import file_lock, processes
+from iris_platform.base import Refused, StartFailed, Unreachable
+from iris_platform.controller_file import (
+    ControllerFileError,
+    ControllerRecord,
+    read_controller_file,
+)
+from iris_platform.files import make_private_dir, read_tail, write_atomic
+from iris_platform.launch import ProcessId, end_processes, find_executable, start_detached
+from iris_platform.paths import ClusterPaths
+from iris_platform.state_lock import CONTROLLER, read_holder
+
+# Not to hide a cycle: protobuf must not be loaded with this package.
+if TYPE_CHECKING:
+    from iris_proto.v1.config_pb2 import ControllerConfig
+
+EXECUTABLE = "iris-controller"
+START_LOCK = "start.lock"
+LOG_TAIL_BYTES = 4096
+START_S = 30.0
+STOP_S = 20.0
+
+# Says whether the controller's standard health service answers SERVING. Must
+# have a deadline of its own, about a second, and raise nothing.
+Probe = Callable[[ControllerRecord], bool]
+
+
+class ControllerState(str, Enum):
+    """What can be seen of a controller from outside."""
+
+    ABSENT = "absent"
+    UNRESPONSIVE = "unresponsive"
+    SERVING = "serving"
+
+
+@dataclass(frozen=True)
+class ControllerStatus:
+    """`pid` and `address` are there as far as they are known."""
+
+    state: ControllerState
+    pid: int | None = None
+    address: str | None = None
+
+
+class ControllerVm(Protocol):
+    """The life of a cluster's controller, whatever it runs on."""
+
+    def start(self, config: str) -> ControllerRecord:
+        """Start it with a resolved configuration (`IrisConfig.to_json`).
+
+        Returns when it serves. One that serves already is left as it is.
+
+        Raises:
+            StartFailed: it did not come up; carries the end of its log, and
+                nothing of it is left running.
+        """
+        ...
+
+    def discover(self) -> ControllerRecord | None:
+        """How to reach it; None when there is none."""
+        ...
+
+    def status(self) -> ControllerStatus:
+        """What can be seen of it now."""
+        ...
+
+    def stop(self) -> bool:
+        """Stop it, and it alone: the fleet stays. Returns whether it was there.
+
+        Raises:
+            Unreachable: it is not known to be gone.
+        """
+        ...
+
+
+def create_controller_vm(
+    controller: ControllerConfig,
+    paths: ClusterPaths,
+    probe: Probe,
+    command: Sequence[str] | None = None,
+) -> ControllerVm:
+    """The controller that a configuration's `controller` section asks for.
+
+    Raises:
+        ValueError: no provider is set, or not one of this release.
+    """
+    arm = controller.WhichOneof("controller")
+    if arm is None:
+        raise ValueError("controller: no provider is set")
+    if arm not in CONTROLLERS:
+        there = ", ".join(CONTROLLERS)
+        raise ValueError(f"controller: provider {arm} is not available in this release; available: {there}")
+    return CONTROLLERS[arm](paths, probe, command)
+
+
+class LocalController:
+    """A controller as a detached process on this machine."""
+
+    def __init__(
+        self,
+        paths: ClusterPaths,
+        probe: Probe,
+        command: Sequence[str] | None = None,
+        *,
+        start_s: float = START_S,
+        stop_s: float = STOP_S,
+    ) -> None:
+        """`command` replaces the executable (argv in front of the options)."""
+        self._paths = paths
+        self._probe = probe
+        self._command = command
+        self._start_s = start_s
+        self._stop_s = stop_s
+
+    def start(self, config: str) -> ControllerRecord:
+        """See `ControllerVm.start`."""
+        argv = self._argv()
+        make_private_dir(self._paths.state_dir)
+        # Long enough for another start's whole wait to end first.
+        lock = file_lock.hold(self._paths.state_dir / START_LOCK, 2 * self._start_s)
+        try:
+            with lock:
+                return self._wait_for_other() or self._start(argv, config)
+        except TimeoutError as error:
+            raise StartFailed(f"another cluster start is going on: {error}") from error
+
+    def discover(self) -> ControllerRecord | None:
+        """See `ControllerVm.discover`. A record of a dead process is none.
+
+        Raises:
+            ControllerFileError: controller.json is there and unusable.
+        """
+        record = read_controller_file(self._paths.controller_file)
+        return record if record and processes.is_alive(record.pid, record.start_time) else None
+
+    def status(self) -> ControllerStatus:
+        """See `ControllerVm.status`."""
+        try:
+            record = self.discover()
+        except ControllerFileError:
+            record = None
+        if record is not None:
+            state = ControllerState.SERVING if self._probe(record) else ControllerState.UNRESPONSIVE
+            return ControllerStatus(state, record.pid, record.address)
+        process = find_controller(self._paths)
+        if process is not None:
+            return ControllerStatus(ControllerState.UNRESPONSIVE, process.pid)
+        return ControllerStatus(ControllerState.ABSENT)
+
+    def stop(self) -> bool:
+        """See `ControllerVm.stop`. Also one that has not yet said where it is."""
+        return stop_controller(self._paths, self._stop_s)
+
+    def _argv(self) -> list[str]:
+        command = self._command
+        if command is None:
+            executable = find_executable(EXECUTABLE)
+            if executable is None:
+                raise Refused(
+                    f"{EXECUTABLE} is neither beside this Python nor on PATH; is iris-controller installed?"
+                )
+            command = [executable]
+        paths = self._paths
+        return [
+            *command,
+            *("--state-dir", str(paths.state_dir.absolute())),
+            *("--pki-dir", str(paths.pki_dir.absolute())),
+            *("--config", str(paths.config_file.absolute())),
+            *("--local-root", str(paths.local_root.absolute())),
+            "--resume",
+        ]
+
+    def _wait_for_other(self) -> ControllerRecord | None:
+        """The controller that runs already, once it serves."""
+        process = find_controller(self._paths)
+        if process is None:
+            return None
+        record = self._serving(process)
+        if record is None and process.is_alive():
+            raise StartFailed(
+                f"a controller runs already (process {process.pid}) but did not answer"
+                f" within {self._start_s:g} s; see {self._paths.controller_log}"
+            )
+        return record
+
+    def _start(self, argv: list[str], config: str) -> ControllerRecord:
+        log = self._paths.controller_log
+        write_atomic(self._paths.config_file, config.encode("utf-8"))
+        log_start = log.stat().st_size if log.exists() else 0
+        try:
+            process = start_detached(argv, log, os.environ)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StartFailed(f"cannot start {argv[0]}: {error}") from error
+        record = self._serving(process) if process else None
+        if record is not None:
+            return record
+        ended = process is None or not process.is_alive()
+        if process is not None:
+            _end(process, grace_s=1.0)
+        what = "ended" if ended else f"did not answer within {self._start_s:g} s"
+        tail = read_tail(log, LOG_TAIL_BYTES, log_start).strip() or "(it wrote nothing)"
+        raise StartFailed(f"the controller {what}; the end of {log}:\n{tail}")
+
+    def _serving(self, process: ProcessId) -> ControllerRecord | None:
+        """What reaches the controller once it serves; None if `process` ended or time ran out."""
+        found: list[ControllerRecord] = []
+
+        def settled() -> bool:
+            # Asked first: one that ends after its last look was looked at.
+            alive = process.is_alive()
+            with suppress(ControllerFileError):
+                record = self.discover()
+                if record is not None and self._probe(record):
+                    found.append(record)
+            return bool(found) or not alive
+
+        processes.wait_until(settled, self._start_s)
+        return found[0] if found else None
+
+
+def find_controller(paths: ClusterPaths) -> ProcessId | None:
+    """The live controller process of a state directory, if there is one.
+
+    By controller.json, else by who holds the directory's lock: one that is
+    just starting, or whose file was lost.
+    """
+    try:
+        record = read_controller_file(paths.controller_file)
+    except ControllerFileError:
+        record = None
+    named = ProcessId(record.pid, record.start_time) if record else None
+    if named is not None and named.is_alive():
+        return named
+    holder = read_holder(paths.state_dir)
+    if holder is None or holder.role != CONTROLLER:
+        return None
+    return ProcessId(holder.pid, holder.start_time)
+
+
+def stop_controller(paths: ClusterPaths, grace_s: float) -> bool:
+    """SIGTERM, then SIGKILL after `grace_s`; returns whether there was one.
+
+    Raises:
+        Unreachable: it outlived SIGKILL, or another one came up meanwhile.
+    """
+    process = find_controller(paths)
+    if process is None:
+        return False
+    _end(process, grace_s)
+    other = find_controller(paths)
+    if other is not None:
+        raise Unreachable(f"process {process.pid} was stopped but {other.pid} has taken its place")
+    with suppress(ControllerFileError):
+        record = read_controller_file(paths.controller_file)
+        # A clean end removes it; after SIGKILL it would name a dead process.
+        if record is not None and (record.pid, record.start_time) == process:
+            paths.controller_file.unlink(missing_ok=True)
+    return True
+
+
+def _end(process: ProcessId, grace_s: float) -> None:
+    try:
+        end_processes([process], grace_s)
+    except processes.StillAlive as error:
+        raise Unreachable(f"the controller does not end: {error}") from error
+
+
+# By the arm of `ControllerConfig.controller`.
+CONTROLLERS: Mapping[str, Callable[[ClusterPaths, Probe, Sequence[str] | None], ControllerVm]] = {
+    "local": LocalController,
+}

@@ -1,0 +1,88 @@
+"""What a scale group asks of its platform, and rules that all platforms share.
+
+Knows nothing of any provider. Platform calls are zone-scoped (DESIGN 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from iris_platform.base import ClusterIdentity, HostResources, SliceCloudState, SliceInfo, SliceSpec, VmState
+from iris_platform.names import slice_labels
+
+# Not to hide a cycle: protobuf must not be loaded with this package.
+if TYPE_CHECKING:
+    from iris_proto.v1.config_pb2 import ScaleGroupConfig
+
+
+class VmManager(Protocol):
+    """A scale group's configuration bound to a platform; holds no state.
+
+    Errors, idempotence and zone rules are those of `Platform`.
+    """
+
+    @property
+    def group(self) -> str:
+        """The scale group's name, as configured."""
+        ...
+
+    def create_slice(self, name: str, zone: str | None = None) -> None:
+        """Make a slice of this group; the same name is the same slice."""
+        ...
+
+    def delete_slice(self, name: str, zone: str | None = None) -> None:
+        """Remove a slice and all that runs on it; fine if already gone."""
+        ...
+
+    def get_slice(self, name: str, zone: str | None = None) -> SliceInfo | None:
+        """One slice by name; None when the provider says that there is none."""
+        ...
+
+    def list_slices(self, zone: str | None = None) -> list[SliceInfo]:
+        """This cluster's slices of this group in a zone, by name."""
+        ...
+
+
+def resolve_zone(zones: Sequence[str], zone: str | None) -> str:
+    """The zone that a call means.
+
+    Raises:
+        ValueError: left out although several are configured, or not among
+            them; the message names the configured ones.
+    """
+    if zone is None:
+        if len(zones) == 1:
+            return zones[0]
+        raise ValueError(f"zone is needed: {len(zones)} are configured: {', '.join(zones)}")
+    if zone not in zones:
+        raise ValueError(f"zone {zone} is not configured; configured: {', '.join(zones)}")
+    return zone
+
+
+def slice_spec(group: ScaleGroupConfig, identity: ClusterIdentity, name: str) -> SliceSpec:
+    """The slice that a group's (effective) configuration describes."""
+    resources = HostResources(round(group.host_resources.cpu * 1000), group.host_resources.memory)
+    return SliceSpec(
+        name=name,
+        group=group.name,
+        hosts=group.slice_size,
+        resources=resources,
+        accelerator_type=group.accelerator_type,
+        labels=slice_labels(identity.cluster, identity.cluster_id, group.name, name),
+    )
+
+
+def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether `labels` has all of `wanted`."""
+    return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def slice_state(hosts: Iterable[VmState]) -> SliceCloudState:
+    """A slice's state from its hosts': one dead host fails it."""
+    states = set(hosts)
+    if states & {VmState.FAILED, VmState.TERMINATED}:
+        return SliceCloudState.FAILED
+    if VmState.BOOTING in states:
+        return SliceCloudState.CREATING
+    return SliceCloudState.RUNNING

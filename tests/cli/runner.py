@@ -1,0 +1,136 @@
+"""Runs the executable as a person would: another process, with deadlines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEADLINE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    status: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+    @property
+    def document(self) -> Any:
+        """The only thing on stdout, as JSON."""
+        return json.loads(self.out)
+
+
+class Runner:
+    """`iris` with a home of its own."""
+
+    def __init__(self, home: Path, **env: str) -> None:
+        self.home = home
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("IRIS_", "XDG_", "COV")) and name != "NO_COLOR"
+        }
+        self.env = {
+            **kept,
+            "HOME": str(home),
+            "XDG_STATE_HOME": str(home / "state"),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "IRIS_RECONNECT_TIMEOUT": "10s",
+            "COLUMNS": "80",
+            **env,
+        }
+
+    @property
+    def state_dir(self) -> Path:
+        """The default state directory of the cluster named demo."""
+        return self.home / "state" / "iris" / "demo"
+
+    def __call__(self, *words: str | bytes, env: Mapping[str, str] | None = None) -> Finished:
+        """Run to the end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "iris_cli", *words],
+            cwd=self.home,
+            env={**self.env, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr.decode())
+
+    def start(self, *words: str) -> Running:
+        """Start, to be watched."""
+        return Running(
+            subprocess.Popen(
+                [sys.executable, "-m", "iris_cli", *words],
+                cwd=self.home,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # What a buffer held would be lost to `communicate`.
+                bufsize=0,
+            )
+        )
+
+
+class Running:
+    """A command that has not ended yet; use as a context."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._read = b""
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=DEADLINE_S)
+
+    def read(self, count: int) -> bytes:
+        """So many bytes of stdout; waits for them."""
+        assert self._process.stdout is not None
+        data = b""
+        while len(data) < count and (part := self._process.stdout.read(count - len(data))):
+            data += part
+        self._read += data
+        return data
+
+    def read_error_line(self) -> str:
+        """The next line of stderr; waits for it."""
+        assert self._process.stderr is not None
+        return self._process.stderr.readline().decode()
+
+    def hang_up(self) -> None:
+        """Nobody reads stdout any more."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def wait_without_stdout(self) -> Finished:
+        """The end of a command that was hung up on."""
+        assert self._process.stderr is not None
+        error = self._process.stderr.read()
+        return Finished(self._process.wait(DEADLINE_S), self._read, error.decode())
+
+    def finish(self) -> Finished:
+        """Wait for the end."""
+        out, err = self._process.communicate(timeout=DEADLINE_S)
+        return Finished(self._process.returncode, self._read + out, err.decode())

@@ -1,0 +1,301 @@
+"""Every message that a file's author can meet."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from iris_config import ConfigError, load_config
+from iris_config.yaml_nodes import MAX_BYTES
+from tests.config.samples import REQUIREMENT, load, local_group, problems
+
+GROUP = "scale_groups.here"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "acelerator_type: cpu",  # B3
+            "5:5: error: acelerator_type: unknown key; did you mean accelerator_type?",
+        ),
+        ("max_slices: many", "5:17: error: max_slices: expected a whole number, found 'many'"),
+        ("max_slices: 1.5", "5:17: error: max_slices: expected a whole number, found '1.5'"),
+        ("max_slices: 010", "5:17: error: max_slices: expected a whole number, found '010'"),
+        (
+            "max_slices: 3000000000",
+            "5:17: error: max_slices: expected a number from -2147483648 to 2147483647, found '3000000000'",
+        ),
+        ("max_slices: [1]", "5:5: error: max_slices: expected a single value, found a list"),
+        ("max_slices:", "5:16: error: max_slices: has no value; give one or leave the key out"),
+        ("max_slices: -1", "5:17: error: max_slices: expected at least 0, found -1"),
+        ("min_slices: 2", "5:17: error: min_slices: 2 is more than max_slices, which is 1"),
+        ("slice_size: 0", "5:17: error: slice_size: expected at least 1, found 0"),
+        ("priority: -1", "5:15: error: priority: expected at least 0, found -1"),
+        ("zones: local", "5:12: error: zones: expected a list such as [a, b], found 'local'"),
+        ("zones: [a, b]", "5:5: error: zones: a local group has exactly one zone, found 2"),
+        (
+            "zones: ['a b']",
+            "5:13: error: zones[0]: expected letters, digits, -, _ and ., found 'a b'",
+        ),
+        (
+            "idle_timeout: 90",
+            "5:19: error: idle_timeout: expected a duration such as 90s, 10m or 1h30m, found '90'",
+        ),
+        (
+            "idle_timeout: 1m1h",
+            (
+                "5:19: error: idle_timeout: expected a duration with each unit once, the largest first,"
+                " such as 1h30m, found '1m1h'"
+            ),
+        ),
+        ("idle_timeout: 0s", "5:19: error: idle_timeout: expected a duration longer than 0s"),
+        (
+            "task_lease: 15s\nX",
+            "5:17: error: task_lease: expected at least two beats (20s)",
+        ),
+        (
+            "host_resources: {memory: 8Gi}",
+            (
+                "5:30: error: host_resources.memory: expected a size such as 8GiB, 500GB or a number"
+                " of bytes, found '8Gi'"
+            ),
+        ),
+        (
+            "host_resources: {memory: 0.3B}",
+            "5:30: error: host_resources.memory: expected a whole number of bytes, found '0.3B'",
+        ),
+        ("host_resources: {cpu: .inf}", "5:27: error: host_resources.cpu: expected a number, found '.inf'"),
+        (
+            "host_resources: {cpu: 0}",
+            "5:27: error: host_resources.cpu: expected more than 0 cores, in thousandths, found 0",
+        ),
+        ("host_resources: 4", "5:21: error: host_resources: expected a mapping, found '4'"),
+        (
+            "host_resources:",
+            "5:20: error: host_resources: expected a mapping, found nothing; write {} for its defaults",
+        ),
+        ("name: there", "5:11: error: name: expected the group's key here or nothing, found 'there'"),
+        ("max_slices: 1\n    max_slices: 2", "6:5: error: max_slices: written twice; first on line 5"),
+        ("<<: {max_slices: 2}", "5:5: error: <<: merge keys are not understood here"),
+        ("? [a]\n    : b", "5:7: error: : expected a plain word as the key"),
+    ],
+)
+def test_one_mistake_in_a_group(line: str, message: str) -> None:
+    text = local_group(line.removesuffix("\nX"))
+    if line.endswith("\nX"):
+        text += "timeouts: {beat_interval: 10s}\n"
+    place, _, rest = message.partition(" error: ")
+    dot = "" if rest.startswith(":") else "."
+    assert problems(text) == [f"demo.yaml:{place} error: {GROUP}{dot}{rest}"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "message"),
+    [
+        (
+            "{}",
+            (
+                "4:5: error: scale_groups.here.provider: missing; expected one of tpu, manual, local,"
+                " such as provider: {local: {}}"
+            ),
+        ),
+        (
+            "{local: {}, tpu: {project_id: p}}",
+            "4:27: error: scale_groups.here.provider.tpu: expected only one of local and tpu",
+        ),
+        (
+            "{local: }",
+            (
+                "4:23: error: scale_groups.here.provider.local: expected a mapping, found nothing;"
+                " write {} for its defaults"
+            ),
+        ),
+        ("{locla: {}}", "4:16: error: scale_groups.here.provider.locla: unknown key; did you mean local?"),
+        (
+            "{local: {size: 3}}",
+            "4:24: error: scale_groups.here.provider.local.size: unknown key; known here: none",
+        ),
+        (
+            "{manual: {hosts: [a, a]}}",
+            "4:36: error: scale_groups.here.provider.manual.hosts[1]: a is listed twice",
+        ),
+        (
+            "{manual: {hosts: ['']}}",
+            (
+                "4:33: error: scale_groups.here.provider.manual.hosts[0]:"
+                " expected a host name or address, found ''"
+            ),
+        ),
+        (
+            "{manual: {hosts: [a], ssh_port: 70000}}",
+            (
+                "4:47: error: scale_groups.here.provider.manual.ssh_port:"
+                " expected a port from 1 to 65535, found 70000"
+            ),
+        ),
+    ],
+)
+def test_one_mistake_in_a_provider(provider: str, message: str) -> None:
+    found = problems(local_group().replace("{local: {}}", provider))
+    assert found[0] == f"demo.yaml:{message}"
+
+
+def test_missing_parts_of_providers_in_one_run() -> None:  # B2
+    text = """\
+name: demo
+scale_groups:
+  bare:
+    accelerator_type: cpu
+  tpu:
+    provider: {tpu: {}}
+    accelerator_type: v5litepod-16
+    zones: [europe-west4-b]
+  own:
+    provider:
+      manual: {ssh_user: ray}
+"""
+    assert problems(text) == [
+        (
+            "demo.yaml:3:3: error: scale_groups.bare.provider: missing; expected one of tpu, manual,"
+            " local, such as provider: {local: {}}"
+        ),
+        (
+            "demo.yaml:6:16: error: scale_groups.tpu.provider.tpu.project_id: missing; expected the"
+            " Google Cloud project"
+        ),
+        "demo.yaml:11:7: error: scale_groups.own.provider.manual.hosts: missing; expected at least one host",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    zones: [europe-west4-b]\n", "", "zones: missing; a TPU group needs at least one"),
+        ("accelerator_type: v5litepod-16", "accelerator_type: cpu", "expected a TPU type such as"),
+        ("[europe-west4-b]", "[a, a]", "zones[1]: a is listed twice"),
+        ("zones: [local]", "zones: [a, b]", "a manual group has exactly one zone, found 2"),
+        ("zones: [local]", "slice_size: 3", "slice_size: 3 hosts to a slice, but only 2 listed"),
+        ("zones: [local]", "max_slices: 3", "max_slices: 2 hosts make at most 2 slices"),
+    ],
+)
+def test_rules_of_clouds_and_manual_hosts(old: str, new: str, message: str) -> None:
+    (found,) = problems(REQUIREMENT.replace(old, new))
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("''", "missing; expected the cluster's name, such as name: demo"),
+        ("Demo", "expected lower-case letters, digits and -, beginning with a letter, found 'Demo'"),
+        ("9x", "expected lower-case letters, digits and -, beginning with a letter, found '9x'"),
+        ("demo-local", "names that end in -local are kept for rehearsals, found 'demo-local'"),
+        ("a" * 64, "expected at most 63 characters, found 64"),
+    ],
+)
+def test_names_of_clusters(name: str, message: str) -> None:
+    assert problems(local_group(name=name)) == [f"demo.yaml:1:7: error: name: {message}"]
+
+
+def test_a_missing_name_is_at_the_beginning() -> None:
+    assert problems("scale_groups: {}") == [
+        "demo.yaml:1:1: error: name: missing; expected the cluster's name, such as name: demo"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Here", "expected a name of lower-case letters, digits, - and _, beginning with a letter"),
+        ("a" * 25, "expected a name of at most 24 characters, found 25"),
+    ],
+)
+def test_names_of_groups(name: str, message: str) -> None:
+    text = local_group().replace("here", name)
+    assert problems(text) == [f"demo.yaml:3:3: error: scale_groups.{name}: {message}"]
+
+
+def test_groups_whose_names_would_collide() -> None:
+    text = local_group().replace("here", "a_b") + "  a-b:\n    provider: {local: {}}\n"
+    assert problems(text) == [
+        (
+            "demo.yaml:3:3: error: scale_groups.a_b: a_b and a-b would make the same slice names"
+            " (_ becomes - there)"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("controller: {local: {port: 70000}}", "expected a port from 0 to 65535"),
+        ("autoscaler: {max_creates_per_minute: 0}", "expected at least 1"),
+        ("timeouts: {beat_interval: 20s}", "expected at least two beats (40s)"),
+        ("scale_groups: [a]", "expected a mapping of names, found a list"),
+        ("controler: {}", "unknown key; did you mean controller?"),
+        (
+            "xyz: {}",
+            "unknown key; known here: name, controller, scale_groups, autoscaler, timeouts",
+        ),
+    ],
+)
+def test_one_mistake_at_the_top(text: str, message: str) -> None:
+    (found,) = problems(f"name: demo\n{text}\n")
+    assert found.startswith("demo.yaml:")
+    assert found.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "demo.yaml:1:1: error: the configuration is empty"),
+        ("# nothing\n", "demo.yaml:1:1: error: the configuration is empty"),
+        ("[a]", "demo.yaml:1:1: error: expected a mapping, lines such as name: demo"),
+        ("a: b: c", "demo.yaml:1:5: error: not valid YAML: mapping values are not allowed"),
+        ("a: 1\n---\nb: 1", "demo.yaml:2:1: error: not valid YAML: expected a single document"),
+        ("a: *x", "demo.yaml:1:4: error: not valid YAML: found undefined alias 'x'"),
+        ("a: b\nc: \x01", "demo.yaml:2:4: error: not valid YAML: character U+0001 is not allowed"),
+        ("a: \ud800", "demo.yaml:1:4: error: not valid YAML:"),
+        ("[" * 100_000, "demo.yaml:1:33: error: not valid YAML: nested more than 32 levels deep"),
+        ("- " * 50_000, "demo.yaml:1:65: error: not valid YAML: nested more than 32 levels deep"),
+        ("a" * (MAX_BYTES + 1), "demo.yaml: error: larger than 4 MiB"),
+    ],
+)
+def test_what_is_no_configuration_at_all(text: str, message: str) -> None:
+    (found,) = problems(text)
+    assert found.startswith(message)
+
+
+def test_all_problems_at_once_in_order_of_position() -> None:
+    text = """\
+name: Demo
+scale_groups:
+  here:
+    provider: {local: {}}
+    acelerator_type: cpu
+    idle_timeout: 10
+    min_slices: 3
+    host_resources: {cpu: 4, memory: 8Gib}
+colour: red
+"""
+    found = problems(text)
+    places = [tuple(map(int, re.findall(r":(\d+):(\d+):", line)[0])) for line in found]
+    assert places == [(1, 7), (5, 5), (6, 19), (7, 17), (8, 38), (9, 1)]
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert [problem.field for problem in caught.value.problems][:2] == [
+        "name",
+        "scale_groups.here.acelerator_type",
+    ]
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "demo.yaml"
+    with pytest.raises(ConfigError, match=f"^{path}: error: cannot read: No such file"):
+        load_config(path)
+    with pytest.raises(ConfigError, match=f"^{tmp_path}: error: cannot read: Is a directory"):
+        load_config(tmp_path)
+    path.write_bytes(b"name: demo\na: \xff")
+    with pytest.raises(ConfigError, match=f"^{path}:2:4: error: not UTF-8 text"):
+        load_config(path)

@@ -1,0 +1,144 @@
+"""Anything at all ends in a configuration or in positioned errors (B4, B5)."""
+
+import string
+from collections.abc import Callable
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iris_config import ConfigError, IrisConfig
+from iris_config.units import format_duration, format_size
+from tests.config.samples import EXAMPLES, load, local_group
+
+DEMO = yaml.safe_load((EXAMPLES / "demo.yaml").read_text())
+
+
+def loads_or_explains(text: str) -> IrisConfig | None:
+    try:
+        return load(text)
+    except ConfigError as error:
+        explained = [problem.message for problem in error.problems]
+    assert all(explained)
+    assert explained
+    return None
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    loads_or_explains(text)
+
+
+@given(st.text(alphabet="{}[]:,-? &*!|>'\"\n\tab1#%@`", max_size=60))
+def test_anything_that_looks_like_yaml(text: str) -> None:
+    loads_or_explains(text)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3)
+    ),
+    max_leaves=5,
+)
+PATHS: list[tuple[object, ...]] = []
+
+
+def _collect(value: object, path: tuple[object, ...]) -> None:
+    if path:
+        PATHS.append(path)
+    items: list[tuple[object, object]] = []
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    for key, child in items:
+        _collect(child, (*path, key))
+
+
+_collect(DEMO, ())
+
+
+def _delete(parent: dict[object, object], key: object, value: object) -> None:
+    del parent[key]
+
+
+def _retype(parent: dict[object, object], key: object, value: object) -> None:
+    parent[key] = value
+
+
+def _rename(parent: dict[object, object], key: object, value: object) -> None:
+    if isinstance(parent, dict):
+        parent[f"{key}x"] = parent.pop(key)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(PATHS), st.sampled_from([_delete, _retype, _rename]), VALUES)
+def test_a_valid_file_with_one_node_changed(
+    path: tuple[object, ...],
+    mutate: Callable[[dict[object, object], object, object], None],
+    value: object,
+) -> None:
+    tree = yaml.safe_load(yaml.safe_dump(DEMO))
+    parent = tree
+    for key in path[:-1]:
+        parent = parent[key]
+    mutate(parent, path[-1], value)
+    loads_or_explains(yaml.safe_dump(tree, allow_unicode=True))
+
+
+NAMES = st.text(alphabet=string.ascii_lowercase, min_size=1, max_size=20)
+SECONDS = st.integers(60, 10**6).map(lambda s: format_duration(s * 10**9))
+GROUPS = st.fixed_dictionaries(
+    {"provider": st.just({"local": {}})},
+    optional={
+        "accelerator_type": NAMES,
+        "zones": st.lists(NAMES, min_size=1, max_size=1),
+        "min_slices": st.integers(0, 3),
+        "max_slices": st.integers(3, 2**31 - 1),
+        "buffer_slices": st.integers(0, 5),
+        "priority": st.integers(0, 1000),
+        "slice_size": st.integers(1, 64),
+        "host_resources": st.fixed_dictionaries(
+            {},
+            optional={
+                "cpu": st.integers(1, 10**6).map(lambda millis: millis / 1000),
+                "memory": st.integers(0, 2**60).map(format_size),
+            },
+        ),
+        "idle_timeout": SECONDS,
+        "boot_timeout": SECONDS,
+        "task_lease": SECONDS,
+    },
+).map(lambda group: {"max_slices": 3, **group})
+
+
+@given(st.dictionaries(NAMES, GROUPS, max_size=4))
+def test_valid_configurations_come_back(groups: dict[str, object]) -> None:  # B4
+    config = load(yaml.safe_dump({"name": "demo", "scale_groups": groups}))
+    assert set(config.scale_groups) == set(groups)
+    assert IrisConfig.from_json(config.to_json()) == config
+    # JSON is YAML: the resolved document is a valid file that means the same.
+    assert load(config.to_json()) == config
+
+
+def test_many_aliases_are_no_bomb() -> None:
+    """Each level names the one below ten times: 10^9 nodes if they were copied."""
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(ConfigError, match="a9: unknown key"):
+        load("\n".join(lines))
+
+
+def test_a_node_that_holds_itself() -> None:
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        load("name: demo\nscale_groups: {a: &a {provider: {local: {}}, host_resources: [*a]}}")
+    with pytest.raises(ConfigError, match="unknown key"):
+        load("name: demo\nscale_groups: &a {a: *a}")
+
+
+def test_enormous_numbers() -> None:
+    for line in (f"max_slices: {'9' * 10**6}", f"idle_timeout: {'9' * 10**6}s"):
+        with pytest.raises(ConfigError, match=r"found '9{37}\.\.\.'"):
+            load(local_group(line))

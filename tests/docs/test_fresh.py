@@ -1,0 +1,21 @@
+"""The pages that are made from the code are what the code says."""
+
+import pytest
+
+from tools import generate_docs
+
+
+def test_generated_pages_are_fresh() -> None:
+    assert generate_docs.stale_pages() == [], "run `tox -e docs-write`"
+
+
+def test_a_stale_page_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(generate_docs.PAGES, "docs/states.md", lambda: "something else")
+    assert generate_docs.stale_pages() == ["docs/states.md"]
+
+
+def test_every_table_has_its_section() -> None:
+    page = generate_docs.states_page()
+    assert set(generate_docs.ORDER) == set(generate_docs.TABLES)
+    for kind in generate_docs.ORDER:
+        assert f"\n## {kind.capitalize()}\n" in page

@@ -1,0 +1,1 @@
+"""What several kinds of tests share: real clusters, hosts and clouds to test against."""
