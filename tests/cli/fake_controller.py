@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -15,15 +16,17 @@ from iris_platform.processes import start_time
 from iris_proto.v1.controller_pb2_grpc import add_ControllerServiceServicer_to_server
 from tests.cli.fake_service import FakeService
 
+# Generic only in its stubs.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 SERVING = b"\x08\x01"
 
 
 class FakeController:
     """Starts, stops and comes back at another address with another token."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, service: FakeService | None = None) -> None:
         self.state_dir = state_dir
-        self.service = FakeService()
+        self.service = service or FakeService()
         self._server: grpc.Server | None = None
 
     def start(self) -> None:
@@ -62,16 +65,16 @@ class _TokenCheck(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
+    ) -> Handler | None:
         handler = continuation(details)
         if self._wanted in [tuple(pair) for pair in details.invocation_metadata]:
             return handler
         return _refusal(handler)
 
 
-def _refusal(handler: grpc.RpcMethodHandler | None) -> grpc.RpcMethodHandler:
+def _refusal(handler: Handler | None) -> Handler:
     def refuse(request: object, context: grpc.ServicerContext) -> None:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not this controller's")
 
@@ -81,7 +84,7 @@ def _refusal(handler: grpc.RpcMethodHandler | None) -> grpc.RpcMethodHandler:
 
 
 class _Health(grpc.GenericRpcHandler):
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> Handler | None:
         if details.method != "/grpc.health.v1.Health/Check":
             return None
         return grpc.unary_unary_rpc_method_handler(lambda request, context: SERVING)

@@ -63,13 +63,9 @@ class FakeJob:
         with self.changed:
             task = self.tasks[index]
             task.attempts += 1
-            attempt = AttemptId(
-                job_id=self.job.job_id, task_index=index, epoch=EPOCH, number=task.attempts
-            )
+            attempt = AttemptId(job_id=self.job.job_id, task_index=index, epoch=EPOCH, number=task.attempts)
             place = Place(slice_name="iris-abcdefghij-here-1-1", worker_index=index)
-            task.attempt.CopyFrom(
-                Attempt(id=attempt, state=AttemptState.ATTEMPT_STATE_RUNNING, place=place)
-            )
+            task.attempt.CopyFrom(Attempt(id=attempt, state=AttemptState.ATTEMPT_STATE_RUNNING, place=place))
             task.state = TaskState.TASK_STATE_RUNNING
             task.reason = task.message = ""
             self.logs.append(Log(attempt))
@@ -124,9 +120,7 @@ class FakeJob:
         attempt = self.tasks[index].attempt
         attempt.reason = reason
         good = exit_code == 0
-        attempt.state = (
-            AttemptState.ATTEMPT_STATE_SUCCEEDED if good else AttemptState.ATTEMPT_STATE_FAILED
-        )
+        attempt.state = AttemptState.ATTEMPT_STATE_SUCCEEDED if good else AttemptState.ATTEMPT_STATE_FAILED
         if signal is not None:
             attempt.signal = signal
         elif exit_code is not None:

@@ -11,6 +11,7 @@ import grpc
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1.config_pb2 import IrisClusterConfig
 from iris_proto.v1.controller_pb2_grpc import ControllerServiceServicer
+from iris_proto.v1.job_pb2 import JobSpec
 from tests.cli.fake_jobs import PROGRAMS, FakeJob, Log
 
 # Small, so that lists have several pages and logs several messages.
@@ -42,10 +43,7 @@ class FakeService(ControllerServiceServicer):
     def add_job(self, *command: str, replicas: int = 1) -> FakeJob:
         """A job that is there already."""
         with self.changed:
-            spec = pb.SubmitJobRequest().spec
-            spec.command.extend(command)
-            spec.replicas, spec.name = replicas, command[0]
-            return self._new_job(spec)
+            return self._new_job(JobSpec(name=command[0], command=command, replicas=replicas))
 
     def wait_for_job(self) -> FakeJob:
         """The first job, once it was submitted."""
@@ -58,9 +56,7 @@ class FakeService(ControllerServiceServicer):
         with self.changed:
             assert self.changed.wait_for(lambda: self.streams_opened >= count, 20)
 
-    def SubmitJob(
-        self, request: pb.SubmitJobRequest, context: grpc.ServicerContext
-    ) -> pb.SubmitJobResponse:
+    def SubmitJob(self, request: pb.SubmitJobRequest, context: grpc.ServicerContext) -> pb.SubmitJobResponse:
         with self.changed:
             self.submits += 1
             job_id = self.requests.get(request.request_id)
@@ -79,9 +75,7 @@ class FakeService(ControllerServiceServicer):
         with self.changed:
             return pb.GetJobResponse(job=self._job(request.job_id, context).job)
 
-    def ListJobs(
-        self, request: pb.ListJobsRequest, context: grpc.ServicerContext
-    ) -> pb.ListJobsResponse:
+    def ListJobs(self, request: pb.ListJobsRequest, context: grpc.ServicerContext) -> pb.ListJobsResponse:
         with self.changed:
             jobs = [job.job for job in reversed(self.jobs.values())]
         first, following = _page(request.page_token, len(jobs))
@@ -93,9 +87,7 @@ class FakeService(ControllerServiceServicer):
             job.stop()
             return pb.StopJobResponse(job=job.job)
 
-    def ListTasks(
-        self, request: pb.ListTasksRequest, context: grpc.ServicerContext
-    ) -> pb.ListTasksResponse:
+    def ListTasks(self, request: pb.ListTasksRequest, context: grpc.ServicerContext) -> pb.ListTasksResponse:
         with self.changed:
             tasks = self._job(request.job_id, context).tasks
         first, following = _page(request.page_token, len(tasks))
@@ -109,7 +101,8 @@ class FakeService(ControllerServiceServicer):
         version = -1
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: job.version != version, LOOK_S)
+                if job.version == version:
+                    self.changed.wait(LOOK_S)
                 fresh = job.version != version
                 version = job.version
                 response = pb.WatchJobResponse(job=job.job, tasks=job.tasks)
@@ -133,9 +126,7 @@ class FakeService(ControllerServiceServicer):
                     for log in job.logs
                     if not request.HasField("task_index") or log.id.task_index == request.task_index
                 ]
-                messages = [
-                    message for log in wanted for message in _new_of(log, offsets, told, request)
-                ]
+                messages = [message for log in wanted for message in _new_of(log, offsets, told, request)]
                 finished = job.over or not request.follow
                 if not messages and not finished:
                     self.changed.wait(LOOK_S)
@@ -184,9 +175,7 @@ class FakeService(ControllerServiceServicer):
     ) -> pb.ListEventsResponse:
         with self.changed:
             later = [event for event in self.events if event.event_id > request.after_event_id]
-        return pb.ListEventsResponse(
-            events=later[:LARGEST_PAGE], more=len(later) > LARGEST_PAGE
-        )
+        return pb.ListEventsResponse(events=later[:LARGEST_PAGE], more=len(later) > LARGEST_PAGE)
 
     def WatchEvents(
         self, request: pb.WatchEventsRequest, context: grpc.ServicerContext
@@ -202,6 +191,14 @@ class FakeService(ControllerServiceServicer):
                 seen = later[-1].event_id
                 yield pb.WatchEventsResponse(events=later)
 
+    def BeginShutdown(
+        self, request: pb.BeginShutdownRequest, context: grpc.ServicerContext
+    ) -> pb.BeginShutdownResponse:
+        with self.changed:
+            self.phase = pb.ClusterPhase.CLUSTER_PHASE_STOPPING
+            going, self.slices = self.slices, []
+        return pb.BeginShutdownResponse(slices=going)
+
     def add_event(self, what: str) -> None:
         """Something happened."""
         with self.changed:
@@ -212,7 +209,7 @@ class FakeService(ControllerServiceServicer):
             self.events.append(event)
             self.changed.notify_all()
 
-    def _new_job(self, spec: pb.job__pb2.JobSpec) -> FakeJob:  # type: ignore[name-defined]
+    def _new_job(self, spec: JobSpec) -> FakeJob:
         job = FakeJob(f"job-{len(self.jobs) + 1}", spec, self.changed)
         self.jobs[job.job.job_id] = job
         self.changed.notify_all()

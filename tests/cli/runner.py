@@ -38,6 +38,7 @@ class Runner:
 
     def __init__(self, home: Path, **env: str) -> None:
         self.home = home
+        self.python = Path(sys.executable)
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -61,7 +62,7 @@ class Runner:
     def __call__(self, *words: str | bytes, env: Mapping[str, str] | None = None) -> Finished:
         """Run to the end."""
         done = subprocess.run(
-            [sys.executable, "-m", "iris_cli", *words],
+            [self.python, "-m", "iris_cli", *words],
             cwd=self.home,
             env={**self.env, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -75,7 +76,7 @@ class Runner:
         """Start, to be watched."""
         return Running(
             subprocess.Popen(
-                [sys.executable, "-m", "iris_cli", *words],
+                [self.python, "-m", "iris_cli", *words],
                 cwd=self.home,
                 env=self.env,
                 stdin=subprocess.DEVNULL,

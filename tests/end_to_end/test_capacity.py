@@ -39,7 +39,10 @@ def test_b17_idle_slices_are_drained_then_deleted_longest_idle_first(make_cluste
         longer = cluster.submit("--", "sh", "-c", "sleep 2")
         shorter = cluster.submit("--", "true")
         watch.wait_for("slice", "GONE", count=2)
-    place = {job: cluster.json("job", "show", job)["tasks"][0]["attempt"]["place"]["slice_name"] for job in (longer, shorter)}
+    place = {
+        job: cluster.json("job", "show", job)["tasks"][0]["attempt"]["place"]["slice_name"]
+        for job in (longer, shorter)
+    }
     assert [e["subject"] for e in watch.seen("slice", "DRAINING")] == [place[shorter], place[longer]]
     for name in place.values():
         ends = [e["what"] for e in watch.events if e["subject"] == name][-3:]

@@ -142,3 +142,37 @@ def in_child(work: Callable[[], object]) -> int:
             # Not sys.exit: the rest belongs to the parent.
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+DIED = 99
+_STEPS = {
+    *("os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"),
+    *("fcntl.flock", "subprocess.Popen", "os.kill"),
+}
+
+
+def is_step(event: str, arguments: tuple[object, ...]) -> bool:
+    """Whether an audit event is about to change a file or a process."""
+    if event == "open":
+        path, _, flags = arguments
+        writing = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
+        return bool(writing) and path != os.devnull
+    return event in _STEPS
+
+
+def dying_at(step: Callable[[str, tuple[object, ...]], bool], nth: int, work: Callable[[], object]) -> None:
+    """Do `work` but end this process, as a power cut would, before the nth step.
+
+    For use in a child: the hook stays.
+    """
+    left = nth
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if step(event, arguments):
+            left -= 1
+            if left == 0:
+                os._exit(DIED)
+
+    sys.addaudithook(hook)
+    work()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 from iris_platform import ClusterIdentity, Platform, processes
-from iris_platform.base import NotOurs, SliceSpec
+from iris_platform.base import SliceSpec
 from iris_proto.v1.config_pb2 import ScaleGroupConfig
 from tests.platform import world
 from tests.platform.contract.bench import IDENTITY
@@ -41,24 +41,26 @@ class LocalBench:
         self._world.kill(*self._world.marked())
 
     def interrupt_deletion(self, name: str) -> None:
-        def delete() -> None:
-            self._world.platform().delete_slice(name)
+        def removes_files(event: str, arguments: tuple[object, ...]) -> bool:
+            return event == "os.rename" and ".gone-" in str(arguments[1])
 
-        # Whoever sends the first signal dies of it, as in a power cut.
-        status = world.in_child(partial(world.dying_at, "signal", delete))
+        delete = partial(self.platform().delete_slice, name)
+        status = world.in_child(partial(world.dying_at, removes_files, 1, delete))
         assert status == world.DIED
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        root = self._world.paths.local_root
-        aside = root.with_name("aside")
-        root.rename(aside)
-        root.write_text("in the way")
+        files = list(self._world.paths.local_root.glob("*/slice.json"))
+        assert files
+        for path in files:
+            path.rename(path.with_name("aside"))
+            path.mkdir()
         try:
             yield
         finally:
-            root.unlink()
-            aside.rename(root)
+            for path in files:
+                path.rmdir()
+                path.with_name("aside").rename(path)
 
     def kill_host(self, name: str, index: int) -> None:
         host_dir = self._world.host_dir(name, index)
@@ -68,5 +70,4 @@ class LocalBench:
         return [str(pid) for pid in self._world.marked()]
 
     def close(self) -> None:
-        with suppress(NotOurs):
-            self._world.close()
+        self._world.close()

@@ -46,8 +46,10 @@ exit status:
 environment:
   IRIS_CONFIG  the configuration, where neither --config nor --cluster is given;
                after that, the cluster that was started last
-  NO_COLOR     no colours
+  IRIS_RECONNECT_TIMEOUT  how long a broken connection is tried again while
+               following (default: 60s)
   IRIS_DEBUG   a trace with every error, like -v -v
+  NO_COLOR     no colours
 
 `iris COMMAND --help` says more about each command.
 """

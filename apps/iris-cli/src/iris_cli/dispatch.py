@@ -5,10 +5,11 @@ Here is the one place that catches every error of a command.
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from iris_cli.exits import FAILED, INTERRUPTED, USAGE, CliError
 
+# What type checkers read as true, without the import of `typing`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
@@ -70,7 +71,7 @@ def _run_command(argv: list[str]) -> int:
     from iris_cli.arguments.words import split_words
 
     words = split_words(argv)
-    if words.wants_help:
+    if not words.verb:
         sys.stdout.write(_help_of(words.noun))
         return 0
     options = _parse(words.noun, words.verb, words.options, words.command)

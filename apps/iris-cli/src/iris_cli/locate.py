@@ -7,6 +7,8 @@ at the controller.
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from argparse import Namespace
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +44,11 @@ class Cluster:
         """A command line that means this cluster, for hints."""
         return f"iris {self.option}{words}"
 
+    def explain(self) -> None:
+        """Say on stderr which cluster is meant; for `-v`."""
+        how = "named" if self.named else "the last one started"
+        sys.stderr.write(f"cluster {self.name} ({how}): state in {self.paths.state_dir}\n")
+
 
 def find_cluster(options: Namespace) -> Cluster:
     """The cluster that a command means.
@@ -49,9 +56,16 @@ def find_cluster(options: Namespace) -> Cluster:
     Raises:
         CliError: none was named or started, or its configuration is wrong.
     """
-    records = read_records()
+    cluster = _find(options, read_records())
+    if options.verbose:
+        cluster.explain()
+    return cluster
+
+
+def _find(options: Namespace, records: Records) -> Cluster:
     if options.config:
-        return _from_config(Path(options.config), records, f"--config {options.config} ")
+        option = f"--config {shlex.quote(options.config)} "
+        return _from_config(Path(options.config), records, option)
     if options.cluster:
         return _from_name(options.cluster, records)
     if environment := os.environ.get("IRIS_CONFIG"):
@@ -118,7 +132,7 @@ def _from_config(path: Path, records: Records, option: str) -> Cluster:
 
 
 def _from_name(name: str, records: Records) -> Cluster:
-    option = f"--cluster {name} "
+    option = f"--cluster {shlex.quote(name)} "
     if record := records.clusters.get(name):
         return replace(_from_record(record), option=option)
     for path in _config_places(name):

@@ -81,7 +81,12 @@ def run(places: Places, *, resume: bool, log_level: str) -> int:
         with StateLock(places.state_dir):
             identity = ensure_identity(config.name, places.pki_dir)
             paths = ClusterPaths(places.state_dir, places.pki_dir, places.local_root)
-            platforms = create_platforms(config.scale_groups, identity, paths)
+            platforms = create_platforms(
+                config.scale_groups,
+                identity,
+                paths,
+                orphan_timeout_s=config.proto.timeouts.orphan_timeout.ToSeconds(),
+            )
             return asyncio.run(_serve(config, identity, paths, platforms, resume=resume))
     except OSError as error:
         raise UnusableError(f"{error.filename or places.state_dir}: {error.strerror}") from error

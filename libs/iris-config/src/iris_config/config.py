@@ -41,8 +41,17 @@ class IrisConfig:
         return list(dict.fromkeys(zone for group in groups for zone in group.zones))
 
     def to_json(self) -> str:
-        """The resolved document that a controller is given (proto JSON, snake_case)."""
-        return MessageToJson(self._proto, preserving_proto_field_name=True, sort_keys=True)
+        """The resolved document that a controller is given (proto JSON, snake_case).
+
+        It is a valid configuration file too, and means the same.
+        """
+        # Zeros are printed: a memory of 0 is not the same as none.
+        return MessageToJson(
+            self._proto,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+            sort_keys=True,
+        )
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "<json>") -> IrisConfig:

@@ -7,6 +7,7 @@ field is known here by name. Every mistake is collected with its position.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -139,6 +140,8 @@ def _put(
         into.complain(into.positions[path], path, str(error))
 
 
+# The same for every group of a file: a fleet has hundreds.
+@functools.cache
 def _reader(field_: FieldDescriptor) -> _Reader:
     entry = field_.message_type
     if entry is not None and entry.GetOptions().map_entry:

@@ -248,7 +248,8 @@ def find_controller(paths: ClusterPaths) -> ProcessId | None:
     if named is not None and named.is_alive():
         return named
     holder = read_holder(paths.state_dir)
-    if holder is None or holder.role != CONTROLLER:
+    # We look from the outside: what we hold ourselves is no controller.
+    if holder is None or holder.role != CONTROLLER or holder.pid == os.getpid():
         return None
     return ProcessId(holder.pid, holder.start_time)
 

@@ -135,14 +135,17 @@ def read_holder(state_dir: Path) -> Holder | None:
     return holder if processes.is_alive(holder.pid, holder.start_time) else None
 
 
-def refuse_network_file_system(path: Path) -> None:
+def refuse_network_file_system(path: Path, mounts: str | None = None) -> None:
     """Check that a directory is on a file system of this machine.
+
+    `mounts` stands in for the text of `/proc/mounts`.
 
     Raises:
         StateDirError: it is not; the message names the file system.
     """
-    # Other bytes than UTF-8 are possible in mount points.
-    mounts = Path("/proc/mounts").read_text("utf-8", errors="surrogateescape")
+    if mounts is None:
+        # Other bytes than UTF-8 are possible in mount points.
+        mounts = Path("/proc/mounts").read_text("utf-8", errors="surrogateescape")
     kind = file_system_type(path.resolve(), mounts)
     if kind.startswith("nfs") or kind in _NETWORK_TYPES:
         raise StateDirError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from iris_bootstrap.keeper.clock import boot_s, wall_ms
 from iris_bootstrap.keeper.ending import Clock
 from iris_bootstrap.keeper.journal import read_journal
+from iris_bootstrap.keeper.link import make_session_command
 from iris_bootstrap.keeper.lock import AlreadyRunning, lock_as_keeper
 from iris_bootstrap.keeper.loop import Keeper
 from iris_bootstrap.keeper.memory import Memory
@@ -24,8 +25,16 @@ from iris_platform import processes
 READY = b"ready\n"
 
 
-def run_keeper(host_dir: Path, orphan_timeout_s: float, ready_fd: int | None = None) -> int:
-    """Be the keeper of `host_dir` until it leaves; returns the exit status."""
+def run_keeper(
+    host_dir: Path,
+    orphan_timeout_s: float,
+    ready_fd: int | None = None,
+    session_command: list[str] | None = None,
+) -> int:
+    """Be the keeper of `host_dir` until it leaves; returns the exit status.
+
+    `session_command` stands in for the real session's.
+    """
     log = logger("keeper")
     _keep_descriptors_to_ourselves()
     try:
@@ -33,15 +42,15 @@ def run_keeper(host_dir: Path, orphan_timeout_s: float, ready_fd: int | None = N
         lock_as_keeper(host_dir)
         become_subreaper()
         processes.clean_host(host_dir)
-        keeper = _make_keeper(host_dir, orphan_timeout_s, log)
+        command = session_command or make_session_command(host_dir)
+        memory, keeper = _make_keeper(host_dir, command, orphan_timeout_s, log)
     except (AlreadyRunning, processes.StillAlive, OSError) as error:
         log("not_started", error=str(error))
         return 1
-    memory, run = keeper
     if ready_fd is not None:
         os.write(ready_fd, READY)
         os.close(ready_fd)
-    why = run.run()
+    why = keeper.run()
     status = 0
     try:
         processes.clean_host(host_dir)
@@ -54,7 +63,9 @@ def run_keeper(host_dir: Path, orphan_timeout_s: float, ready_fd: int | None = N
     return status
 
 
-def _make_keeper(host_dir: Path, orphan_timeout_s: float, log: Log) -> tuple[Memory, Keeper]:
+def _make_keeper(
+    host_dir: Path, session_command: list[str], orphan_timeout_s: float, log: Log
+) -> tuple[Memory, Keeper]:
     clock = Clock(boot_s, wall_ms)
     path = host_dir / processes.KEEPER_FILE
     spawner = Spawner(host_dir)
@@ -67,7 +78,7 @@ def _make_keeper(host_dir: Path, orphan_timeout_s: float, log: Log) -> tuple[Mem
         raise error
     log("started", host_dir=str(host_dir), attempts=len(memory.attempts))
     tasks = Tasks(base_environment(os.environb), spawner, Trees(host_dir / "tasks"), memory, clock)
-    return memory, Keeper(host_dir, tasks, memory, clock, orphan_timeout_s, log)
+    return memory, Keeper(session_command, tasks, memory, clock, orphan_timeout_s, log)
 
 
 def _keep_descriptors_to_ourselves() -> None:

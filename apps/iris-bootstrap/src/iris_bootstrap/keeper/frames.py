@@ -26,6 +26,7 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 FRAME_BYTES = 256 * 1024
 
 _LENGTH = struct.Struct(">I")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class FrameError(ValueError):
@@ -95,10 +96,15 @@ class Lease(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """The ends of these attempts are settled: keep nothing but their ids; nothing of the jobs."""
+    """The ends of these attempts are settled: keep nothing but their ids; nothing of the jobs.
+
+    `spares` are directories in `spare/`, empty but for an empty `work`, that
+    attempts to come may have.
+    """
 
     ids: Sequence[str]
     jobs: Sequence[str]
+    spares: Sequence[str]
 
 
 # From the keeper. `KnownJob`, `Known` and `Seen` come at connect only.
@@ -168,7 +174,7 @@ def encode(messages: Iterable[Message]) -> bytes:
     Raises:
         FrameError: it would be longer than the other end accepts.
     """
-    body = json.dumps([(_NAMES[type(message)], *message) for message in messages], separators=(",", ":"))
+    body = _encode([(_NAMES[type(message)], *message) for message in messages])
     # Escapes leave nothing but ASCII, so the length in characters is that in bytes.
     if len(body) > MAX_FRAME_BYTES:
         raise FrameError(f"a frame of {len(body)} bytes; at most {MAX_FRAME_BYTES} are accepted")

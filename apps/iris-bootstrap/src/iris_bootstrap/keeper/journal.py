@@ -31,6 +31,8 @@ from iris_bootstrap.keeper.frames import Report
 
 Line = Mapping[str, object]
 
+_encode_line = json.JSONEncoder(separators=(",", ":")).encode
+
 # A file below this size is never worth rewriting.
 COMPACT_BYTES = 8 * 1024 * 1024
 
@@ -112,7 +114,7 @@ class Journal:
 
     def add(self, line: Line) -> None:
         """Note something; it is on disk after the next `flush`."""
-        self._lines.append(json.dumps(line, separators=(",", ":")))
+        self._lines.append(_encode_line(line))
 
     def flush(self) -> OSError | None:
         """Write what was added; the error, if it could not be written."""
@@ -139,7 +141,7 @@ class Journal:
         self._size += len(data)
 
     def _rewrite(self) -> None:
-        data = _encode(json.dumps(line, separators=(",", ":")) for line in self._everything())
+        data = _encode(_encode_line(line) for line in self._everything())
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:

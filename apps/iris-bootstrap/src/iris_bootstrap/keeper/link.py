@@ -134,7 +134,7 @@ class Link:
         return messages
 
 
-def session_command(host_dir: Path) -> list[str]:
+def make_session_command(host_dir: Path) -> list[str]:
     """How a session is started with this interpreter and these packages."""
     return [*python_command(), "session", "--host-dir", str(host_dir), "--pipe-fd", str(SESSION_FD)]
 

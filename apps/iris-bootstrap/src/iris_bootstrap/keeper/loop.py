@@ -11,12 +11,11 @@ import signal
 import socket
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 
 from iris_bootstrap.keeper import frames
 from iris_bootstrap.keeper.ending import Clock
 from iris_bootstrap.keeper.frames import FrameError, Message
-from iris_bootstrap.keeper.link import Backoff, Link, session_command
+from iris_bootstrap.keeper.link import Backoff, Link
 from iris_bootstrap.keeper.memory import Memory
 from iris_bootstrap.keeper.tasks import Tasks
 from iris_bootstrap.log import Log
@@ -41,9 +40,15 @@ class Keeper:
     """Runs until it is told to leave, or has had no controller for too long."""
 
     def __init__(
-        self, host_dir: Path, tasks: Tasks, memory: Memory, clock: Clock, orphan_timeout_s: float, log: Log
+        self,
+        session_command: list[str],
+        tasks: Tasks,
+        memory: Memory,
+        clock: Clock,
+        orphan_timeout_s: float,
+        log: Log,
     ) -> None:
-        self._host_dir = host_dir
+        self._session_command = session_command
         self._tasks = tasks
         self._memory = memory
         self._clock = clock
@@ -64,6 +69,8 @@ class Keeper:
     def run(self) -> str:
         """Keep the host's tasks until it is time to leave; returns why."""
         self._start_session()
+        # The first turn begins by waiting; what the session is told first must be on its way.
+        self._write_news()
         while not self._is_done():
             self._turn()
         return self._leaving
@@ -140,7 +147,7 @@ class Keeper:
     def _start_session(self) -> None:
         # What changed before is in what a session is told first.
         self._memory.changed.clear()
-        link = Link(session_command(self._host_dir), self._memory.messages())
+        link = Link(self._session_command, self._memory.messages())
         self._tasks.trees.admit(link.pid, None)
         self._link = link
         self._link_started_s = self._clock.boot_s()

@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from iris_bootstrap.attempt import AttemptKey
@@ -82,13 +84,19 @@ def to_bytes(env: Mapping[str, str]) -> dict[bytes, bytes]:
 
 
 class Spawner:
-    """Starts attempts below `host_dir/tasks`."""
+    """Starts attempts below `host_dir/tasks`.
+
+    To make two directories and remove them costs more than to make a process,
+    on ext4 at least; so those of earlier attempts that had nothing in them are
+    used again.
+    """
 
     def __init__(self, host_dir: Path) -> None:
-        self._tasks = host_dir / "tasks"
-        self._tasks.mkdir(mode=0o700, exist_ok=True)
-        # Names relative to a descriptor spare the kernel the walk, several times for each task.
-        self._fd = os.open(self._tasks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._tasks = str(host_dir / "tasks")
+        # Names relative to a descriptor save the kernel the walk, several times for each task.
+        self._fd = _open_directory(host_dir / "tasks")
+        self._spare_fd = _open_directory(host_dir / "spare")
+        self._spares = deque(os.listdir(self._spare_fd))
         self._host_mark = {HOST_MARK.encode(): os.fsencode(host_dir)}
 
     def start(
@@ -103,7 +111,7 @@ class Spawner:
         Raises:
             CannotStart: with a line in the log that says so, where there is a log.
         """
-        work = str(self._tasks / key.directory / "work")
+        work = f"{self._tasks}/{key.directory}/work"
         environ = {**env, **to_bytes(own_env), **self._own(key, work)}
         try:
             log = self._make_directory(key)
@@ -119,6 +127,10 @@ class Spawner:
             raise
         finally:
             os.close(log)
+
+    def add_spares(self, names: Iterable[str]) -> None:
+        """Directories in `spare/` that are free."""
+        self._spares.extend(names)
 
     def log_bytes(self, key: AttemptKey) -> int:
         """The length of an attempt's log; 0 when it has none."""
@@ -139,10 +151,23 @@ class Spawner:
     def _make_directory(self, key: AttemptKey) -> int:
         """Make the attempt's directory and return its log, open for appending."""
         name = key.directory
-        os.mkdir(name, 0o700, dir_fd=self._fd)
-        os.mkdir(f"{name}/work", 0o700, dir_fd=self._fd)
+        if not self._take_spare(name):
+            os.mkdir(name, 0o700, dir_fd=self._fd)
+            os.mkdir(f"{name}/work", 0o700, dir_fd=self._fd)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return os.open(f"{name}/log", flags, 0o600, dir_fd=self._fd)
+
+    def _take_spare(self, name: str) -> bool:
+        while self._spares:
+            with suppress(OSError):
+                os.rename(self._spares.pop(), name, src_dir_fd=self._spare_fd, dst_dir_fd=self._fd)
+                return True
+        return False
+
+
+def _open_directory(path: Path) -> int:
+    path.mkdir(mode=0o700, exist_ok=True)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _spawn(argv: list[bytes], environ: Mapping[bytes, bytes], log: int) -> int:

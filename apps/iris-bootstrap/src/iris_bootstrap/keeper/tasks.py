@@ -96,6 +96,7 @@ class Tasks:
     def on_forget(self, forget: frames.Forget) -> None:
         """Keep only the ids of attempts whose ends are settled."""
         self._memory.forget(forget)
+        self._spawner.add_spares(forget.spares)
 
     def on_lease(self, lease: Lease) -> None:
         """Tasks may run for longer. SIGTERM that has gone out is not taken back."""

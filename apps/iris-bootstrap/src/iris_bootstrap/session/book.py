@@ -17,8 +17,8 @@ from iris_proto.v1 import job_pb2
 from iris_proto.v1.job_pb2 import AttemptState
 from iris_proto.v1.worker_pb2 import AttemptReport, AttemptSpec, JobContext, ObservedAttempt
 
-# No kernel takes a command and an environment of this size.
-_LARGEST_JOB_BYTES = 16 * 1024 * 1024
+# No kernel takes a command and an environment of this size, and a frame to the keeper must hold them.
+_LARGEST_JOB_BYTES = 8 * 1024 * 1024
 
 _FAILED = AttemptState.ATTEMPT_STATE_FAILED
 _KILLED = AttemptState.ATTEMPT_STATE_KILLED

@@ -4,8 +4,6 @@ Global options may stand anywhere, so the words before the verb are kept and
 handed to the verb's parser with the rest.
 """
 
-from typing import NamedTuple
-
 from iris_cli.arguments.tree import NOUNS, unknown_command, verbs_of
 from iris_cli.exits import USAGE, CliError
 
@@ -15,18 +13,20 @@ _HELP = frozenset({"-h", "--help"})
 _VERSION = frozenset({"-V", "--version"})
 
 
-class Words(NamedTuple):
+class Words:
     """A command line taken apart.
 
-    `noun` and `verb` are empty where only help is wanted. `command` is what
-    follows `--`, and None where there was none.
+    `verb` is empty where only help is wanted. `command` is what follows `--`,
+    and None where there was none.
     """
 
-    noun: str
-    verb: str
-    options: list[str]
-    command: list[str] | None
-    wants_help: bool = False
+    __slots__ = ("command", "noun", "options", "verb")
+
+    def __init__(self, noun: str, verb: str, options: list[str], command: list[str] | None = None) -> None:
+        self.noun = noun
+        self.verb = verb
+        self.options = options
+        self.command = command
 
 
 def split_words(argv: list[str]) -> Words:
@@ -57,7 +57,7 @@ def split_words(argv: list[str]) -> Words:
     if "--" in rest:
         cut = rest.index("--")
         return Words(noun, verb, options + rest[:cut], rest[cut + 1 :])
-    return Words(noun, verb, options + rest, None)
+    return Words(noun, verb, options + rest)
 
 
 def _complete(names: list[str]) -> bool:
@@ -73,13 +73,13 @@ _NOUN_WORDS = frozenset(noun for noun in NOUNS if noun)
 def _without_verb(names: list[str], options: list[str]) -> Words:
     noun = names[0] if names else ""
     if _HELP & set(options):
-        return Words(noun, "", options, None, wants_help=True)
+        return Words(noun, "", options)
     if _VERSION & set(options) and not noun:
-        return Words("", "version", [word for word in options if word not in _VERSION], None)
+        return Words("", "version", [word for word in options if word not in _VERSION])
     if noun:
         raise CliError(
             USAGE,
-            f"iris {noun} needs a command: {', '.join(verbs_of(noun))}",
+            f"{noun} needs a command: {', '.join(verbs_of(noun))}",
             hint=f"see: iris {noun} --help",
         )
     raise CliError(USAGE, "a command is missing", hint="see: iris --help")

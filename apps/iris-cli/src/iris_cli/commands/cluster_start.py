@@ -47,14 +47,14 @@ def bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Out
         running = vm.discover()
         if running is None:
             output.note("starting the controller")
-        # Before the start: one that is cut short must be stoppable too.
-        config_path = str((cluster.config_path or Path()).absolute())
-        places = str(cluster.paths.state_dir), str(cluster.paths.pki_dir)
-        remember(Record(config.name, config_path, *places, tuple(config.zones())))
+            # Before the start: one that is cut short must be stoppable too.
+            _remember(cluster, config)
         record = vm.start(config.to_json())
     with Controller(cluster).connect() as connection:
         status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
     _refuse_other(status, cluster, config, output)
+    if running is not None:
+        _remember(cluster, config)
     how = "is running already" if running else "is up"
     output.note(f"cluster {config.name} {how}: controller {record.pid} at {record.address}")
     if output.structured:
@@ -62,6 +62,12 @@ def bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Out
     else:
         output.note(f"next: {cluster.command('job run -- echo hello')}")
     return 0
+
+
+def _remember(cluster: Cluster, config: IrisConfig) -> None:
+    path = (cluster.config_path or Path()).absolute()
+    state_dir, pki_dir = str(cluster.paths.state_dir), str(cluster.paths.pki_dir)
+    remember(Record(config.name, str(path), state_dir, pki_dir, tuple(config.zones())))
 
 
 def refuse_missing_providers(config: IrisConfig, path: Path) -> None:

@@ -142,24 +142,24 @@ class Stop:
 def _prepare(cluster: Cluster, identity: ClusterIdentity, options: Namespace, output: Output) -> Stop:
     """Look at everything and plan; changes nothing."""
     scope = read_scope(cluster)
-    zones = choose_zones(options.zones, scope.zones)
-    sites = open_sites(scope, identity, cluster)
     controller = Controller(cluster)
     process = find_controller(cluster.paths)
     believed = ask_controller(controller, output.note) if process else None
+    known = sorted({*scope.zones, *(entry.zone for entry in (believed.slices if believed else ()))})
+    zones = choose_zones(options.zones, tuple(known))
+    sites = open_sites(scope, identity, cluster)
     looks = look_at(sites, zones)
     looks += [
         Blind(zone, "unknown", "no scale group of the configuration is there any more")
         for zone in scope.untold
         if zone in zones
     ]
-    others = tuple(zone for zone in scope.zones if zone not in zones)
+    others = tuple(zone for zone in known if zone not in zones)
     plan = Plan(
         cluster.name,
         identity.cluster_id,
         zones,
         doomed_slices(believed.slices if believed else (), looks, zones),
-        # Single zones are stopped around a controller, never with it.
         process.pid if process else None,
         tuple(look for look in looks if isinstance(look, Blind)),
         others,

@@ -79,7 +79,7 @@ def job_fields(job: Job) -> list[tuple[str, str]]:
 def task_row(task: Task, now: float, *, wide: bool) -> tuple[str, ...]:
     """A task with its latest attempt as a row of the table."""
     attempt = task.attempt
-    why = reason_words(task.reason, task.message)
+    why = reason_words(task.reason or attempt.reason, task.message or attempt.message)
     place = attempt.place
     where = f"{place.slice_name}/{place.worker_index}" if attempt.HasField("place") else ""
     return (

@@ -27,7 +27,9 @@ def run(options: Namespace) -> int:
         return follower.run(job, with_logs=False)
     except CliError as error:
         # The program's own status may be any small number.
-        raise after_submission(error) from error
+        hint = error.hint or f"wait again: {cluster.command(f'job wait {options.job_id}')}"
+        hinted = CliError(error.status, error.message, hint=hint, details=error.details)
+        raise after_submission(hinted) from error
     except KeyboardInterrupt:
         say_detached(cluster, options.job_id, output)
         return INTERRUPTED

@@ -113,8 +113,7 @@ def final_line(job: Job, tasks: Iterable[Task] = ()) -> str:
 
 def _final_reason(job: Job, tasks: list[Task]) -> str:
     if replicas(job) > 1:
-        reason = reason_words(job.reason, job.message)
-        return " — ".join(filter(None, (count_words(job), reason)))
+        return "; ".join(filter(None, (count_words(job), reason_words(job.reason, job.message))))
     if job.state == JobState.JOB_STATE_SUCCEEDED:
         return ""
     if tasks and tasks[-1].HasField("attempt") and job.state == JobState.JOB_STATE_FAILED:

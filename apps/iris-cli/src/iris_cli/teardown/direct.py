@@ -16,7 +16,7 @@ from iris_platform.state_lock import StateDirError, StateLock, StateLocked
 # A slice that survives this many deletions needs a person.
 ROUNDS = 3
 # Another stop, or a controller that is just ending, may hold the directory.
-LOCK_S = 10.0
+LOCK_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _take_lock(paths: ClusterPaths) -> StateLock:
 
     def take() -> bool:
         with suppress(StateLocked):
-            taken.append(StateLock(paths.state_dir))
+            taken.append(StateLock(paths.state_dir, role="cluster stop"))
         return bool(taken)
 
     try:

@@ -50,6 +50,8 @@ class Follower:
         self._start: Mapping[AttemptId, int] = {
             wire.attempt_id_from_proto(position.id): position.offset for position in getattr(request, "from")
         }
+        if any(offset < 0 for offset in self._start.values()):
+            raise ValueError("from: an offset is at least 0")
 
     async def stream(self, job: Job) -> AsyncIterator[controller_pb2.StreamLogsResponse]:
         """Everything that was asked for; `finished` comes last."""
@@ -92,7 +94,7 @@ class Follower:
                 yield controller_pb2.StreamLogsResponse(data=chunk)
             elif end is not None and offset >= end:
                 reader.done[attempt.id] = None
-                yield _log_end(attempt, offset, truncated)
+                yield _log_end(attempt, end, truncated)
             else:
                 return
 

@@ -59,6 +59,8 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         raise ValueError("resources: expected amounts of at least 0")
     if message.max_failures < 0 or message.max_losses < 0:
         raise ValueError("max_failures, max_losses: expected at least 0")
+    if message.stop_grace.ToMilliseconds() < 0:
+        raise ValueError("stop_grace: expected at least 0")
     return JobSpec(
         name=message.name or message.command[0].rsplit("/", 1)[-1],
         command=tuple(message.command),
@@ -115,7 +117,11 @@ def attempt_id_from_proto(message: job_pb2.AttemptId) -> AttemptId:
     Raises:
         ValueError: not one that a controller made; it names files here.
     """
-    if _JOB_ID.fullmatch(message.job_id) is None or min(message.task_index, message.epoch) < 0:
+    if (
+        _JOB_ID.fullmatch(message.job_id) is None
+        or min(message.task_index, message.epoch) < 0
+        or message.number < 1
+    ):
         raise ValueError(f"not an attempt's identifier: {str(message)[:200]!r}")
     return AttemptId(message.job_id, message.task_index, message.epoch, message.number)
 
@@ -198,10 +204,13 @@ def _observed(
     context = contexts.get(attempt_id.job_id)
     if context is None:
         raise ValueError(f"hello: attempt {attempt_id} of a job that it does not describe")
+    job = job_spec_from_proto(context.spec)
+    if attempt_id.task_index >= job.replicas:
+        raise ValueError(f"hello: attempt {attempt_id} of a job with {job.replicas} tasks")
     return e.ObservedAttempt(
         AttemptSpec(attempt_id, seen.spec.failures, seen.spec.losses),
         report_from_proto(seen.report),
-        job_spec_from_proto(context.spec),
+        job,
         context.request_id,
         context.submitted_at_ms,
     )

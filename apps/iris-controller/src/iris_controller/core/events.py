@@ -120,6 +120,7 @@ class Failure(Enum):
     REFUSED = "refused"
     PERMISSION = "permission"
     UNREACHABLE = "unreachable"
+    START = "start_failed"
     NOT_OURS = "not_ours"
 
 

@@ -171,11 +171,20 @@ def _end(world: World, task: Task, state: s.AttemptEnded, now: Now) -> None:
                 world.put_task(replace(task, state=TaskState.FAILED, reason=reason))
 
 
-def lose(world: World, attempt_id: AttemptId, why: Reason, now: Now, *, charged: bool = True) -> None:
-    """Ends an attempt whose worker is known to be gone."""
+def lose(
+    world: World,
+    attempt_id: AttemptId,
+    why: Reason,
+    now: Now,
+    *,
+    charged: bool = True,
+    preempted: bool = False,
+) -> None:
+    """Ends an attempt whose worker is known to be gone, or was taken back."""
     task = world.tasks[attempt_id.task]
     assert task.attempt is not None and task.attempt.id == attempt_id
-    task = replace(task, attempt=replace(task.attempt, state=s.AttemptWorkerLost(now.wall_ms, why)))
+    kind = s.AttemptPreempted if preempted else s.AttemptWorkerLost
+    task = replace(task, attempt=replace(task.attempt, state=kind(now.wall_ms, why)))
     stop = world.statuses[task.id.job_id].stop
     if stop is not None:
         world.put_task(replace(task, state=TaskState.KILLED, reason=stop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from iris_controller.core import states as s
 from iris_controller.core.entities import (
@@ -19,40 +20,52 @@ from iris_controller.core.entities import (
     Worker,
 )
 from iris_controller.core.queue import Turn
+from iris_controller.core.scaling_group import MOST_BACKOFF_MS
 from iris_controller.core.states import TaskState
 from iris_controller.core.values import Now, TaskId
 from iris_controller.core.world import World
+from iris_platform.names import parse_slice_name
 
 
 def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> World:
     """The world that these rows describe; every lease counts as just handled."""
     world = World(settings, epoch)
+    jobs: list[Job] = []
     tasks: list[Task] = []
+    slices: list[Slice] = []
     for row in rows:
         match row:
             case Job():
-                world.index_job(row)
+                jobs.append(row)
             case JobStatus():
                 world.statuses[row.job_id] = row
             case Task():
                 tasks.append(row)
             case Slice():
-                _restore_slice(world, row, now)
+                slices.append(row)
             case Worker():
                 world.workers[row.place] = row
                 world.clocks.contact[row.place] = now.boot_ms
             case GroupStanding():
-                world.standings[row.name] = row
+                not_before_ms = min(row.not_before_ms, now.wall_ms + MOST_BACKOFF_MS)
+                world.standings[row.name] = replace(row, not_before_ms=not_before_ms)
             case ClusterState():
                 world.cluster = row
             case Record():
                 world.last_event_id = max(world.last_event_id, row.event_id)
             case PastAttempt():
                 pass
+    # Tables are in order of submission and of age, whatever the rows came in.
+    for job in sorted(jobs, key=lambda job: job.order):
+        world.index_job(job)
+    for slice_ in sorted(slices, key=lambda v: (v.requested_ms, len(v.name), v.name)):
+        _restore_slice(world, slice_, now)
     for task in tasks:
         _restore_task(world, task)
     for job in world.jobs.values():
         _queue_waiting(world, job)
+        counts = {state: n for state, n in world.counts[job.job_id].items() if n}
+        world.statuses[job.job_id] = replace(world.statuses[job.job_id], counts=counts)
     world.must_decide = True
     return world
 
@@ -60,8 +73,14 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
 def _restore_slice(world: World, slice_: Slice, now: Now) -> None:
     """A slice's age survives as wall time, clamped so that a clock jump cannot expire it."""
     world.slices[slice_.name] = slice_
+    parts = parse_slice_name(slice_.name)
+    if parts is not None and parts.epoch == world.epoch:
+        # The same start goes on after a failed commit: its names are never used again.
+        used = world.slice_numbers.get(slice_.group, 0)
+        world.slice_numbers[slice_.group] = max(used, parts.number)
     group = world.group(slice_)
-    age_ms = now.wall_ms - slice_.changed_ms
+    coming = isinstance(slice_.state, s.SLICE_COMING)
+    age_ms = now.wall_ms - (slice_.requested_ms if coming else slice_.changed_ms)
     longest_ms = group.boot_timeout_ms if group is not None else 0
     world.clocks.slice_since[slice_.name] = now.boot_ms - min(max(0, age_ms), longest_ms)
 

@@ -17,6 +17,8 @@ from iris_controller.core.effects import (
     Effect,
     ListZone,
     LookAtSlice,
+    RefuseSession,
+    StepDown,
 )
 from iris_controller.core.entities import GroupPolicy, Slice, Worker
 from iris_controller.core.events import (
@@ -71,6 +73,9 @@ def create_answered(world: World, event: CreateAnswered, now: Now) -> list[Effec
     if event.error.failure in (Failure.UNREACHABLE, Failure.RATE_LIMIT):
         # Not known to have failed: the same name is asked for again by `tick`.
         return []
+    if event.error.failure is not Failure.START and not isinstance(slice_.state, s.SliceRequesting):
+        # It exists, so it was made by an earlier call whose answer was lost.
+        return []
     why = Reason(event.error.failure.value, event.error.message)
     return [_fail(world, slice_, why, now)]
 
@@ -111,8 +116,7 @@ def looked(world: World, event: SliceLooked, now: Now) -> list[Effect]:
 def _absent(world: World, slice_: Slice, now: Now) -> list[Effect]:
     match slice_.state:
         case s.SliceDeleting(why, cause):
-            _gone(world, slice_, s.SliceGone(why, cause), now)
-            return []
+            return _gone(world, slice_, s.SliceGone(why, cause), now)
         case s.SliceRequesting() | s.SliceGone():
             # The creation may still be on its way: `tick` asks again.
             return []
@@ -128,16 +132,23 @@ def _condemn(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: No
     return delete(world, slice_, why, cause, now)
 
 
-def _gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> None:
-    """The provider's word is a fence: what ran there has stopped."""
+def _gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> list[Effect]:
+    """The provider's word is a fence: what ran there has stopped. No agent of it is heard any more."""
+    effects: list[Effect] = []
     charged = state.cause is not GoneCause.DELETED
     for attempt_id in list(world.live_on(slice_)):
-        jobs.lose(world, attempt_id, state.reason, now, charged=charged)
+        preempted = state.cause is GoneCause.PREEMPTED
+        jobs.lose(world, attempt_id, state.reason, now, charged=charged, preempted=preempted)
     for place in world.places(slice_):
         worker = world.workers.get(place)
         if worker is not None and worker.state not in (WorkerState.LOST, WorkerState.LEFT):
             end = WorkerState.LOST if charged else WorkerState.LEFT
             world.put_worker(replace(worker, state=end, reason=state.reason))
+        session = world.session(place)
+        if session is not None:
+            world.end_session(session)
+            why = Reason("deleted_slice", f"{slice_.name} is gone")
+            effects.append(RefuseSession(session.session_id, why))
         world.logs_due.pop(place, None)
         world.live.pop(place, None)
         world.clocks.contact.pop(place, None)
@@ -146,6 +157,7 @@ def _gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> None:
         clock.pop(slice_.name, None)
     world.hosts_seen.pop(slice_.name, None)
     world.record(now, "slice", slice_.name, "GONE", Reason(state.cause.value, state.reason.message))
+    return effects
 
 
 def _seen(world: World, slice_: Slice, seen: SliceInfo, now: Now) -> list[Effect]:
@@ -207,22 +219,31 @@ def drain(world: World, slice_: Slice, why: Reason, now: Now) -> None:
         jobs.order_stop(world, attempt_id, why.code)
 
 
-def adopt_if_unknown(world: World, name: str, now: Now) -> Slice | None:
-    """The slice of this name; one with our name that the store lost is adopted."""
+def made_by_newer(world: World, name: str) -> Reason | None:
+    """Why we are not the newest controller, if a slice of this cluster says so by its name."""
+    parts = parse_slice_name(name)
+    if parts is None or parts.cluster_id != world.settings.cluster_id or parts.epoch <= world.epoch:
+        return None
+    return Reason("newer_epoch", f"{name} was made by a newer controller than this one ({world.epoch})")
+
+
+def known_or_adoptable(world: World, name: str, now: Now) -> Slice | None:
+    """The slice of this name, or what it would be if it were adopted; nothing is changed."""
     known = world.slices.get(name)
     parts = parse_slice_name(name)
     if known is not None or parts is None or parts.cluster_id != world.settings.cluster_id:
         return known
     for group in world.settings.groups.values():
         if group_part(group.name) == parts.group:
-            why = Reason("adopted", "its agent reported, the store did not know it")
-            state = s.SliceRequesting(why)
-            world.put_slice(
-                Slice(name, group.name, group.zones[0], group.hosts, state, now.wall_ms, now.wall_ms), now
-            )
-            world.record(now, "slice", name, "ADOPTED", why)
-            return world.slices[name]
+            state = s.SliceRequesting(Reason("adopted", "its agent reported, the store did not know it"))
+            return Slice(name, group.name, group.zones[0], group.hosts, state, now.wall_ms, now.wall_ms)
     return None
+
+
+def adopt(world: World, slice_: Slice, now: Now) -> None:
+    """Takes over a slice with our name that the store had lost."""
+    world.put_slice(slice_, now)
+    world.record(now, "slice", slice_.name, "ADOPTED", slice_.state.reason)
 
 
 def zone_listed(world: World, event: ZoneListed, now: Now) -> list[Effect]:
@@ -230,15 +251,19 @@ def zone_listed(world: World, event: ZoneListed, now: Now) -> list[Effect]:
     if isinstance(event.seen, CallFailed):
         return []
     effects: list[Effect] = []
+    for seen in event.seen:
+        newer = made_by_newer(world, seen.slice_id)
+        if newer is not None and is_ours(seen.slice_id, seen.labels, world.settings.cluster_id):
+            return [StepDown(newer)]
     listed = {seen.slice_id: seen for seen in event.seen}
     for slice_ in list(world.slices.values()):
         group = world.group(slice_)
         if group is None or group.provider != event.provider or slice_.zone != event.zone:
             continue
-        seen = listed.get(slice_.name)
-        if seen is not None and is_ours(seen.slice_id, seen.labels, world.settings.cluster_id):
-            effects += _seen(world, slice_, seen, now)
-        elif seen is None and not isinstance(slice_.state, s.SliceRequesting | s.SliceGone):
+        found = listed.get(slice_.name)
+        if found is not None and is_ours(found.slice_id, found.labels, world.settings.cluster_id):
+            effects += _seen(world, slice_, found, now)
+        elif found is None and not isinstance(slice_.state, s.SliceRequesting | s.SliceGone):
             effects += look(world, [slice_], now)
     return effects
 
@@ -292,8 +317,7 @@ def _due(world: World, slice_: Slice, now: Now) -> bool:
 def _tick_coming(world: World, slice_: Slice, age_ms: int, now: Now) -> list[Effect]:
     group = world.group(slice_)
     limit_ms = group.boot_timeout_ms if group is not None else 0
-    total_ms = age_ms + max(0, slice_.changed_ms - slice_.requested_ms)
-    if total_ms > limit_ms:
+    if age_ms > limit_ms:
         missing = slice_.hosts - world.registered(slice_)
         words = f"{missing} of {slice_.hosts} hosts did not register within {duration(limit_ms)}"
         return [_fail(world, slice_, Reason("boot_timeout", words), now)]

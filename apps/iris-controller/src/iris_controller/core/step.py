@@ -138,10 +138,13 @@ def _rooms(world: World) -> list[Room]:
 
 
 def _note_idle(world: World, now: Now) -> None:
-    """A slice is idle from the first decision that sees nothing on it."""
+    """A slice is idle from the first decision that sees no task on it.
+
+    Logs that are still coming in do not count: the drain waits for them, with a bound.
+    """
     idle = world.clocks.idle_since
     for slice_ in world.slices.values():
-        if isinstance(slice_.state, s.SliceReady) and not world.is_busy(slice_):
+        if isinstance(slice_.state, s.SliceReady) and not any(world.live_on(slice_)):
             idle.setdefault(slice_.name, now.boot_ms)
         else:
             idle.pop(slice_.name, None)

@@ -42,13 +42,18 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
     if event.cluster_id != world.settings.cluster_id:
         why = f"this controller serves cluster {world.settings.cluster_id}"
         return [RefuseSession(event.session_id, Reason("other_cluster", why))]
-    slice_ = slices.adopt_if_unknown(world, event.place.slice_name, now)
+    newer = slices.made_by_newer(world, event.place.slice_name)
+    if newer is not None:
+        return [StepDown(newer)]
+    slice_ = slices.known_or_adoptable(world, event.place.slice_name, now)
     if slice_ is None:
         why = f"{event.place.slice_name} is not a slice of this cluster"
         return [RefuseSession(event.session_id, Reason("unknown_slice", why))]
     refusal = _refuse(world, slice_, event)
     if refusal is not None:
         return [RefuseSession(event.session_id, refusal)]
+    if slice_.name not in world.slices:
+        slices.adopt(world, slice_, now)
     effects = _replace_session(world, event)
     worker = world.workers.get(event.place, Worker(event.place, WorkerState.JOINING))
     rebooted = worker.boot_id not in ("", event.boot_id)
@@ -66,9 +71,12 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
         world.record(now, "worker", _name(event.place), "HEALTHY", Reason("", "its agent said hello"))
     world.clocks.contact[event.place] = now.boot_ms
     if rebooted:
-        _end_all(world, event.place, Reason("rebooted", "its host started anew"), now)
+        _end_before_reboot(world, event, now)
     verdicts = tuple(_settle(world, seen, event, now) for seen in event.observed)
     _settle_unreported(world, event, now)
+    if isinstance(slice_.state, s.SliceDraining):
+        for attempt_id in world.live.get(event.place, ()):
+            jobs.order_stop(world, attempt_id, slice_.state.reason.code)
     slices.advance(world, event.place.slice_name, now)
     group = world.group(slice_)
     lease = group.task_lease_ms if group is not None else world.settings.suspect_after_ms
@@ -92,7 +100,7 @@ def _replace_session(world: World, event: AgentHello) -> list[Effect]:
     effects: list[Effect] = []
     older = world.session(event.place)
     if older is not None:
-        _forget_session(world, older)
+        world.end_session(older)
         effects.append(RefuseSession(older.session_id, Reason("replaced", "the agent dialled again")))
     world.sessions[event.session_id] = Session(event.session_id, event.place, event.boot_id)
     world.session_at[event.place] = event.session_id
@@ -114,6 +122,9 @@ def _settle(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) ->
         _take_over(world, seen, event, now)
     elif current.place != event.place:
         return Verdict(attempt_id, keep=False, reason="elsewhere")
+    elif not isinstance(current.state, ATTEMPT_LIVE) and isinstance(seen.report.state, ATTEMPT_LIVE):
+        # It was given up: its task waits for another run, which must be the only one.
+        return Verdict(attempt_id, keep=False, reason="lost")
     jobs.report(world, seen.report, now)
     return Verdict(attempt_id, keep=True)
 
@@ -122,6 +133,7 @@ def _take_over(world: World, seen: ObservedAttempt, event: AgentHello, now: Now)
     """Makes an attempt current that the store does not know: it is newer than all it knows."""
     task = world.tasks.get(seen.spec.id.task)
     if task is not None and task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE):
+        jobs.order_stop(world, task.attempt.id, "superseded")
         jobs.lose(world, task.attempt.id, Reason("superseded", "a newer attempt runs"), now, charged=False)
     job = Job(seen.spec.id.job_id, seen.request_id, seen.job, seen.submitted_ms, 0)
     jobs.adopt(world, job, seen.spec, event.place, event.boot_id, now)
@@ -133,19 +145,27 @@ def _settle_unreported(world: World, event: AgentHello, now: Now) -> None:
     """Attempts that we placed there and the agent does not know."""
     reported = {seen.spec.id for seen in event.observed}
     session = world.sessions[event.session_id]
+    state = world.slices[event.place.slice_name].state
     for attempt_id in [a for a in world.live.get(event.place, ()) if a not in reported]:
         task = world.tasks[attempt_id.task]
         assert task.attempt is not None
         stop = world.statuses[attempt_id.job_id].stop
         if isinstance(task.attempt.state, s.AttemptAssigned) and stop is None:
-            session.start.append(AttemptSpec(attempt_id, task.failures, task.losses))
+            if isinstance(state, s.SliceDraining):
+                jobs.lose(world, attempt_id, state.reason, now, charged=False)
+            else:
+                session.start.append(AttemptSpec(attempt_id, task.failures, task.losses))
         else:
             jobs.lose(world, attempt_id, Reason("forgotten", "its agent does not know it"), now)
 
 
-def _end_all(world: World, place: Place, why: Reason, now: Now) -> None:
-    for attempt_id in list(world.live.get(place, ())):
-        jobs.lose(world, attempt_id, why, now)
+def _end_before_reboot(world: World, event: AgentHello, now: Now) -> None:
+    """What is known to have ended, ended so; everything else ended with its host."""
+    for seen in event.observed:
+        if not isinstance(seen.report.state, ATTEMPT_LIVE):
+            jobs.report(world, seen.report, now)
+    for attempt_id in list(world.live.get(event.place, ())):
+        jobs.lose(world, attempt_id, Reason("rebooted", "its host started anew"), now)
 
 
 def beat(world: World, event: AgentBeat, now: Now) -> list[Effect]:
@@ -181,17 +201,11 @@ def session_closed(world: World, event: SessionClosed) -> list[Effect]:
     session = world.sessions.get(event.session_id)
     if session is None:
         return []
-    _forget_session(world, session)
+    world.end_session(session)
     slice_ = world.slices.get(session.place.slice_name)
     if slice_ is None or not isinstance(slice_.state, s.SLICE_IN_SERVICE):
         return []
     return [LookAtSlice(slice_.name, slice_.group, slice_.zone)]
-
-
-def _forget_session(world: World, session: Session) -> None:
-    del world.sessions[session.session_id]
-    if world.session_at.get(session.place) == session.session_id:
-        del world.session_at[session.place]
 
 
 def mark_silent(world: World, now: Now) -> list[Effect]:

@@ -29,7 +29,14 @@ from iris_controller.core.entities import (
 )
 from iris_controller.core.moves import check_move
 from iris_controller.core.queue import PendingQueue, Turn
-from iris_controller.core.states import ATTEMPT_LIVE, JobState, SliceGone, TaskState, WorkerState
+from iris_controller.core.states import (
+    ATTEMPT_LIVE,
+    SLICE_COMING,
+    JobState,
+    SliceGone,
+    TaskState,
+    WorkerState,
+)
 from iris_controller.core.values import (
     AttemptId,
     AttemptSpec,
@@ -153,6 +160,12 @@ class World:
         session_id = self.session_at.get(place)
         return None if session_id is None else self.sessions[session_id]
 
+    def end_session(self, session: Session) -> None:
+        """Forgets a session; whoever ended it tells the agent."""
+        del self.sessions[session.session_id]
+        if self.session_at.get(session.place) == session.session_id:
+            del self.session_at[session.place]
+
     def present_slices(self) -> Iterable[Slice]:
         """Slices that are not GONE."""
         return [s for s in self.slices.values() if not isinstance(s.state, SliceGone)]
@@ -183,7 +196,8 @@ class World:
     def index_job(self, job: Job) -> None:
         """Makes a job findable; its tasks are counted separately."""
         self.jobs[job.job_id] = job
-        self.requests[job.request_id] = job.job_id
+        # An adopted job may carry the request of one that was submitted anew.
+        self.requests.setdefault(job.request_id, job.job_id)
         self.last_order = max(self.last_order, job.order)
         self.counts[job.job_id] = dict.fromkeys(TaskState, 0)
         self.touched_jobs[job.job_id] = None
@@ -238,13 +252,14 @@ class World:
             self.live.setdefault(new.place, {})[new.id] = given
 
     def put_slice(self, slice_: Slice, now: Now) -> None:
-        """Replaces a slice; a change of its state restarts its clock."""
+        """Replaces a slice; a change of its state restarts its clock, but not on its way to READY."""
         was = self.slices.get(slice_.name)
         if was is not None and type(was.state) is not type(slice_.state):
             check_move("slice", type(was.state), type(slice_.state), slice_.name)
         if was is None or type(was.state) is not type(slice_.state):
             slice_ = replace(slice_, changed_ms=now.wall_ms)
-            self.clocks.slice_since[slice_.name] = now.boot_ms
+            if was is None or not isinstance(slice_.state, SLICE_COMING):
+                self.clocks.slice_since[slice_.name] = now.boot_ms
         self.slices[slice_.name] = slice_
         self.changes["slice", slice_.name] = slice_
         self.must_decide = True

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from iris_controller.codec.rows import writes
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core.entities import JobStatus, PastAttempt, Record, Settings, Task
+from iris_controller.core.entities import JobStatus, PastAttempt, Record, Settings, Slice, Task
 from iris_controller.core.restore import restore
+from iris_controller.core.states import SliceGone
 from iris_controller.core.step import step
 from iris_controller.core.values import Now, Reason
 from iris_controller.core.view import View, findings, view_of
@@ -170,6 +171,7 @@ class Controller:
         for effect in effects:
             if isinstance(effect, fx.StepDown):
                 raise SteppedDown(effect.reason.message)
+        for effect in effects:
             self._deliver(effect)
         self.last_batch_boot_ms = now.boot_ms
 
@@ -199,7 +201,9 @@ class Controller:
         waits = self.view.findings.waits
         self.view.apply(changes)
         self.view.findings = findings(self.world)
-        if self.view.findings.waits != waits:
+        # What waits for a log hears that no more of it can come.
+        gone = any(isinstance(row, Slice) and isinstance(row.state, SliceGone) for row in changes.values())
+        if gone or self.view.findings.waits != waits:
             self.hub.notify_all()
             return
         topics: dict[str, None] = {}

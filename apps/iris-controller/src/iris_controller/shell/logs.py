@@ -70,7 +70,7 @@ class LogStore:
     def _append_to(self, attempt_id: AttemptId, chunks: list[Chunk]) -> Stored:
         path = self._path(attempt_id)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             length = os.fstat(fd).st_size
             complete = False
@@ -78,9 +78,9 @@ class LogStore:
                 if chunk.offset > length:
                     break
                 fresh = chunk.data[length - chunk.offset :]
-                _write_all(fd, fresh)
+                _write_all(fd, fresh, length)
                 length += len(fresh)
-                complete = chunk.last and length == chunk.offset + len(chunk.data)
+                complete = complete or (chunk.last and length == chunk.offset + len(chunk.data))
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -113,7 +113,9 @@ class LogStore:
         return 0
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    """Writes at an offset: a stream that was replaced and its successor write the same bytes there."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written

@@ -25,6 +25,7 @@ from iris_platform.base import (
     RateLimited,
     Refused,
     SliceInfo,
+    StartFailed,
 )
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ _FAILURES: Mapping[type[PlatformError], e.Failure] = {
     RateLimited: e.Failure.RATE_LIMIT,
     Refused: e.Failure.REFUSED,
     PermissionMissing: e.Failure.PERMISSION,
+    StartFailed: e.Failure.START,
     NotOurs: e.Failure.NOT_OURS,
 }
 

@@ -18,7 +18,7 @@ MIGRATIONS: Sequence[str] = (
     """
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE jobs (
-        job_id TEXT PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, submitted_ms INTEGER NOT NULL,
+        job_id TEXT PRIMARY KEY, request_id TEXT NOT NULL, submitted_ms INTEGER NOT NULL,
         turn INTEGER NOT NULL, adopted INTEGER NOT NULL, spec BLOB NOT NULL);
     CREATE TABLE job_status (
         job_id TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,

@@ -309,7 +309,7 @@ class LocalPlatform:
             zone=zone,
             labels=labels,
             state=VmState.RUNNING if known else VmState.BOOTING,
-            created_at_ms=0,
+            created_at_ms=_written_ms(paths.controller_file if known else paths.config_file),
         )
 
 
@@ -370,6 +370,13 @@ def _vm(
     name: str, index: int, zone: str, labels: Mapping[str, str], state: VmState, created_at_ms: int
 ) -> VmInfo:
     return VmInfo(f"{name}/{index}", ADDRESS, zone, labels, state, created_at_ms)
+
+
+def _written_ms(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except OSError:
+        return 0
 
 
 def _by_name(info: SliceInfo) -> str:

@@ -1,0 +1,120 @@
+"""The session's files: the highest epoch, and what attempts leave behind.
+
+Knows when nothing: its callers know when.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from enum import Enum
+from pathlib import Path
+
+from iris_bootstrap.attempt import AttemptKey
+from iris_platform.files import write_atomic
+
+SESSION_FILE = "session.json"
+
+
+def read_epoch(host_dir: Path) -> tuple[int, int]:
+    """The highest epoch and commit that were saved; zeros at first.
+
+    Raises:
+        ValueError: the file is not what `save_epoch` wrote: whose word to take is not known.
+    """
+    path = host_dir / SESSION_FILE
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return 0, 0
+    epoch, commit = value.get("epoch"), value.get("commit")
+    if not isinstance(epoch, int) or not isinstance(commit, int):
+        raise ValueError(f"{path}: expected numbers `epoch` and `commit`")
+    return epoch, commit
+
+
+def save_epoch(host_dir: Path, epoch: int, commit: int) -> None:
+    """Have `read_epoch` return these from now on, whatever happens to us or the machine.
+
+    Raises:
+        OSError: they could not be written.
+    """
+    write_atomic(host_dir / SESSION_FILE, json.dumps({"epoch": epoch, "commit": commit}).encode() + b"\n")
+
+
+class Retired(Enum):
+    """What became of an attempt's directory."""
+
+    GONE = "gone"
+    SPARE = "spare"
+    NOT_YET = "not_yet"
+
+
+class TaskFiles:
+    """The directories below `tasks/`."""
+
+    def __init__(self, host_dir: Path) -> None:
+        self._root = host_dir / "tasks"
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._fd = os.open(self._root, flags)
+        self._spare_fd = os.open(host_dir / "spare", flags)
+
+    def log_size(self, key: AttemptKey) -> int | None:
+        """The present length of an attempt's log; None when there is none."""
+        try:
+            return os.stat(f"{key.directory}/log", dir_fd=self._fd).st_size
+        except FileNotFoundError:
+            return None
+
+    def read_log(self, key: AttemptKey, offset: int, length: int) -> bytes | None:
+        """Up to `length` bytes of an attempt's log; None when there is none."""
+        try:
+            fd = os.open(f"{key.directory}/log", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd)
+        except FileNotFoundError:
+            return None
+        try:
+            return os.pread(fd, length, offset)
+        finally:
+            os.close(fd)
+
+    def retire(self, key: AttemptKey, spare: bool) -> Retired:
+        """Take an attempt's directory out of `tasks/`, if that is done in a moment.
+
+        That is so if its task left nothing there; with `spare` it is then kept
+        for another attempt.
+        """
+        name = key.directory
+        try:
+            if not _is_plain(self._root / name):
+                return Retired.NOT_YET
+            os.unlink(f"{name}/log", dir_fd=self._fd)
+            if spare:
+                os.rename(name, name, src_dir_fd=self._fd, dst_dir_fd=self._spare_fd)
+                return Retired.SPARE
+            os.rmdir(f"{name}/work", dir_fd=self._fd)
+            os.rmdir(name, dir_fd=self._fd)
+            return Retired.GONE
+        except FileNotFoundError:
+            # Such as that of an attempt that was stopped before it had one.
+            return Retired.NOT_YET if (self._root / name).exists() else Retired.GONE
+        except OSError:
+            return Retired.NOT_YET
+
+    def remove_tree(self, key: AttemptKey) -> None:
+        """Remove an attempt's directory with all that its task left there.
+
+        Raises:
+            OSError: something could not be removed.
+        """
+        shutil.rmtree(self._root / key.directory)
+
+
+def _is_plain(directory: Path) -> bool:
+    """Whether there is nothing but a log and a `work` that is empty and as we made it."""
+    with os.scandir(directory) as entries:
+        kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+    if kinds != {"log": False, "work": True}:
+        return False
+    work = directory / "work"
+    return work.stat().st_mode & 0o7777 == 0o700 and not os.listdir(work)

@@ -1,0 +1,83 @@
+"""Between the wire's protobuf and the pipe's frames. The only module of the agent that knows both."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+
+from iris_bootstrap.attempt import parse_key
+from iris_bootstrap.keeper import frames
+from iris_bootstrap.session.book import KnownAttempt, Memory, id_of
+from iris_bootstrap.session.outputs import StartProcess
+from iris_proto.v1.job_pb2 import AttemptState
+from iris_proto.v1.worker_pb2 import AttemptReport, AttemptSpec, JobContext
+
+_STATES = {
+    "RUNNING": AttemptState.ATTEMPT_STATE_RUNNING,
+    "SUCCEEDED": AttemptState.ATTEMPT_STATE_SUCCEEDED,
+    "FAILED": AttemptState.ATTEMPT_STATE_FAILED,
+    "KILLED": AttemptState.ATTEMPT_STATE_KILLED,
+}
+
+
+def read_memory(messages: Iterable[frames.Message], memory: Memory) -> frames.State | None:
+    """Take up what a keeper says at connect; its `State`, once that has come.
+
+    Raises:
+        FrameError: a message that belongs elsewhere.
+    """
+    for message in messages:
+        match message:
+            case frames.Seen(ranges):
+                for seen in ranges:
+                    memory.seen.add_range(seen)
+            case frames.KnownJob(job_id, document):
+                memory.jobs[job_id] = JobContext.FromString(base64.b64decode(document))
+            case frames.Known(key, document, report):
+                spec = AttemptSpec.FromString(base64.b64decode(document))
+                latest = AttemptReport(id=spec.id, state=AttemptState.ATTEMPT_STATE_PREPARING)
+                memory.attempts[parse_key(key)] = KnownAttempt(
+                    spec, read_report(report) if report else latest
+                )
+            case frames.State():
+                return message
+            case _:
+                raise frames.FrameError(f"{type(message).__name__} before State")
+    return None
+
+
+def read_report(report: frames.Report) -> AttemptReport:
+    """A report as it travels."""
+    return AttemptReport(
+        id=id_of(parse_key(report.id)),
+        state=_STATES[report.state],
+        reason=report.reason,
+        message=report.message,
+        started_at_ms=report.started_at_ms,
+        finished_at_ms=report.finished_at_ms,
+        exit_code=report.exit_code,
+        signal=report.signal,
+        log_bytes=report.log_bytes,
+    )
+
+
+def job_frame(start: StartProcess, cluster: str) -> frames.Job:
+    """What all attempts of a job have in common. Iris's own variables win over the job's."""
+    job = start.job
+    env = {
+        **job.spec.env,
+        "IRIS_JOB_ID": job.job_id,
+        "IRIS_TASK_COUNT": str(max(job.spec.replicas, 1)),
+        "IRIS_CLUSTER": cluster,
+    }
+    return frames.Job(job.job_id, _document(job), list(job.spec.command), env, start.grace_s)
+
+
+def start_frame(start: StartProcess, controller_address: str) -> frames.Start:
+    """One attempt; the controller's address changes while a job goes on."""
+    env = {"IRIS_CONTROLLER_ADDRESS": controller_address}
+    return frames.Start(str(start.key), _document(start.spec), env)
+
+
+def _document(message: JobContext | AttemptSpec) -> str:
+    return base64.b64encode(message.SerializeToString()).decode("ascii")

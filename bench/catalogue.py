@@ -1,0 +1,8 @@
+"""Every benchmark by its name."""
+
+from __future__ import annotations
+
+from bench.cli import CLI
+from bench.dispatch import DISPATCH
+
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (DISPATCH, CLI)}

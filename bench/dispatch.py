@@ -1,0 +1,181 @@
+"""Benchmark 2: tasks submitted, run, recorded durably and acknowledged, a second.
+
+Every task is `/bin/true`. The limit is a Python process that only spawns and
+reaps as many; a product that kept no record could not be faster. Each sample of
+the product has a cluster of its own, one agent with room for 64 tasks at once,
+and SQLite with synchronous=FULL.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.companion import Companion
+from bench.local_cluster import CALL_S, PAGE, Client, cpu_seconds, idle_cluster, request_of
+from bench.measure import (
+    Benchmark,
+    Floor,
+    Lineup,
+    Missing,
+    PeerMissing,
+    Role,
+    Sample,
+    Scale,
+    Setting,
+    Subject,
+    Unit,
+    Work,
+)
+from iris_proto.v1 import controller_pb2 as pb
+from iris_proto.v1.job_pb2 import AttemptState, Task, TaskState
+from tests.harness.cluster import LocalCluster
+
+LIMIT = "spawn and reap"
+ONE_JOB = "one job of all tasks"
+MANY_JOBS = "a job for each task"
+COMMAND = ("/bin/true",)
+
+# Calls of one client that wait for their answer.
+IN_FLIGHT = 256
+# How finely the end of many jobs is seen.
+LOOK_S = 0.05
+
+# What has to be found of every task: its state, its attempts, and the last one's state and exit code.
+DONE = ("SUCCEEDED", 1, "SUCCEEDED", 0)
+
+PEERS = {"hyperqueue": "hyperqueue==0.27.0", "ray": "ray==2.60.0", "dask": "distributed==2026.8.0"}
+
+
+def outcome(task: Task) -> tuple[str, int, str, int | None]:
+    """What is to be proved of one task."""
+    return (
+        TaskState.Name(task.state).removeprefix("TASK_STATE_"),
+        task.attempts,
+        AttemptState.Name(task.attempt.state).removeprefix("ATTEMPT_STATE_"),
+        task.attempt.exit_code if task.attempt.HasField("exit_code") else None,
+    )
+
+
+def _one_job(client: Client, size: int) -> Callable[[], Iterable[Task]]:
+    """Runs one job; returns how to read its tasks."""
+    job_id = client.submit(*COMMAND, replicas=size)
+    client.wait(job_id)
+    return lambda: client.tasks(job_id)
+
+
+def _many_jobs(client: Client, size: int) -> Callable[[], Iterable[Task]]:
+    """Runs so many jobs; returns how to read their tasks."""
+    requests = (request_of(COMMAND) for _ in range(size))
+    jobs = [response.job.job_id for response in pipelined(client, client.stub.SubmitJob, requests)]
+    client.wait(jobs[-1])
+    while client.unfinished_jobs():
+        time.sleep(LOOK_S)
+    return lambda: itertools.chain.from_iterable(
+        page.tasks
+        for page in pipelined(
+            client, client.stub.ListTasks, (pb.ListTasksRequest(job_id=job_id, page_size=PAGE) for job_id in jobs)
+        )
+    )
+
+
+def pipelined(client: Client, method: Any, requests: Iterable[Any]) -> list[Any]:
+    """The answers to many calls, some of which are always under way."""
+    room = threading.Semaphore(IN_FLIGHT)
+    calls = []
+    for request in requests:
+        room.acquire()
+        call = method.future(request, CALL_S, client.metadata)
+        call.add_done_callback(lambda _: room.release())
+        calls.append(call)
+    return [call.result() for call in calls]
+
+
+class _OnClusters:
+    """Measures a way of submitting, each time on a new cluster."""
+
+    def __init__(self, setting: Setting, submit: Callable[[Client, int], Callable[[], Iterable[Task]]]) -> None:
+        self._setting = setting
+        self._submit = submit
+        self._numbers = itertools.count(1)
+
+    def __call__(self) -> Sample:
+        size = self._setting.size
+        home = self._setting.scratch / f"{self._submit.__name__}-{next(self._numbers)}"
+        with idle_cluster(home) as (cluster, client):
+            before = cpu_seconds(cluster)
+            started = time.perf_counter()
+            tasks = self._submit(client, size)
+            seconds = time.perf_counter() - started
+            after = cpu_seconds(cluster)
+            work = Work("tasks by outcome", Counter({DONE: size}), Counter(map(outcome, tasks())))
+            used = {name: after[name] - before.get(name, 0.0) for name in after}
+            return Sample((size / seconds,), work, notes(cluster, used, size))
+
+
+def notes(cluster: LocalCluster, used: dict[str, float], size: int) -> dict[str, float]:
+    """What a task cost beside time: CPU of each process, disk and memory of the controller."""
+    resident = Path(f"/proc/{cluster.controller_pid()}/status").read_text()
+    (peak,) = [line.split()[1] for line in resident.splitlines() if line.startswith("VmHWM")]
+    database = sum(file.stat().st_size for file in cluster.state_dir.glob("iris.db*"))
+    costs = {f"us of CPU a task in the {name}": seconds / size * 1e6 for name, seconds in used.items()}
+    return {
+        **costs,
+        "bytes a task in the database and its log": database / size,
+        "MiB at most in the controller": int(peak) / 1024,
+    }
+
+
+def _limit(companion: Companion, size: int) -> Sample:
+    answer = companion.ask(size)
+    done = (answer["codes"], answer["logs"])
+    return Sample((size / answer["seconds"],), Work("processes by exit status", ({"0": size}, size), done))
+
+
+def _peer(name: str, setting: Setting) -> Subject | Missing:
+    try:
+        python = setting.peers.environment(name, PEERS[name]) / "python"
+    except PeerMissing as error:
+        return Missing(name, str(error))
+
+    def measure() -> Sample:
+        # Only while it is measured: what it leaves running would slow the others down.
+        with Companion(f"{name}_tasks", home=setting.scratch, python=python) as companion:
+            answer = companion.ask(setting.size)
+        work = Work("tasks by exit status", {"0": setting.size}, answer["codes"])
+        return Sample((setting.size / answer["seconds"],), work)
+
+    return Subject(name, Role.PEER, measure, LIMIT)
+
+
+@contextmanager
+def _lineup(setting: Setting) -> Iterator[Lineup]:
+    with Companion("spawn_and_reap", home=setting.scratch) as limit:
+        yield [
+            Subject(ONE_JOB, Role.PRODUCT, _OnClusters(setting, _one_job), LIMIT),
+            Subject(LIMIT, Role.LIMIT, lambda: _limit(limit, setting.size)),
+            Subject(MANY_JOBS, Role.PRODUCT, _OnClusters(setting, _many_jobs), LIMIT),
+            *[_peer(name, setting) for name in PEERS],
+        ]
+
+
+DISPATCH = Benchmark(
+    name="dispatch",
+    number=2,
+    title="durable dispatch of /bin/true, tasks a second",
+    unit=Unit.PER_SECOND,
+    full=Scale(rounds=15, size=20_000),
+    smoke=Scale(rounds=1, size=200),
+    floors=(
+        Floor(ONE_JOB, 0.6, against=LIMIT),
+        Floor(ONE_JOB, 5.0, against="hyperqueue"),
+        Floor(ONE_JOB, 2.5, against="ray"),
+    ),
+    lineup=_lineup,
+)

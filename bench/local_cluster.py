@@ -1,0 +1,127 @@
+"""A real cluster on this machine for a benchmark, and a client that costs little.
+
+Made by the installed executables: a controller of its own, one agent, SQLite
+with synchronous=FULL, all in processes of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+
+from iris_platform.controller_file import read_controller_file
+from iris_proto.v1 import controller_pb2 as pb
+from iris_proto.v1.controller_pb2_grpc import ControllerServiceStub
+from iris_proto.v1.job_pb2 import Job, JobSpec, JobState, Resources, Task
+from tests.harness.cluster import LocalCluster
+
+CALL_S = 60.0
+# A whole measurement ends within this.
+WATCH_S = 600.0
+PAGE = 1_000
+TASK_CPU_MILLIS = 1_000
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Client:
+    """Asks one controller, over one channel that is open before anything is timed."""
+
+    def __init__(self, state_dir: Path) -> None:
+        record = read_controller_file(state_dir / "controller.json")
+        assert record is not None, "the cluster is up, so its file is there"
+        self._channel = grpc.insecure_channel(record.address, options=[("grpc.enable_http_proxy", 0)])
+        self.metadata = (("authorization", f"Bearer {record.token}"),)
+        self.stub = ControllerServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def submit(self, *command: str, replicas: int = 1) -> str:
+        """Submit a job; its id, once it is durable."""
+        response = self.stub.SubmitJob(request_of(command, replicas), CALL_S, self.metadata)
+        return response.job.job_id
+
+    def wait(self, job_id: str) -> Job:
+        """Wait for a job's end, told by the controller."""
+        job = Job()
+        for change in self.stub.WatchJob(pb.WatchJobRequest(job_id=job_id), WATCH_S, self.metadata):
+            job = change.job
+        return job
+
+    def tasks(self, job_id: str) -> Iterator[Task]:
+        """A job's tasks, page by page."""
+        token = ""
+        while True:
+            request = pb.ListTasksRequest(job_id=job_id, page_size=PAGE, page_token=token)
+            page = self.stub.ListTasks(request, CALL_S, self.metadata)
+            yield from page.tasks
+            token = page.next_page_token
+            if not token:
+                return
+
+    def log(self, job_id: str) -> bytes:
+        """What a job of one task wrote, to its last byte."""
+        request = pb.StreamLogsRequest(job_id=job_id, follow=True)
+        parts = self.stub.StreamLogs(request, CALL_S, self.metadata)
+        return b"".join(part.data.data for part in parts)
+
+    def unfinished_jobs(self) -> int:
+        """How many jobs have not ended."""
+        status = self.stub.GetClusterStatus(pb.GetClusterStatusRequest(), CALL_S, self.metadata)
+        return status.jobs_pending + status.jobs_running
+
+
+def request_of(command: tuple[str, ...], replicas: int = 1) -> pb.SubmitJobRequest:
+    """A submission of its own."""
+    spec = JobSpec(
+        name="bench",
+        command=command,
+        replicas=replicas,
+        resources=Resources(cpu_millis=TASK_CPU_MILLIS),
+    )
+    return pb.SubmitJobRequest(request_id=uuid.uuid4().hex, spec=spec)
+
+
+@contextmanager
+def idle_cluster(home: Path) -> Iterator[tuple[LocalCluster, Client]]:
+    """A cluster of one slice of one host of 64 cpus, which is ready and has run a task."""
+    home.mkdir()
+    cluster = LocalCluster(home, name="bench", max_slices=1, cpu=64, idle_timeout="1h")
+    try:
+        cluster.iris("cluster", "start")
+        client = Client(cluster.state_dir)
+        try:
+            first = client.wait(client.submit("/bin/true"))
+            assert first.state == JobState.JOB_STATE_SUCCEEDED, f"the first job did not run: {first}"
+            yield cluster, client
+        finally:
+            client.close()
+        cluster.iris("cluster", "stop", "-y")
+    finally:
+        cluster.destroy()
+
+
+def cpu_seconds(cluster: LocalCluster) -> dict[str, float]:
+    """User and system time so far of each process of a cluster, by what it is.
+
+    Source: fields 14 and 15 of `/proc/PID/stat`, see proc(5).
+    """
+    found: dict[str, float] = {}
+    for pid, words in cluster.processes().items():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        name = _process_name(words)
+        found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICKS
+    return found
+
+
+def _process_name(words: str) -> str:
+    for part in ("session", "keeper"):
+        if part in words:
+            return part
+    return "controller" if "controller" in words else "other"

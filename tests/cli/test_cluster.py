@@ -1,0 +1,285 @@
+"""Clusters come up once and go down whole; the controller is a stand-in process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from iris_platform import PlatformSettings, create_platform, processes
+from iris_platform.base import HostResources, SliceSpec
+from iris_platform.controller_file import read_controller_file
+from iris_platform.identity import ensure_identity
+from iris_platform.names import slice_labels, slice_name
+from iris_platform.paths import ClusterPaths
+from iris_platform.state_lock import StateLock
+from iris_proto.v1.config_pb2 import LocalProvider, ProviderConfig
+from tests.cli.runner import Finished, Runner
+
+AGENT = Path(__file__).parent.parent / "platform" / "stand_in_agent.py"
+CONFIG = """\
+name: demo
+scale_groups:
+  here: { provider: { local: {} }, max_slices: 2 }
+  there: { provider: { local: {} }, zones: [attic] }
+"""
+
+
+@dataclass
+class Bench:
+    """A home with a configuration, and an interpreter with a stand-in controller beside it."""
+
+    iris: Runner
+
+    @property
+    def paths(self) -> ClusterPaths:
+        state = self.iris.home / "state"
+        return ClusterPaths(
+            state / "iris" / "demo", state / "iris-pki" / "demo", state / "iris-local" / "demo"
+        )
+
+    @property
+    def config(self) -> Path:
+        return self.iris.home / "demo.yaml"
+
+    def start(self, *words: str) -> Finished:
+        return self.iris("cluster", "start", "--config", "demo.yaml", *words)
+
+    def stop(self, *words: str) -> Finished:
+        return self.iris("cluster", "stop", "--config", "demo.yaml", *words)
+
+    def install(self, *faults: str) -> None:
+        """The controller that the next start finds."""
+        program = self.iris.home / "bin" / "iris-controller"
+        fault = "".join(f" {word}" for word in faults)
+        program.write_text(
+            f'#!/bin/sh\nexec {self.iris.python} -m tests.cli.stand_in_controller{fault} "$@"\n'
+        )
+        program.chmod(0o755)
+
+    def pid(self) -> int | None:
+        record = read_controller_file(self.paths.controller_file)
+        return record.pid if record else None
+
+    def add_slice(self, number: int, group: str = "here", zone: str = "local") -> str:
+        """A slice with an agent that runs, as a controller would have made it."""
+        identity = ensure_identity("demo", self.paths.pki_dir)
+        agent = (sys.executable, "-I", "-S", str(AGENT))
+        local = ProviderConfig(local=LocalProvider())
+        settings = PlatformSettings(local, (zone,), identity, self.paths, agent_command=agent)
+        name = slice_name(identity.cluster_id, group, 1_700_000_000_000, number)
+        labels = slice_labels("demo", identity.cluster_id, group, name)
+        create_platform(settings).create_slice(
+            SliceSpec(name, group, 1, HostResources(1000), "cpu", labels), zone
+        )
+        return name
+
+    def agents(self) -> list[int]:
+        """The processes of every slice."""
+        root = self.paths.local_root.resolve()
+        marks = processes.marks(processes.HOST_MARK)
+        return [pid for pid, value in marks.items() if Path(value).is_relative_to(root)]
+
+
+@pytest.fixture
+def bench(iris: Runner) -> Iterator[Bench]:
+    (iris.home / "bin").mkdir()
+    iris.python = iris.home / "bin" / "python"
+    iris.python.symlink_to(sys.executable)
+    # Found through a link it does not know its virtual environment.
+    iris.env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    found = Bench(iris)
+    found.config.write_text(CONFIG)
+    found.install()
+    yield found
+    for pid in [*found.agents(), *filter(None, [found.pid()])]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def test_start_is_idempotent_and_the_cluster_is_found_again(bench: Bench) -> None:
+    first = bench.start()
+    assert (first.status, first.out) == (0, b"")
+    assert "cluster demo is up: controller" in first.err
+    assert "next: iris --cluster demo job run -- echo hello" in first.err
+    pid = bench.pid()
+    again = bench.start()
+    assert again.status == 0 and "is running already" in again.err
+    assert bench.pid() == pid
+    for words in ([], ["--cluster", "demo"], ["--config", "demo.yaml"]):
+        assert bench.iris("job", "list", *words).status == 0
+    assert bench.iris("job", "list", env={"IRIS_CONFIG": "demo.yaml"}).status == 0
+    config = json.loads(bench.paths.config_file.read_text())
+    assert config["name"] == "demo" and bench.paths.config_file.stat().st_mode & 0o777 == 0o600
+    status = bench.start("-o", "json")
+    assert status.document["phase"] == "CLUSTER_PHASE_RUNNING"
+
+
+def test_start_with_another_configuration_changes_nothing(bench: Bench) -> None:
+    assert bench.start().status == 0
+    pid = bench.pid()
+    bench.config.write_text(CONFIG.replace("max_slices: 2", "max_slices: 3"))
+    done = bench.start()
+    assert (done.status, done.text) == (6, "scale_groups.here.max_slices: 2 -> 3\n")
+    assert "runs with another configuration; nothing was changed" in done.err
+    assert bench.pid() == pid
+    assert '"max_slices": 2' in bench.paths.config_file.read_text()
+
+
+def test_start_with_a_state_directory_of_its_own_is_found_again(bench: Bench, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    assert bench.start("--state-dir", "elsewhere", "--pki-dir", str(tmp_path / "keys")).status == 0
+    assert (elsewhere / "controller.json").exists() and (tmp_path / "keys" / "cluster.key").exists()
+    assert bench.iris("job", "list").status == 0
+    assert bench.start().status == 0
+    other = bench.start("--state-dir", "third")
+    assert other.status == 6 and f"another state directory: {elsewhere}" in other.err
+    stopped = bench.stop("-y")
+    assert stopped.status == 0, stopped.err
+    assert f"kept: state in {elsewhere}" in stopped.text
+
+
+def test_a_controller_that_does_not_come_up(bench: Bench) -> None:
+    bench.install("--fail")
+    done = bench.start()
+    assert (done.status, done.out) == (1, b"")
+    assert "the controller ended" in done.err and "port 7 is in use" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_provider_of_another_release(bench: Bench) -> None:
+    bench.config.write_text(CONFIG + "  tpus: { provider: { tpu: { project_id: p } }, zones: [z] }\n")
+    done = bench.start()
+    assert done.status == 2
+    assert not bench.paths.state_dir.exists()
+
+
+def test_stop_proves_that_nothing_is_left(bench: Bench) -> None:
+    """B60, B64: what the rehearsal says is what is then deleted."""
+    assert bench.start().status == 0
+    names = [bench.add_slice(1), bench.add_slice(2), bench.add_slice(3, "there", "attic")]
+    rehearsed = bench.stop("--dry-run", "-o", "json")
+    assert rehearsed.status == 0 and rehearsed.document["dry_run"] is True
+    assert len(bench.agents()) == 3
+    assert "-y is needed" in (refused := bench.stop()).err and refused.status == 2
+    done = bench.stop("-y", "-o", "json")
+    assert done.status == 0, done.err
+    assert sorted(entry["name"] for entry in done.document["slices"]) == sorted(names)
+    assert done.document["slices"] == rehearsed.document["slices"]
+    assert done.document["left"] == []
+    assert [zone["slices"] for zone in done.document["zones"]] == [0, 0]
+    assert bench.agents() == [] and bench.pid() is None
+
+
+def test_stop_works_twice_and_without_a_controller(bench: Bench) -> None:
+    """B63."""
+    assert bench.start().status == 0
+    name = bench.add_slice(1)
+    pid = bench.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert processes.wait_until(lambda: processes.start_time(pid) is None, 10)
+    done = bench.stop("-y")
+    assert done.status == 0, done.err
+    assert f"delete slice {name} in zone local (here, RUNNING, 1 host)" in done.text
+    assert "zone attic: 0 slices, 0 agents" in done.text and "zone local: 0 slices, 0 agents" in done.text
+    assert "controller: not running" in done.text
+    assert f"kept: state in {bench.paths.state_dir}, keys in {bench.paths.pki_dir}" in done.text
+    assert bench.agents() == []
+    twice = bench.stop("-y")
+    assert twice.status == 0 and "nothing to delete" in twice.text
+
+
+@pytest.mark.parametrize("fault", ["--deaf"])
+def test_stop_goes_on_where_the_controller_does_not(bench: Bench, fault: str) -> None:
+    bench.install(fault)
+    assert bench.start().status == 0
+    bench.add_slice(1)
+    done = bench.stop("-y")
+    assert done.status == 0, done.err
+    assert "going on without it" in done.err
+    assert bench.agents() == [] and bench.pid() is None
+
+
+def test_a_zone_that_was_dropped_from_the_file_is_still_stopped(bench: Bench) -> None:
+    """B66."""
+    assert bench.start().status == 0
+    name = bench.add_slice(3, "there", "attic")
+    bench.config.write_text("\n".join(CONFIG.splitlines()[:-1]))
+    done = bench.stop("-y")
+    assert done.status == 0 and f"delete slice {name} in zone attic" in done.text
+    assert bench.agents() == []
+
+
+def test_a_broken_file_does_not_hinder_the_stop(bench: Bench) -> None:
+    assert bench.start().status == 0
+    bench.config.write_text("name: [")
+    done = bench.stop("-y")
+    assert done.status == 0, done.err
+    assert bench.pid() is None
+
+
+def test_zones(bench: Bench) -> None:
+    assert bench.start().status == 0
+    names = bench.add_slice(1), bench.add_slice(3, "there", "attic")
+    unknown = bench.stop("--zone", "cellar", "-y")
+    assert (
+        unknown.status == 2 and "there is no zone cellar; zones of this cluster: attic, local" in unknown.err
+    )
+    single = bench.stop("--zone", "attic", "-y")
+    assert single.status == 2 and "only while the controller is not running" in single.err
+    assert len(bench.agents()) == 2
+    pid = bench.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert processes.wait_until(lambda: processes.start_time(pid) is None, 10)
+    single = bench.stop("--zone", "attic", "-y")
+    assert single.status == 0, single.err
+    assert f"delete slice {names[1]}" in single.text and names[0] not in single.text
+    assert "left as it was: zone local" in single.text
+    assert len(bench.agents()) == 1
+    assert bench.stop("--zone", "attic", "--zone", "local", "-y").status == 0
+    assert bench.agents() == []
+
+
+def test_the_last_cluster_is_not_stopped_by_accident(bench: Bench) -> None:
+    assert bench.start().status == 0
+    done = bench.iris("cluster", "stop", "-y")
+    assert done.status == 2
+    assert "only the last cluster that was started" in done.err
+    assert "iris --cluster demo cluster stop -y" in done.err
+    assert bench.iris("cluster", "stop", "--dry-run").status == 0
+    assert bench.pid() is not None
+
+
+def test_a_stop_waits_for_nobody_for_ever(bench: Bench) -> None:
+    assert bench.start().status == 0
+    assert bench.stop("-y").status == 0
+    bench.add_slice(1)
+    with StateLock(bench.paths.state_dir):
+        os.truncate(bench.paths.state_dir / "lock", 0)
+        done = bench.stop("-y")
+    assert done.status == 6 and "is in use" in done.err
+    assert len(bench.agents()) == 1
+
+
+def test_a_cluster_that_never_was(bench: Bench) -> None:
+    done = bench.stop("-y")
+    assert done.status == 0 and "was never started from here" in done.err
+    assert not bench.paths.state_dir.exists()
+
+
+def test_a_lost_identity_is_not_an_empty_cluster(bench: Bench) -> None:
+    assert bench.start().status == 0
+    assert bench.stop("-y").status == 0
+    (bench.paths.pki_dir / "cluster.key").unlink()
+    done = bench.stop("-y")
+    assert done.status == 6 and "the identity of cluster demo is not in" in done.err

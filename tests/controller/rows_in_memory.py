@@ -1,0 +1,30 @@
+"""A store in memory that speaks in the real codec's rows, so every test world goes through it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from iris_controller.codec.rows import TABLES, writes
+from iris_controller.core.entities import Row
+from iris_controller.core.world import Changes
+
+
+class RowsInMemory:
+    """Tables of rows by key, loaded in the order of keys as SQLite does it."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] = {
+            table.name: {} for table in TABLES.values()
+        }
+
+    def commit(self, changes: Changes) -> None:
+        for table, key, values in writes(changes):
+            if values is None:
+                self._tables[table].pop(key, None)
+            else:
+                self._tables[table][key] = values
+
+    def load(self) -> Iterator[Row]:
+        for table in TABLES.values():
+            rows = self._tables[table.name]
+            for key in sorted(rows):
+                yield table.decode(rows[key])

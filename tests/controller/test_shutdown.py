@@ -1,0 +1,114 @@
+"""`cluster stop` and what follows: everything is given back, jobs stay, and go on at the next start."""
+
+from iris_controller.core.effects import Done
+from tests.controller.agents import Agent, killed
+from tests.controller.worlds import Scene, creates, deletes, group, world
+
+
+def running() -> tuple[Scene, str, Agent]:
+    w = world(group(at_most=2, cpu=1))
+    job = w.submit(losses=0)
+    (agent,) = w.boots(w.only)
+    agent.runs(w.attempt(job))
+    return w, job, agent
+
+
+def test_ready_slices_are_drained_and_their_tasks_told_to_end() -> None:
+    w, job, agent = running()
+    w.shut_down()
+    assert (w.answer, w.slices) == (Done(), {w.only: "DRAINING"})
+    assert agent.stopped == {w.attempt(job): "cluster_stop"}
+
+
+def test_a_task_that_ended_for_the_shutdown_stays_pending_and_costs_nothing() -> None:
+    w, job, agent = running()
+    name = w.only
+    w.shut_down()
+    agent.says(w.attempt(job), killed("cluster_stop"))
+    assert (w.job(job), w.task(job).losses) == ("PENDING", 0)
+    assert deletes(w.tick(1)) == [name]
+    w.absent(name)
+    assert w.slices == {}
+
+
+def test_a_task_that_does_not_end_goes_with_its_slice() -> None:
+    w, job, _ = running()
+    name = w.only
+    w.shut_down()
+    assert deletes(w.later(40)) == []
+    assert deletes(w.later(1)) == [name]
+    w.absent(name)
+    assert (w.job(job), w.task(job).losses) == ("PENDING", 0)
+
+
+def test_coming_slices_are_deleted_by_name() -> None:
+    w = world(group(at_most=2, cpu=1))
+    w.submit(tasks=2)
+    first, second = w.slices
+    w.shows(first)
+    assert deletes(w.shut_down()) == [first, second]
+    assert w.world.standing("local").failures == 0
+
+
+def test_nothing_is_created_while_it_stops() -> None:
+    w = world(group(at_most=5, at_least=2, cpu=1))
+    w.submit(tasks=2)
+    w.shut_down()
+    assert creates(w.later(120)) == []
+
+
+def test_b65_a_slice_that_appears_meanwhile_goes_too() -> None:
+    w, _, agent = running()
+    w.shut_down()
+    late = w.agent(agent.place.slice_name.replace("-1000-1", "-999-5"))
+    effects = late.hello()
+    assert deletes(effects + w.tick(1)) == [late.place.slice_name]
+
+
+def test_a_second_time_is_the_same() -> None:
+    w, _, agent = running()
+    w.shut_down()
+    slices, agent.stopped = w.slices, {}
+    w.shut_down()
+    assert (w.answer, w.slices, agent.stopped) == (Done(), slices, {})
+    assert w.world.cluster.stopping is not None
+
+
+def test_it_goes_on_after_a_restart() -> None:
+    w = world(group(at_most=2, cpu=1))
+    w.submit()
+    name = w.only
+    w.shut_down()
+    w.restart()
+    assert deletes(w.later(2)) == [name, name]
+    assert w.world.stopping
+
+
+def test_resume_runs_what_was_kept() -> None:
+    w, job, agent = running()
+    name = w.only
+    w.shut_down()
+    agent.says(w.attempt(job), killed("cluster_stop"))
+    w.tick(1)
+    w.absent(name)
+    w.restart()
+    assert w.slices == {}
+    w.resume()
+    (agent,) = w.boots(w.only)
+    assert (agent.started, w.task(job).attempts) == ([w.attempt(job)], 2)
+
+
+def test_resume_without_a_shutdown_is_nothing() -> None:
+    w = world(group())
+    w.resume()
+    assert (w.answer, w.world.cluster.stopping) == (Done(), None)
+
+
+def test_what_drained_before_the_resume_is_not_taken_back() -> None:
+    w, job, agent = running()
+    name = w.only
+    w.shut_down()
+    w.resume()
+    assert w.slices[name] == "DRAINING"
+    agent.says(w.attempt(job), killed("cluster_stop"))
+    assert [v for n, v in w.slices.items() if n != name] == ["REQUESTING"]

@@ -1,0 +1,142 @@
+"""The factory, the rules that all platforms share, and what imports what."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iris_platform import (
+    PROVIDER_MODULES,
+    PlatformSettings,
+    ProviderUnavailable,
+    create_platform,
+    create_platforms,
+    wall_ms,
+)
+from iris_platform.base import HostResources, SliceCloudState, VmState
+from iris_platform.controller_vm import CONTROLLERS, LocalController, create_controller_vm
+from iris_platform.local import LocalPlatform
+from iris_platform.vm_platform import resolve_zone, slice_spec, slice_state
+from iris_proto.v1.config_pb2 import (
+    ControllerConfig,
+    ManualProvider,
+    ProviderConfig,
+    ScaleGroupConfig,
+    TpuProvider,
+)
+from iris_proto.v1.config_pb2 import (
+    LocalController as LocalControllerConfig,
+)
+from tests.platform.world import IDENTITY, LOCAL, LocalWorld, group, name
+
+
+def settings(provider: ProviderConfig, home: Path, *zones: str) -> PlatformSettings:
+    return PlatformSettings(provider, zones, IDENTITY, LocalWorld(home).paths)
+
+
+def test_the_table_has_every_provider() -> None:
+    arms = ProviderConfig.DESCRIPTOR.oneofs_by_name["provider"].fields
+    assert set(PROVIDER_MODULES) == {field.name for field in arms}
+
+
+def test_the_table_has_every_controller() -> None:
+    arms = ControllerConfig.DESCRIPTOR.oneofs_by_name["controller"].fields
+    assert set(CONTROLLERS) == {field.name for field in arms}
+
+
+def test_a_local_platform(tmp_path: Path) -> None:
+    platform = create_platform(settings(LOCAL, tmp_path, "local", "shed"))
+    assert isinstance(platform, LocalPlatform)
+    assert platform.zones() == ("local", "shed")
+    with platform.tunnel("127.0.0.1:5") as address:
+        assert address == "127.0.0.1:5"
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        (ProviderConfig(tpu=TpuProvider(project_id="p")), "tpu"),
+        (ProviderConfig(manual=ManualProvider(hosts=["a"])), "manual"),
+    ],
+)
+def test_providers_of_later_releases(tmp_path: Path, provider: ProviderConfig, words: str) -> None:
+    message = f"provider {words} is not available in this release; available: local"
+    with pytest.raises(ProviderUnavailable, match=f"^{message}$"):
+        create_platform(settings(provider, tmp_path, "z"))
+    groups = {"g": ScaleGroupConfig(name="g", zones=["z"], provider=provider)}
+    with pytest.raises(ProviderUnavailable, match=f"^scale group g: {message}$"):
+        create_platforms(groups, IDENTITY, LocalWorld(tmp_path).paths)
+
+
+def test_settings_that_name_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no provider is set"):
+        create_platform(settings(ProviderConfig(), tmp_path, "z"))
+    with pytest.raises(ValueError, match="provider local has no zone"):
+        create_platform(settings(LOCAL, tmp_path))
+
+
+def test_groups_of_one_provider_share_a_platform(tmp_path: Path) -> None:
+    groups = {"a": group("a"), "b": group("b", zone="shed"), "c": group("c")}
+    platforms = create_platforms(groups, IDENTITY, LocalWorld(tmp_path).paths)
+    assert platforms["a"] is platforms["b"] is platforms["c"]
+    assert list(platforms["a"].zones()) == ["local", "shed"]
+
+
+def test_a_local_controller(tmp_path: Path) -> None:
+    paths = LocalWorld(tmp_path).paths
+    local = ControllerConfig(local=LocalControllerConfig())
+    assert isinstance(create_controller_vm(local, paths, lambda _: True), LocalController)
+    with pytest.raises(ValueError, match="controller: no provider is set"):
+        create_controller_vm(ControllerConfig(), paths, lambda _: True)
+
+
+def test_zones() -> None:
+    assert resolve_zone(["a"], None) == "a"
+    assert resolve_zone(["a", "b"], "b") == "b"
+    with pytest.raises(ValueError, match=r"^zone is needed: 2 are configured: a, b$"):
+        resolve_zone(["a", "b"], None)
+    with pytest.raises(ValueError, match=r"^zone c is not configured; configured: a, b$"):
+        resolve_zone(["a", "b"], "c")
+
+
+def test_the_slice_that_a_group_describes() -> None:
+    spec = slice_spec(group("tpu_here", hosts=3), IDENTITY, name())
+    assert (spec.name, spec.group, spec.hosts) == (name(), "tpu_here", 3)
+    assert spec.resources == HostResources(cpu_millis=1500, memory_bytes=2**30)
+    assert spec.labels["iris-group"] == "tpu-here"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "state"),
+    [
+        ([VmState.RUNNING] * 2, SliceCloudState.RUNNING),
+        ([VmState.RUNNING, VmState.BOOTING], SliceCloudState.CREATING),
+        ([VmState.BOOTING, VmState.FAILED], SliceCloudState.FAILED),
+        ([VmState.RUNNING, VmState.TERMINATED], SliceCloudState.FAILED),
+    ],
+)
+def test_one_dead_host_fails_its_slice(hosts: list[VmState], state: SliceCloudState) -> None:
+    assert slice_state(hosts) is state
+
+
+def test_the_clock_counts_milliseconds() -> None:
+    assert 1_600_000_000_000 < wall_ms() < 10_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("iris_platform", ("google", "yaml", "grpc", "subprocess", "iris_config")),
+        ("iris_platform.processes", ("google", "yaml", "grpc", "subprocess")),
+        ("iris_platform.env_probe", ("google", "yaml", "grpc", "subprocess")),
+        ("iris_platform.base", ("google", "subprocess")),
+        ("iris_platform.local", ("google", "yaml", "grpc", "paramiko")),
+    ],
+)
+def test_what_importing_a_module_does_not_import(module: str, unwanted: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print(*sorted(set({unwanted!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == []

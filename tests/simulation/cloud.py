@@ -1,0 +1,208 @@
+"""The simulated provider: slices that come, live and go in their own time.
+
+Holds what is really there. `calls` is the way that the controller sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from iris_controller.core.values import Place
+from iris_platform.base import NoCapacity, SliceCloudState, SliceInfo, VmInfo, VmState
+from iris_platform.names import slice_labels
+from tests.simulation.hosts import Host
+from tests.simulation.oracle import Oracle
+from tests.simulation.scene import CLUSTER
+from tests.simulation.stage import Stage
+
+# How far behind a list of slices may be, and how long deleted ones are kept for that.
+LONGEST_LAG_MS = 20_000
+
+
+@dataclass
+class Vm:
+    """One machine of a slice."""
+
+    state: VmState = VmState.BOOTING
+    host: Host | None = None
+
+
+@dataclass
+class CloudSlice:
+    """A slice that is really there, or was."""
+
+    name: str
+    group: str
+    zone: str
+    created_ms: int
+    state: SliceCloudState = SliceCloudState.CREATING
+    vms: list[Vm] = field(default_factory=list)
+    gone_ms: int | None = None
+
+
+class Cloud:
+    """All providers of a simulation."""
+
+    def __init__(self, stage: Stage, oracle: Oracle, make_host: Callable[[Place, str], Host]) -> None:
+        """`make_host` starts the agent of a machine at a place, of a scale group."""
+        self._stage = stage
+        self._oracle = oracle
+        self._make_host = make_host
+        self._random = stage.random("cloud")
+        self._gone: list[CloudSlice] = []
+        self.slices: dict[str, CloudSlice] = {}
+        self.full_until_ms = 0
+        self.unreachable_until_ms = 0
+
+    def provider(self, group: str) -> str:
+        """The provider of a scale group."""
+        return self._stage.scene.settings.groups[group].provider
+
+    # -- what can be asked for ---------------------------------------------
+
+    def create(self, name: str, group: str, zone: str) -> None:
+        """Accepts a slice; the same name again is the same slice.
+
+        Raises:
+            NoCapacity: there is none left.
+        """
+        there = self.slices.get(name)
+        if there is not None:
+            assert (there.group, there.zone) == (group, zone), f"{name} was asked for in two places"
+            return
+        self._check_capacity(self.provider(group))
+        made = CloudSlice(name, group, zone, self._stage.engine.now_ms)
+        self.slices[name] = made
+        self._stage.story.tell("cloud", f"{name} is being made")
+        self._oracle.on_cloud_slice(name, group, zone, [s.name for s in self.slices.values()])
+        faults = self._stage.faults
+        hosts = self._stage.scene.settings.groups[group].hosts
+        made.vms = [Vm() for _ in range(hosts)]
+        broken = faults.pick("create_fails_half_way", hosts) if faults.hits("create_fails_half_way") else None
+        for index in range(hosts):
+            if index == broken:
+                self._later(made, 100, 8_000, lambda: self.fail(made))
+            elif not faults.hits("host_never_boots"):
+                self._later(made, 100, 8_000, lambda index=index: self._boot(made, index))
+
+    def _check_capacity(self, provider: str) -> None:
+        if not self._stage.faults.are_on:
+            return
+        taken = sum(1 for s in self.slices.values() if self.provider(s.group) == provider)
+        if self._stage.engine.now_ms < self.full_until_ms or taken >= self._stage.scene.quotas[provider]:
+            raise NoCapacity(f"{provider} has no capacity left")
+
+    def delete(self, name: str) -> None:
+        """Accepts a deletion; fine if there is nothing."""
+        slice_ = self.slices.get(name)
+        if slice_ is None or slice_.state is SliceCloudState.DELETING:
+            return
+        self._stage.story.tell("cloud", f"{name} is being deleted")
+        slice_.state = SliceCloudState.DELETING
+        slow = self._random.choice((500, 3_000, 15_000))
+        for index in range(len(slice_.vms)):
+            self._later(slice_, 0, slow, lambda index=index: self.kill(slice_, index))
+        self._later(slice_, slow, slow + 1_000, lambda: self.vanish(slice_))
+
+    def get(self, name: str) -> SliceInfo | None:
+        """What is known by this name now."""
+        slice_ = self.slices.get(name)
+        return None if slice_ is None else self._info(slice_)
+
+    def list(self, provider: str, zone: str, lag_ms: int) -> tuple[SliceInfo, ...]:
+        """A complete list, of a moment ago: without what is newer, with what was there then."""
+        then_ms = self._stage.engine.now_ms - lag_ms
+        past = [s for s in self._gone if s.gone_ms is not None and s.gone_ms > then_ms]
+        return tuple(
+            self._info(s)
+            for s in [*self.slices.values(), *past]
+            if s.created_ms <= then_ms and s.zone == zone and self.provider(s.group) == provider
+        )
+
+    def _info(self, slice_: CloudSlice) -> SliceInfo:
+        cluster_id = self._stage.scene.settings.cluster_id
+        labels = slice_labels(CLUSTER, cluster_id, slice_.group, slice_.name)
+        vms = tuple(
+            VmInfo(f"{slice_.name}-{index}", "10.0.0.1", slice_.zone, labels, vm.state, slice_.created_ms)
+            for index, vm in enumerate(slice_.vms)
+        )
+        return SliceInfo(slice_.name, slice_.zone, labels, slice_.state, vms, slice_.created_ms)
+
+    # -- what happens ------------------------------------------------------
+
+    def _later(self, slice_: CloudSlice, least_ms: int, most_ms: int, action: Callable[[], None]) -> None:
+        """Something that happens to a slice, unless it is gone by then."""
+
+        def happen() -> None:
+            if slice_.gone_ms is None:
+                action()
+
+        self._stage.engine.after(self._random.randint(least_ms, most_ms), happen)
+
+    def _boot(self, slice_: CloudSlice, index: int) -> None:
+        vm = slice_.vms[index]
+        if vm.state is not VmState.BOOTING:
+            return
+        vm.state = VmState.RUNNING
+        vm.host = self._make_host(Place(slice_.name, index), slice_.group)
+        all_run = all(v.state is VmState.RUNNING for v in slice_.vms)
+        if all_run and slice_.state is SliceCloudState.CREATING:
+            slice_.state = SliceCloudState.RUNNING
+        self._stage.story.tell("cloud", f"{slice_.name}/{index} has booted")
+
+    def kill(self, slice_: CloudSlice, index: int) -> None:
+        """One machine stops for good, with all that runs on it."""
+        vm = slice_.vms[index]
+        if vm.state is VmState.TERMINATED:
+            return
+        vm.state = VmState.TERMINATED
+        if vm.host is not None:
+            vm.host.die()
+        self._stage.story.tell("cloud", f"{slice_.name}/{index} has stopped")
+
+    def fail(self, slice_: CloudSlice) -> None:
+        """The provider gives a slice up; its machines may well go on."""
+        if slice_.state in (SliceCloudState.CREATING, SliceCloudState.RUNNING):
+            slice_.state = SliceCloudState.FAILED
+            self._stage.story.tell("cloud", f"{slice_.name} has failed")
+
+    def preempt(self, slice_: CloudSlice) -> None:
+        """The provider takes the machines back, and still lists the slice."""
+        self._kill_all(slice_)
+        slice_.state = SliceCloudState.PREEMPTED
+        self._stage.story.tell("cloud", f"{slice_.name} was preempted")
+
+    def vanish(self, slice_: CloudSlice) -> None:
+        """A slice is there no more."""
+        self._kill_all(slice_)
+        slice_.gone_ms = self._stage.engine.now_ms
+        del self.slices[slice_.name]
+        self._gone = [
+            s for s in self._gone if s.gone_ms is not None and s.gone_ms > slice_.gone_ms - LONGEST_LAG_MS
+        ]
+        self._gone.append(slice_)
+        self._stage.story.tell("cloud", f"{slice_.name} is gone")
+
+    def _kill_all(self, slice_: CloudSlice) -> None:
+        for index in range(len(slice_.vms)):
+            self.kill(slice_, index)
+
+    def remove_agent(self, place: Place, group: str) -> None:
+        """An agent without a controller takes itself away: worker 0 of a cloud slice with all of it."""
+        slice_ = self.slices.get(place.slice_name)
+        if slice_ is None:
+            return
+        if self.provider(group) == "tpu" and place.worker_index == 0:
+            self.delete(slice_.name)
+        else:
+            self.kill(slice_, place.worker_index)
+
+    def running_hosts(self) -> list[Host]:
+        """Every machine that is up, in the order of its slice's creation."""
+        return [
+            vm.host
+            for slice_ in self.slices.values()
+            for vm in slice_.vms
+            if vm.host is not None and vm.state is VmState.RUNNING
+        ]

@@ -1,0 +1,119 @@
+"""Everything that may go wrong, how often it does, and how often it did.
+
+Each seed has some faults and not others, at rates of its own: what hides
+between two faults shows when one of them is away (swarm testing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+
+# By occasion: the share of occasions on which it happens.
+CHANCES: Mapping[str, float] = {
+    # Controller and store.
+    "crash_before_commit": 0.0025,
+    "crash_after_commit": 0.0025,
+    "crash_amid_effects": 0.0025,
+    "commit_fails": 0.002,
+    "commit_in_doubt": 0.0015,
+    "commit_slow": 0.004,
+    # Users.
+    "answer_lost": 0.15,
+    "request_twice": 0.15,
+    # The cloud's answers.
+    "create_lost_before": 0.06,
+    "create_lost_after": 0.08,
+    "create_lands_late": 0.04,
+    "create_refused": 0.03,
+    "create_over_quota": 0.03,
+    "create_rate_limited": 0.04,
+    "delete_lost_before": 0.06,
+    "delete_lost_after": 0.06,
+    "delete_lands_late": 0.05,
+    "delete_comes_to_nothing": 0.05,
+    "look_fails": 0.05,
+    "list_fails": 0.1,
+    "list_lags": 0.3,
+    "call_slow": 0.05,
+    "call_outlives_crash": 0.5,
+    # The cloud's machines.
+    "create_fails_half_way": 0.05,
+    "host_never_boots": 0.02,
+    "host_never_registers": 0.04,
+    # Agents and their lines.
+    "message_stalls": 0.004,
+    "dial_fails": 0.1,
+    "session_dies_amid_orders": 0.004,
+    "keeper_is_slow": 0.004,
+    "log_not_shipped": 0.1,
+    "start_fails": 0.02,
+}
+
+# By themselves: milliseconds between two, on average, while it can happen.
+INTERVALS: Mapping[str, int] = {
+    "controller_killed": 100_000,
+    "controller_stalls": 150_000,
+    "wall_clock_jumps": 150_000,
+    "cloud_unreachable": 200_000,
+    "cloud_full": 150_000,
+    "slice_preempted": 150_000,
+    "slice_vanishes": 250_000,
+    "slice_fails": 250_000,
+    "host_dies": 150_000,
+    "host_reboots": 150_000,
+    "agent_killed": 120_000,
+    "session_killed": 60_000,
+    "line_breaks": 30_000,
+    "host_cut_off": 90_000,
+    "cluster_stopped": 350_000,
+}
+
+
+class Faults:
+    """The faults of one seed. Each draws from its own stream, so that a new one changes no other."""
+
+    def __init__(self, seed: int) -> None:
+        swarm = Random(f"{seed}/swarm")
+        self.counts: dict[str, int] = dict.fromkeys([*CHANCES, *INTERVALS], 0)
+        self._on = True
+        self._streams = {name: Random(f"{seed}/fault/{name}") for name in self.counts}
+        self._factors = {
+            name: swarm.choice((0.5, 1.0, 1.0, 3.0)) if swarm.random() < 0.6 else 0.0 for name in self.counts
+        }
+
+    def off(self) -> None:
+        """From now on nothing goes wrong."""
+        self._on = False
+
+    @property
+    def are_on(self) -> bool:
+        """Whether anything may still go wrong."""
+        return self._on
+
+    def hits(self, name: str) -> bool:
+        """Whether this fault happens on this occasion."""
+        factor = self._factors[name]
+        if not self._on or not factor or self._streams[name].random() >= CHANCES[name] * factor:
+            return False
+        self.counts[name] += 1
+        return True
+
+    def next_ms(self, name: str) -> int | None:
+        """How long until this fault comes by itself; None if this seed does not have it."""
+        factor = self._factors[name]
+        if not self._on or not factor:
+            return None
+        return round(self._streams[name].expovariate(factor / INTERVALS[name]))
+
+    def happened(self, name: str) -> None:
+        """Counts a fault that came by itself, or followed from others, and found something to hit."""
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def between(self, name: str, least: int, most: int) -> int:
+        """How long, or how much, as this fault has it."""
+        return self._streams[name].randint(least, most)
+
+    def pick(self, name: str, among: int) -> int:
+        """Which of so many this fault hits."""
+        return self._streams[name].randrange(among)

@@ -1,0 +1,197 @@
+"""A simulated machine: a disk, a keeper, a session, and what may befall them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from iris_bootstrap.attempt import AttemptKey
+from iris_bootstrap.keeper import frames
+from iris_bootstrap.session.ledger import Identity
+from iris_controller.core.values import AttemptId, Place, Resources
+from tests.simulation.engine import Action
+from tests.simulation.keeper import Disk, Keeper
+from tests.simulation.lines import Lines, Stream, Take
+from tests.simulation.oracle import Oracle
+from tests.simulation.session import Session
+from tests.simulation.stage import Stage
+
+# The service manager and the keeper start again what died.
+RESTART_MS = 500
+
+
+class LogKeeper(Protocol):
+    """The controller's end of the logs."""
+
+    def store_log(self, attempt_id: AttemptId) -> bool:
+        """Stores an attempt's whole log; False if nobody is there."""
+
+
+class Host:
+    """One machine at one place."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        oracle: Oracle,
+        lines: Lines,
+        logs: LogKeeper,
+        place: Place,
+        offer: Resources,
+        remove_agent: Callable[[Place], None],
+    ) -> None:
+        """`remove_agent` is called by an agent that has had no controller for too long."""
+        self._stage = stage
+        self._lines = lines
+        self._logs = logs
+        self._offer = offer
+        self._remove_agent = remove_agent
+        self._keeper = Keeper(stage, oracle, place)
+        self._boots = 0
+        self._streams: list[Stream] = []
+        self._disk = Disk()
+        self._session: Session | None = None
+        self.place = place
+        self.name = f"{place.slice_name}/{place.worker_index}"
+        self._random = stage.random(f"host/{self.name}/{stage.engine.now_ms}")
+        self.alive = True
+        self.cut_off_until_ms = 0
+
+    @property
+    def has_registered(self) -> bool:
+        """Whether a controller has taken in this boot of it."""
+        return self._keeper.lease is not None
+
+    def boot(self) -> None:
+        """The machine starts, and its agent a little later."""
+        self._boots += 1
+        # Unlike any other boot anywhere: a name may come to life twice.
+        self._disk.boot_id = f"boot-{self._boots}-{self._random.randrange(2**32)}"
+        self._later(self._random.randint(100, 3_000), self._start_agent)
+        self._watch_orphan()
+
+    def _later(self, delay_ms: int, action: Action) -> None:
+        """Something that a reboot or the machine's end prevents."""
+        boots = self._boots
+
+        def act() -> None:
+            if self.alive and self._boots == boots:
+                action()
+
+        self._stage.engine.after(delay_ms, act)
+
+    def _start_agent(self) -> None:
+        if self._boots == 1 and self._stage.faults.hits("host_never_registers"):
+            self._stage.story.tell(self.name, "its agent never starts")
+            return
+        self._keeper.begin(self._disk.boot_id)
+        self._start_session()
+
+    def _start_session(self) -> None:
+        if self._session is None or self._session.dead:
+            self._session = Session(self._stage, self._keeper, self._disk, self, self._identify, self.name)
+            self._session.start()
+            self._watch_session(self._session)
+
+    def _watch_session(self, session: Session) -> None:
+        """A session that died is started again by its keeper."""
+
+        def check() -> None:
+            if session is self._session:
+                if session.dead:
+                    self._start_session()
+                else:
+                    self._watch_session(session)
+
+        self._later(RESTART_MS, check)
+
+    def _identify(self, state: frames.State) -> Identity:
+        return Identity(
+            cluster_id=self._stage.scene.settings.cluster_id,
+            slice_name=self.place.slice_name,
+            worker_index=self.place.worker_index,
+            boot_id=state.boot_id,
+            previous_boot_id=state.previous_boot_id,
+            cpu_millis=self._offer.cpu_millis,
+            memory_bytes=self._offer.memory_bytes,
+            version="simulated",
+            labels={},
+        )
+
+    # -- what may befall it ------------------------------------------------
+
+    def die(self) -> None:
+        """The machine stops for good."""
+        if self.alive:
+            self._stop_agent()
+            self.alive = False
+
+    def _stop_agent(self) -> None:
+        if self._session is not None:
+            self._session.die()
+        self._keeper.die()
+
+    def reboot(self) -> None:
+        """The machine starts anew, with its disk."""
+        self._stop_agent()
+        self.boot()
+
+    def kill_agent(self) -> None:
+        """Keeper and session die, and every task with them; the service manager starts them again."""
+        self._stop_agent()
+        self._session = None
+        self._later(RESTART_MS, self._start_agent)
+
+    def kill_session(self) -> None:
+        """The session alone dies; its tasks do not notice."""
+        if self._session is not None:
+            self._session.die()
+
+    def cut_off(self, for_ms: int) -> None:
+        """Nothing gets through for a while."""
+        self.cut_off_until_ms = self._stage.engine.now_ms + for_ms
+        self.break_lines(0, for_ms)
+
+    def break_lines(self, arrive_ms: int, notice_ms: int) -> None:
+        """Its streams break; things may still arrive for a while, and each end notices in its own time."""
+        for stream in self._streams:
+            stream.break_(self._random.randint, arrive_ms, notice_ms)
+
+    def _watch_orphan(self) -> None:
+        idle_ms = self._keeper.idle_since_ms
+        patience_ms = self._stage.scene.timings.orphan_timeout.ToMilliseconds()
+        now_ms = self._stage.engine.now_ms
+        if idle_ms is not None and now_ms - idle_ms >= patience_ms:
+            self._stage.story.tell(self.name, "has had no controller for too long and goes")
+            self._stage.faults.happened("agent_orphaned")
+            self._remove_agent(self.place)
+            return
+        self._later(5_000, self._watch_orphan)
+
+    # -- the way to the controller (see `session.Way`) -----------------------
+
+    @property
+    def _is_cut_off(self) -> bool:
+        return self._stage.engine.now_ms < self.cut_off_until_ms
+
+    def dial(self, take: Take, on_end: Action) -> Stream | None:
+        """Opens a session's stream, if anything gets through."""
+        if self._is_cut_off:
+            return None
+        stream = self._lines.dial(take, on_end)
+        self._streams = [s for s in self._streams if not (s.up.closed and s.down.closed)]
+        if stream is not None:
+            self._streams.append(stream)
+        return stream
+
+    def ship_log(self, key: AttemptKey, on_durable: Action) -> None:
+        """Sends an attempt's log until it is stored."""
+
+        def arrive() -> None:
+            lost = self._is_cut_off or self._stage.faults.hits("log_not_shipped")
+            if lost or not self._logs.store_log(AttemptId(*key)):
+                self._later(self._random.randint(500, 3_000), arrive)
+            else:
+                self._later(self._random.randint(1, 20), on_durable)
+
+        self._later(self._random.randint(1, 100), arrive)

@@ -1,0 +1,135 @@
+"""What a seed begins with: a cluster's configuration, and what its programs will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from iris_bootstrap.attempt import AttemptKey
+from iris_bootstrap.keeper.attempts import Exit, Exited, Signalled
+from iris_controller.codec.settings import settings, timings
+from iris_controller.core.entities import Settings
+from iris_proto.v1 import config_pb2, job_pb2, worker_pb2
+
+CLUSTER = "sim"
+GIB = 1024**3
+# The wall clock of a simulation starts here.
+FIRST_WALL_MS = 1_700_000_000_000
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One cluster. `quotas` limits the slices of each provider, all groups together."""
+
+    seed: int
+    settings: Settings
+    timings: worker_pb2.Timings
+    quotas: dict[str, int]
+    tick_ms: int
+    faults_ms: int
+    jobs: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one program does: ends by itself, or answers to SIGTERM within `term_ms` (None: never)."""
+
+    duration_ms: int
+    exit: Exit
+    term_exit: Exit
+    term_ms: int | None
+    log_bytes: int
+
+
+def make_scene(seed: int) -> Scene:
+    """The cluster of a seed."""
+    random = Random(f"{seed}/scene")
+    config = config_pb2.IrisClusterConfig(name=CLUSTER)
+    waits = config.timeouts
+    waits.beat_interval.FromMilliseconds(random.choice((2_000, 3_000, 5_000)))
+    waits.suspect_after.FromMilliseconds(random.choice((8_000, 12_000)))
+    waits.stop_grace.FromMilliseconds(random.choice((1_000, 4_000)))
+    waits.orphan_timeout.FromMilliseconds(random.choice((90_000, 150_000)))
+    config.autoscaler.evaluation_interval.FromMilliseconds(random.choice((2_000, 10_000)))
+    config.autoscaler.max_creates_per_minute = random.choice((3, 10, 60))
+    providers = [random.choice(("local", "manual", "tpu")) for _ in range(2)]
+    for number in range(random.choice((1, 1, 2, 3))):
+        name = f"group_{number}" if number % 2 else f"g{number}"
+        _fill_group(config.scale_groups[name], name, random.choice(providers), random)
+    made = settings(config, _cluster_id(random))
+    quotas = {
+        provider: random.randint(1, 2 + sum(g.max_slices for g in made.groups.values()))
+        for provider in ("local", "manual", "tpu")
+    }
+    return Scene(
+        seed=seed,
+        settings=made,
+        timings=timings(config),
+        quotas=quotas,
+        tick_ms=random.choice((250, 500, 1_000)),
+        faults_ms=random.randint(60_000, 200_000),
+        jobs=random.randint(2, 9),
+    )
+
+
+def _cluster_id(random: Random) -> str:
+    return "".join(random.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(10))
+
+
+def _fill_group(group: config_pb2.ScaleGroupConfig, name: str, provider: str, random: Random) -> None:
+    group.name = name
+    match provider:
+        case "local":
+            group.provider.local.SetInParent()
+        case "manual":
+            group.provider.manual.hosts.append("10.0.0.1")
+        case _:
+            group.provider.tpu.project_id = "project"
+    group.zones.append(random.choice(("here", "there")))
+    group.max_slices = random.randint(1, 3)
+    group.min_slices = random.choice((0, 0, 1))
+    group.buffer_slices = random.choice((0, 0, 0, 1))
+    group.priority = random.choice((10, 20, 20))
+    group.slice_size = random.choice((1, 1, 2, 4))
+    group.host_resources.cpu = random.choice((2, 4, 8))
+    group.host_resources.memory = random.choice((0, 8, 16)) * GIB
+    group.idle_timeout.FromMilliseconds(random.choice((5_000, 15_000, 30_000)))
+    group.boot_timeout.FromMilliseconds(random.choice((20_000, 40_000)))
+    group.task_lease.FromMilliseconds(random.choice((15_000, 30_000, 60_000)))
+
+
+def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
+    """Something that a person submits. Some of it can run nowhere."""
+    spec = job_pb2.JobSpec(name=f"job {number}", command=["train", str(number)])
+    spec.replicas = random.choice((1, 1, 2, 3, 5, 12, 30))
+    spec.max_failures = random.choice((0, 0, 1, 3))
+    spec.max_losses = random.choice((0, 1, 100, 100, 100))
+    offers = [group.host_resources for group in scene.settings.groups.values()]
+    if random.random() < 0.7:
+        offer = random.choice(offers)
+        spec.resources.cpu_millis = random.choice((0, 500, 1_000, offer.cpu_millis))
+        if offer.memory_bytes and random.random() < 0.5:
+            spec.resources.memory_bytes = random.randint(1, offer.memory_bytes)
+    if random.random() < 0.05:
+        spec.resources.cpu_millis = 1 + max(offer.cpu_millis for offer in offers)
+    if random.random() < 0.5:
+        spec.stop_grace.FromMilliseconds(random.choice((0, 500, 8_000)))
+    # Read again by `plan_run`, on the host.
+    spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
+    spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000"))
+    return spec
+
+
+def plan_run(seed: int, key: AttemptKey, spec: job_pb2.JobSpec) -> Run:
+    """What the program of an attempt does, wherever it runs."""
+    random = Random(f"{seed}/run/{key}")
+    exit_: Exit = Exited(0)
+    if random.randrange(100) < int(spec.env["FAILS_PERCENT"]):
+        exit_ = random.choice((Exited(1), Exited(random.randint(2, 255)), Signalled(9), Signalled(11)))
+    return Run(
+        duration_ms=random.randint(0, int(spec.env["LONGEST_MS"])),
+        exit=exit_,
+        term_exit=random.choice((Signalled(15), Exited(0), Exited(3))),
+        term_ms=random.choice((0, 100, 1_500, None)),
+        log_bytes=random.choice((0, 0, 100, 100_000)),
+    )
