@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from bench.cli import CLI
 from bench.dispatch import DISPATCH
+from bench.start import START
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (DISPATCH, CLI)}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (DISPATCH, START, CLI)}

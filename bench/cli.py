@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.cold import imported, run_cold
 from bench.companion import PROGRAMS
+from bench.environments import DASK_RELEASE, RAY_RELEASE
 from bench.measure import (
     Benchmark,
     Floor,
@@ -42,7 +43,7 @@ IRIS = str(Path(sys.executable).parent / "iris")
 HEAVY = frozenset({"grpc", "google", "asyncio", "yaml", "sqlite3", "subprocess"})
 HEAVY_AND_PARSER = HEAVY | {"argparse"}
 
-PEERS = {"ray --help": ("ray", "ray==2.60.0"), "dask --help": ("dask", "distributed==2026.8.0")}
+PEERS = {"ray --help": ("ray", RAY_RELEASE), "dask --help": ("dask", DASK_RELEASE)}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def _cluster(setting: Setting) -> Iterator[LocalCluster]:
     home = setting.scratch / "cluster"
     home.mkdir()
     cluster = LocalCluster(home, name="bench")
-    groups = "".join(f"  group-{number}:\n    provider: {{ local: {{}} }}\n" for number in range(setting.size))
+    groups = "".join(
+        f"  group-{number}:\n    provider: {{ local: {{}} }}\n" for number in range(setting.size)
+    )
     cluster.config.write_text(f"name: bench\nscale_groups:\n{groups}")
     try:
         cluster.iris("cluster", "start")

@@ -33,7 +33,7 @@ def run_cold(argv: Sequence[str], environ: Mapping[str, str], out: Path) -> Ende
         (os.POSIX_SPAWN_OPEN, 2, f"{out}.err", writing, 0o600),
     ]
     started = time.perf_counter()
-    pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions)
+    pid = os.posix_spawn(argv[0], list(argv), environ, file_actions=actions)
     _, status = os.waitpid(pid, 0)
     seconds = time.perf_counter() - started
     return Ended(seconds, os.waitstatus_to_exitcode(status), out.read_text())

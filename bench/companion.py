@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.measure import WorkNotDone
+
 PROGRAMS = Path(__file__).parent / "programs"
 ENDING_S = 30.0
 
@@ -62,7 +64,7 @@ class Companion:
         """One question, one answer.
 
         Raises:
-            RuntimeError: it died instead; the end of its log says why.
+            WorkNotDone: it died instead; the end of its log says why.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
@@ -75,6 +77,6 @@ class Companion:
             raise self._died()
         return json.loads(line)
 
-    def _died(self) -> RuntimeError:
+    def _died(self) -> WorkNotDone:
         end = self._log.read_text(errors="replace")[-2_000:]
-        return RuntimeError(f"{' '.join(map(str, self._process.args))} died:\n{end}")  # type: ignore[arg-type]
+        return WorkNotDone(f"{self._log.stem} died:\n{end}")

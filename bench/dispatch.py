@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.companion import Companion
+from bench.environments import DASK_RELEASE, HYPERQUEUE_RELEASE, RAY_RELEASE
 from bench.local_cluster import CALL_S, PAGE, Client, cpu_seconds, idle_cluster, request_of
 from bench.measure import (
     Benchmark,
@@ -50,7 +51,7 @@ LOOK_S = 0.05
 # What has to be found of every task: its state, its attempts, and the last one's state and exit code.
 DONE = ("SUCCEEDED", 1, "SUCCEEDED", 0)
 
-PEERS = {"hyperqueue": "hyperqueue==0.27.0", "ray": "ray==2.60.0", "dask": "distributed==2026.8.0"}
+PEERS = {"hyperqueue": HYPERQUEUE_RELEASE, "ray": RAY_RELEASE, "dask": DASK_RELEASE}
 
 
 def outcome(task: Task) -> tuple[str, int, str, int | None]:
@@ -80,7 +81,9 @@ def _many_jobs(client: Client, size: int) -> Callable[[], Iterable[Task]]:
     return lambda: itertools.chain.from_iterable(
         page.tasks
         for page in pipelined(
-            client, client.stub.ListTasks, (pb.ListTasksRequest(job_id=job_id, page_size=PAGE) for job_id in jobs)
+            client,
+            client.stub.ListTasks,
+            (pb.ListTasksRequest(job_id=job_id, page_size=PAGE) for job_id in jobs),
         )
     )
 
@@ -100,7 +103,9 @@ def pipelined(client: Client, method: Any, requests: Iterable[Any]) -> list[Any]
 class _OnClusters:
     """Measures a way of submitting, each time on a new cluster."""
 
-    def __init__(self, setting: Setting, submit: Callable[[Client, int], Callable[[], Iterable[Task]]]) -> None:
+    def __init__(
+        self, setting: Setting, submit: Callable[[Client, int], Callable[[], Iterable[Task]]]
+    ) -> None:
         self._setting = setting
         self._submit = submit
         self._numbers = itertools.count(1)

@@ -13,12 +13,20 @@ from bench.measure import PeerMissing
 
 INSTALL_S = 600.0
 
+# Newest at the time of writing; older figures are of older releases.
+RAY_RELEASE = "ray==2.60.0"
+DASK_RELEASE = "distributed==2026.8.0"
+HYPERQUEUE_RELEASE = "hyperqueue==0.27.0"
+
 
 class Environments:
     """One environment for each set of requirements; deleting the directory forgets them."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+
+    def allow(self) -> None:
+        """Peers are welcome."""
 
     def environment(self, name: str, *requirements: str) -> Path:
         """The directory of the peer's executables, `python` among them.
@@ -42,8 +50,16 @@ class Environments:
 class NoEnvironments:
     """For runs without peers."""
 
+    def allow(self) -> None:
+        """They are not.
+
+        Raises:
+            PeerMissing: always.
+        """
+        raise PeerMissing("this run is without peers")
+
     def environment(self, name: str, *requirements: str) -> Path:
-        """Never.
+        """None.
 
         Raises:
             PeerMissing: always.

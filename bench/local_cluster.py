@@ -25,6 +25,14 @@ CALL_S = 60.0
 WATCH_S = 600.0
 PAGE = 1_000
 TASK_CPU_MILLIS = 1_000
+OVER = frozenset(
+    {
+        JobState.JOB_STATE_SUCCEEDED,
+        JobState.JOB_STATE_FAILED,
+        JobState.JOB_STATE_KILLED,
+        JobState.JOB_STATE_UNSCHEDULABLE,
+    }
+)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -48,10 +56,14 @@ class Client:
         return response.job.job_id
 
     def wait(self, job_id: str) -> Job:
-        """Wait for a job's end, told by the controller."""
+        """Wait for a job's end, told by the controller.
+
+        A stream that breaks off before is opened again, as `iris job wait` does.
+        """
         job = Job()
-        for change in self.stub.WatchJob(pb.WatchJobRequest(job_id=job_id), WATCH_S, self.metadata):
-            job = change.job
+        while job.state not in OVER:
+            for change in self.stub.WatchJob(pb.WatchJobRequest(job_id=job_id), WATCH_S, self.metadata):
+                job = change.job
         return job
 
     def tasks(self, job_id: str) -> Iterator[Task]:

@@ -101,6 +101,14 @@ class Scale:
 class Peers(Protocol):
     """Where peers are: in environments of their own."""
 
+    def allow(self) -> None:
+        """For peers that need no environment.
+
+        Raises:
+            PeerMissing: this run is without peers.
+        """
+        ...
+
     def environment(self, name: str, *requirements: str) -> Path:
         """The directory of the peer's executables, `python` among them.
 

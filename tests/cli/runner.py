@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 DEADLINE_S = 30.0
+# In the environment of whatever a runner starts, and of what that starts.
+HOME_MARK = "TEST_CLI_HOME"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Runner:
             "XDG_CONFIG_HOME": str(home / "config"),
             "IRIS_RECONNECT_TIMEOUT": "10s",
             "COLUMNS": "80",
+            HOME_MARK: str(home),
             **env,
         }
 
@@ -59,18 +62,25 @@ class Runner:
         """The default state directory of the cluster named demo."""
         return self.home / "state" / "iris" / "demo"
 
-    def __call__(self, *words: str | bytes, env: Mapping[str, str] | None = None) -> Finished:
-        """Run to the end."""
+    def __call__(
+        self,
+        *words: str | bytes,
+        env: Mapping[str, str] | None = None,
+        stdout: IO[bytes] | None = None,
+        program: Sequence[str] = ("-m", "iris_cli"),
+    ) -> Finished:
+        """Run to the end; `program` is what the interpreter is given."""
         done = subprocess.run(
-            [self.python, "-m", "iris_cli", *words],
+            [self.python, *program, *words],
             cwd=self.home,
             env={**self.env, **(env or {})},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
             timeout=DEADLINE_S,
             check=False,
         )
-        return Finished(done.returncode, done.stdout, done.stderr.decode())
+        return Finished(done.returncode, done.stdout or b"", done.stderr.decode())
 
     def start(self, *words: str) -> Running:
         """Start, to be watched."""
@@ -110,6 +120,13 @@ class Running:
             data += part
         self._read += data
         return data
+
+    def read_line(self) -> bytes:
+        """The next line of stdout; waits for it."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self._read += line
+        return line
 
     def read_error_line(self) -> str:
         """The next line of stderr; waits for it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.fake_controller import FakeController
@@ -127,3 +129,20 @@ def test_a_controller_that_hangs_up(iris: Runner, controller: FakeController) ->
     controller.write_file("127.0.0.1:1", "x")
     done = iris(*DEMO, "job", "list")
     assert done.status == 5 and "does not answer at 127.0.0.1:1" in done.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["version"], ["job", "run", "--help"], [*DEMO, "job", "list"]])
+def test_a_full_disk_is_one_line(iris: Runner, service: FakeService, words: list[str]) -> None:
+    service.add_job("hold")
+    with Path("/dev/full").open("wb") as full:
+        done = iris(*words, stdout=full)
+    assert done.status == 1
+    assert done.err == "iris: No space left on device\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], [*DEMO, "job", "list"]])
+def test_a_closed_stdout_is_no_defect(iris: Runner, service: FakeService, words: list[str]) -> None:
+    service.add_job("hold")
+    again = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    done = iris("-m", "iris_cli", *words, program=("-c", again))
+    assert (done.status, done.out, done.err) == (0, b"", "")

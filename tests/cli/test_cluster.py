@@ -20,7 +20,8 @@ from iris_platform.names import slice_labels, slice_name
 from iris_platform.paths import ClusterPaths
 from iris_platform.state_lock import StateLock
 from iris_proto.v1.config_pb2 import LocalProvider, ProviderConfig
-from tests.cli.runner import Finished, Runner
+from tests.cli.runner import HOME_MARK, Finished, Runner
+from tests.cli.terminal import Terminal
 
 AGENT = Path(__file__).parent.parent / "platform" / "stand_in_agent.py"
 CONFIG = """\
@@ -98,11 +99,8 @@ def bench(iris: Runner) -> Iterator[Bench]:
     found.config.write_text(CONFIG)
     found.install()
     yield found
-    for pid in [*found.agents(), *filter(None, [found.pid()])]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    home = str(iris.home)
+    processes.kill_all(lambda: [*found.agents(), *processes.marked(HOME_MARK, home)])
 
 
 def test_start_is_idempotent_and_the_cluster_is_found_again(bench: Bench) -> None:
@@ -283,3 +281,20 @@ def test_a_lost_identity_is_not_an_empty_cluster(bench: Bench) -> None:
     (bench.paths.pki_dir / "cluster.key").unlink()
     done = bench.stop("-y")
     assert done.status == 6 and "the identity of cluster demo is not in" in done.err
+
+
+def test_a_terminal_is_asked(bench: Bench) -> None:
+    assert bench.start().status == 0
+    name = bench.add_slice(1)
+    with Terminal(bench.iris, "cluster", "stop", "--config", "demo.yaml") as terminal:
+        terminal.wait_for("Delete 1 slice of cluster demo and stop it? [y/N] ")
+        assert name in terminal.shown
+        terminal.type("n")
+        assert terminal.finish() == 1
+    assert "nothing was changed" in terminal.shown and len(bench.agents()) == 1
+    # Not even -y is enough for a cluster that nobody named.
+    with Terminal(bench.iris, "cluster", "stop", "-y") as terminal:
+        terminal.wait_for("Delete 1 slice of cluster demo and stop it? [y/N] ")
+        terminal.type("y")
+        assert terminal.finish() == 0
+    assert "zone local: 0 slices, 0 agents" in terminal.shown and bench.agents() == []

@@ -164,6 +164,17 @@ def test_progress_restores_patience_and_is_announced_after_silence() -> None:
     assert said == ["connection lost (gone); trying again for up to 10.0s", "connected again"] * 3
 
 
+def test_a_quiet_stream_that_stood_for_long_has_all_the_patience_again() -> None:
+    clock = Clock()
+    patience = retry(clock, [], patient=False)
+    for _ in range(5):
+        patience.opened()
+        clock.now += 60
+        patience.pause(LOST)
+        patience.opened()
+        patience.pause(LOST)
+
+
 def test_a_short_break_is_not_worth_a_line() -> None:
     clock, said = Clock(), list[str]()
     patience = retry(clock, said)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from iris_controller.codec.rows import TABLES, writes
+from iris_controller.codec.rows import TABLES, RowWrite, writes
 from iris_controller.core.entities import Row
 from iris_controller.core.world import Changes
 
@@ -22,6 +22,14 @@ class RowsInMemory:
                 self._tables[table].pop(key, None)
             else:
                 self._tables[table][key] = values
+
+    def writes(self) -> list[RowWrite]:
+        """Everything that is in it, as a store would be told of it."""
+        return [
+            RowWrite(table, key, values)
+            for table, rows in self._tables.items()
+            for key, values in rows.items()
+        ]
 
     def load(self) -> Iterator[Row]:
         for table in TABLES.values():

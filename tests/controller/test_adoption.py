@@ -61,6 +61,7 @@ class TestCurrent:
         w, job, agent = with_worker()
         w.shut_down()
         agent.hello()
+        agent.beats()
         assert w.states(job) == ["PENDING"]
         agent.hello(observed(w.attempt(job)))
         assert (agent.verdicts, w.states(job)) == ({w.attempt(job): "STOP lost"}, ["PENDING"])
@@ -209,14 +210,25 @@ class TestNotReported:
         w, job, agent = with_worker(state)
         first = w.attempt(job)
         agent.hello()
+        agent.beats()
         assert (w.attempt(job), agent.started) == (newer(first), [newer(first)])
         assert w.task(job).losses == 1
+
+    def test_a_hello_alone_is_not_believed(self) -> None:
+        # It may have been held up on a line that broke, and be older than what it does not name.
+        w, job, agent = with_worker()
+        agent.hello()
+        agent.hangs_up()
+        agent.hello(observed(w.attempt(job)))
+        agent.beats()
+        assert (w.states(job), w.task(job).losses) == (["RUNNING"], 0)
 
     def test_on_a_draining_slice_nothing_is_sent_again(self) -> None:
         w, job, agent = with_worker(state=None)
         agent.hangs_up()
         w.shut_down()
         agent.hello()
+        agent.beats()
         assert (agent.started, w.states(job), w.task(job).losses) == ([], ["PENDING"], 0)
 
 

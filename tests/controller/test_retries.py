@@ -113,7 +113,8 @@ def test_a_jobs_result_is_its_worst_task_and_says_which_one() -> None:
     w = world(group())
     job = w.submit(tasks=3)
     (agent,) = w.boots(w.only)
-    for index, state in enumerate((succeeded(), failed("signal"), succeeded())):
+    ends: list[REPORTED] = [succeeded(), failed("signal"), succeeded()]
+    for index, state in enumerate(ends):
         agent.says(w.attempt(job, index), state)
     assert w.job(job) == "FAILED"
     assert w.world.statuses[job].reason == Reason("signal", "task 1: signal of the program")
@@ -168,6 +169,7 @@ class TestStopping:
         agent.hangs_up()
         w.stop(job)
         agent.hello()
+        agent.beats()
         assert (agent.started, w.job(job)) == ([], "KILLED")
 
     def test_its_worker_dies_meanwhile(self) -> None:

@@ -30,11 +30,11 @@ _LOST = CallFailed(Failure.UNREACHABLE, "no answer within the deadline")
 class Calls:
     """The calls of one run of the controller; `post` gets the answers."""
 
-    def __init__(self, stage: Stage, cloud: Cloud, post: Callable[[e.Event], None]) -> None:
+    def __init__(self, stage: Stage, cloud: Cloud, post: Callable[[e.Event], None], run: int) -> None:
         self._stage = stage
         self._cloud = cloud
         self._post = post
-        self._random = stage.random("calls")
+        self._random = stage.random(f"calls/{run}")
         self._queues: dict[str, deque[PlatformEffect]] = {}
         self._recent: dict[str, deque[int]] = {}
         self._dead = False
@@ -77,6 +77,8 @@ class Calls:
         if self._dead and not self._stage.faults.hits("call_outlives_crash"):
             return
         effect = self._queues[line][0]
+        if self._dead and isinstance(effect, fx.CreateSlice):
+            self._cloud.lands_late[effect.slice_name] = None
         answer = self._carry_out(effect)
         back_ms = self._random.randint(1, 100)
         if self._stage.faults.hits("call_slow"):
@@ -123,6 +125,7 @@ class Calls:
         if hits("create_rate_limited"):
             return CallFailed(Failure.RATE_LIMIT, "too many requests")
         if hits("create_lands_late"):
+            self._cloud.lands_late[effect.slice_name] = None
             self._late("create_lands_late", lambda: self._try_create(effect))
             return _LOST
         failed = self._try_create(effect)

@@ -52,6 +52,8 @@ class Cloud:
         self._random = stage.random("cloud")
         self._gone: list[CloudSlice] = []
         self.slices: dict[str, CloudSlice] = {}
+        # Names whose creation may take effect after everybody has given it up.
+        self.lands_late: dict[str, None] = {}
         self.full_until_ms = 0
         self.unreachable_until_ms = 0
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.keeper import frames
 from iris_bootstrap.session.ledger import Identity
+from iris_controller.core.effects import Answer
 from iris_controller.core.values import AttemptId, Place, Resources
 from tests.simulation.engine import Action
 from tests.simulation.keeper import Disk, Keeper
@@ -16,6 +17,9 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.session import Session
 from tests.simulation.stage import Stage
 
+# Gets None where there is no answer.
+Reply = Callable[[Answer | None], None]
+
 # The service manager and the keeper start again what died.
 RESTART_MS = 500
 
@@ -23,8 +27,8 @@ RESTART_MS = 500
 class LogKeeper(Protocol):
     """The controller's end of the logs."""
 
-    def store_log(self, attempt_id: AttemptId) -> bool:
-        """Stores an attempt's whole log; False if nobody is there."""
+    def store_log(self, attempt_id: AttemptId, reply: Reply) -> None:
+        """Stores an attempt's whole log; the reply is None if it may not be stored."""
 
 
 class Host:
@@ -187,11 +191,19 @@ class Host:
     def ship_log(self, key: AttemptKey, on_durable: Action) -> None:
         """Sends an attempt's log until it is stored."""
 
-        def arrive() -> None:
-            lost = self._is_cut_off or self._stage.faults.hits("log_not_shipped")
-            if lost or not self._logs.store_log(AttemptId(*key)):
-                self._later(self._random.randint(500, 3_000), arrive)
+        def again() -> None:
+            self._later(self._random.randint(500, 3_000), arrive)
+
+        def reply(answer: Answer | None) -> None:
+            if answer is None:
+                again()
             else:
                 self._later(self._random.randint(1, 20), on_durable)
+
+        def arrive() -> None:
+            if self._is_cut_off or self._stage.faults.hits("log_not_shipped"):
+                again()
+            else:
+                self._logs.store_log(AttemptId(*key), reply)
 
         self._later(self._random.randint(1, 100), arrive)

@@ -9,6 +9,7 @@ from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.keeper.attempts import Exit, Exited, Signalled
 from iris_controller.codec.settings import settings, timings
 from iris_controller.core.entities import Settings
+from iris_controller.core.values import JobSpec
 from iris_proto.v1 import config_pb2, job_pb2, worker_pb2
 
 CLUSTER = "sim"
@@ -116,8 +117,13 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
         spec.stop_grace.FromMilliseconds(random.choice((0, 500, 8_000)))
     # Read again by `plan_run`, on the host.
     spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
-    spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000"))
+    spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000" if spec.replicas <= 3 else "500"))
     return spec
+
+
+def longest_work_ms(spec: JobSpec) -> int:
+    """How long a job takes at most if its tasks run one after the other and nothing is lost."""
+    return spec.replicas * (1 + spec.max_failures) * int(spec.env["LONGEST_MS"])
 
 
 def plan_run(seed: int, key: AttemptKey, spec: job_pb2.JobSpec) -> Run:

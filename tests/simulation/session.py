@@ -213,7 +213,7 @@ class Session:
             case out.Forget(keys, jobs):
                 for job_id in jobs:
                     self._jobs_told.pop(job_id, None)
-                self._orders.send(frames.Forget([str(key) for key in keys], list(jobs)))
+                self._orders.send(frames.Forget([str(key) for key in keys], list(jobs), []))
 
     # -- logs --------------------------------------------------------------
 

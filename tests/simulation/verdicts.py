@@ -10,6 +10,7 @@ from iris_controller.core import states as s
 from iris_controller.core.entities import Attempt, Job, JobStatus, Slice, Task
 from iris_controller.core.moves import node_name
 from iris_controller.core.states import GoneCause, TaskState
+from iris_controller.core.values import Reason
 
 # Ends that are our own doing: no budget pays for them.
 _ON_OUR_WORD = ("cluster_stop", "draining", "superseded")
@@ -93,11 +94,17 @@ def _price(final: Attempt, slices: Mapping[str, Slice]) -> tuple[int, int]:
         case s.AttemptKilled(end=end):
             return (0, 0) if end.reason.code in _ON_OUR_WORD else (0, 1)
         case s.AttemptWorkerLost(reason=reason) | s.AttemptPreempted(reason=reason):
-            state = slices[final.place.slice_name].state
-            ours = isinstance(state, s.SliceGone) and state.cause is GoneCause.DELETED
+            ours = _is_our_doing(slices[final.place.slice_name].state, reason)
             return (0, 0) if ours and reason.code not in _AGENTS_LOSSES else (0, 1)
         case _:
             raise AssertionError(f"not an end: {final}")
+
+
+def _is_our_doing(state: s.SliceState, why: Reason) -> bool:
+    """Whether an attempt was lost because its slice was given back."""
+    if isinstance(state, s.SliceDeleting | s.SliceGone):
+        return state.cause is GoneCause.DELETED
+    return isinstance(state, s.SliceDraining) and state.reason == why
 
 
 def _state_is_wrong(task: Task, final: Attempt, job: Job, stopped: bool, stop_is_new: bool) -> str:

@@ -7,6 +7,7 @@ for the manual page.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run_keeper(host_dir, arguments.orphan_timeout, arguments.ready_fd)
     if arguments.command == "session":
+        # Its own account of connections that come and go would drown ours in agent.log.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         from iris_bootstrap.session.main import run_session
 
         return run_session(host_dir, arguments.pipe_fd)

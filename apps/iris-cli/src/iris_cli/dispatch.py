@@ -42,10 +42,7 @@ def run(argv: list[str]) -> int:
         sys.stderr.write(HELP)
         return USAGE
     try:
-        status = _run_command(argv)
-        # Here and not at exit, where a pipe that nobody reads makes a mess.
-        sys.stdout.flush()
-        return status
+        return _run_command(argv)
     except CliError as error:
         _report(error.message, error.hint, error.details)
         if _wants_trace(argv) and error.status != USAGE:
@@ -56,6 +53,13 @@ def run(argv: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
+    except OSError as error:
+        # A full disk, a directory without permission: the machine's, not ours.
+        where = f"{error.filename}: " if error.filename else ""
+        _report(f"{where}{error.strerror or error}", "", ())
+        if _wants_trace(argv):
+            _print_trace()
+        return FAILED
     except Exception as error:
         # The catch-all of a command: a defect of iris itself.
         first_line = f"{type(error).__name__}: {error}".splitlines()[0]

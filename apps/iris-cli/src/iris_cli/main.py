@@ -6,6 +6,7 @@ more than the interpreter (benchmark 7); everything else is behind `dispatch`.
 
 import sys
 
+FAILED = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -13,39 +14,54 @@ BROKEN_PIPE = 141
 def main(argv: list[str] | None = None) -> int:
     """Run one command line; returns its exit status."""
     words = sys.argv[1:] if argv is None else argv
+    _open_missing_streams()
+    status = 0
     try:
-        if words in (["--help"], ["-h"], ["help"]):
-            from iris_cli._help_text import HELP
-
-            return _print(HELP)
-        if words in (["--version"], ["-V"]):
-            from iris_cli import __version__
-
-            return _print(f"iris {__version__}\n")
-        from iris_cli.dispatch import run
-
-        return run(words)
+        status = _run(words)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         # Ctrl-C during the imports; commands that have something to say about
         # it catch it themselves.
         return INTERRUPTED
     except BrokenPipeError:
         # `iris job logs ID | head`: whoever reads has seen enough.
-        _silence_stdout()
+        _abandon_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        _abandon_stdout()
+        # Otherwise the command has reported it, and this is its echo.
+        if status == 0:
+            sys.stderr.write(f"iris: {error.strerror}\n")
+        return status or FAILED
+    return status
 
 
-def _print(text: str) -> int:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
-        return BROKEN_PIPE
-    return 0
+def _run(words: list[str]) -> int:
+    if words in (["--help"], ["-h"], ["help"]):
+        from iris_cli._help_text import HELP
+
+        sys.stdout.write(HELP)
+        return 0
+    if words in (["--version"], ["-V"]):
+        from iris_cli import __version__
+
+        sys.stdout.write(f"iris {__version__}\n")
+        return 0
+    from iris_cli.dispatch import run
+
+    return run(words)
 
 
-def _silence_stdout() -> None:
+def _open_missing_streams() -> None:
+    """A closed stream (`>&-`) swallows what is written instead of failing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            import os
+
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+def _abandon_stdout() -> None:
     """The interpreter flushes once more at exit and would complain there."""
     import os
 

@@ -169,8 +169,8 @@ async def _serve(
 ) -> int:
     parts = _assemble(config, identity, paths, platforms)
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    server = _server(parts, token)
-    address = _bind(server, config)
+    server = build_server(parts.service, parts.sessions, parts.health, token)
+    address = bind(server, config.proto.controller.local.port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -203,7 +203,10 @@ async def _serve(
         log.info("controller ended; agents and their tasks go on")
 
 
-def _server(parts: _Parts, token: str) -> grpc.aio.Server:
+def build_server(
+    service: ControllerService, sessions: Sessions, health: health_aio.HealthServicer, token: str
+) -> grpc.aio.Server:
+    """Everything that listens, behind the one interceptor; not bound yet."""
     server = grpc.aio.server(
         interceptors=[TokenInterceptor(token)],
         options=[
@@ -216,9 +219,9 @@ def _server(parts: _Parts, token: str) -> grpc.aio.Server:
             ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
-    controller_pb2_grpc.add_ControllerServiceServicer_to_server(parts.service, server)
-    worker_pb2_grpc.add_WorkerServiceServicer_to_server(parts.sessions, server)
-    health_pb2_grpc.add_HealthServicer_to_server(parts.health, server)
+    controller_pb2_grpc.add_ControllerServiceServicer_to_server(service, server)
+    worker_pb2_grpc.add_WorkerServiceServicer_to_server(sessions, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     services = [
         controller_pb2.DESCRIPTOR.services_by_name["ControllerService"].full_name,
         worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name,
@@ -229,15 +232,18 @@ def _server(parts: _Parts, token: str) -> grpc.aio.Server:
     return server
 
 
-def _bind(server: grpc.aio.Server, config: IrisConfig) -> str:
-    wanted = config.proto.controller.local.port
+def bind(server: grpc.aio.Server, port: int) -> str:
+    """Takes a port on loopback, any free one for 0; returns the address.
+
+    Raises:
+        UnusableError: the port cannot be had.
+    """
     try:
-        port = server.add_insecure_port(f"{LOOPBACK}:{wanted}")
+        bound = server.add_insecure_port(f"{LOOPBACK}:{port}")
     except RuntimeError as error:
-        raise UnusableError(
-            f"controller.local.port: cannot listen on {LOOPBACK}:{wanted}: in use?"
-        ) from error
-    return f"{LOOPBACK}:{port}"
+        words = f"controller.local.port: cannot listen on {LOOPBACK}:{port}: in use?"
+        raise UnusableError(words) from error
+    return f"{LOOPBACK}:{bound}"
 
 
 async def _watch_health(controller: Controller, health: health_aio.HealthServicer) -> None:

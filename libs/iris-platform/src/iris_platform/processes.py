@@ -237,7 +237,7 @@ def _listed(path: Path) -> list[tuple[int, int]]:
     found = []
     for line in lines:
         # Most lines are about attempts that have no process: not worth parsing.
-        if b'"pid"' not in line:
+        if b'"pid"' not in line and b'"boot_id"' not in line:
             continue
         try:
             entry = json.loads(line)

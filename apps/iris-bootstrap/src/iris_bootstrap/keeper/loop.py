@@ -68,9 +68,8 @@ class Keeper:
 
     def run(self) -> str:
         """Keep the host's tasks until it is time to leave; returns why."""
-        self._start_session()
-        # The first turn begins by waiting; what the session is told first must be on its way.
-        self._write_news()
+        # In a turn like any later one, so that it is on record and told what it must know.
+        self._tasks.timers.set("session", self._clock.boot_s(), self._start_session)
         while not self._is_done():
             self._turn()
         return self._leaving

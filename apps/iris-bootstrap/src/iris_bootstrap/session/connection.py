@@ -73,23 +73,23 @@ class Connection:
             asyncio.TimeoutError: there was no welcome, or nothing could be sent.
         """
         self._perform(self._ledger.on_connected(boot_s()))
-        await run_until_first(self._write(), self._read(), self._beat())
+        try:
+            await run_until_first(self._write(), self._read(), self._beat())
+        except asyncio.InvalidStateError:
+            # We were writing when the stream ended.
+            raise HungUp(await self._last_words()) from None
         if self._hang_up_reason is not None:
             raise HungUp(self._hang_up_reason)
 
     async def _write(self) -> None:
-        try:
-            while self._hang_up_reason is None:
-                while self._outbox:
-                    await asyncio.wait_for(self._call.write(self._outbox.popleft()), _SEND_TIMEOUT_S)
-                if outputs := self._ledger.on_ready_to_send():
-                    self._perform(outputs)
-                    continue
-                self._wake.clear()
-                await self._wake.wait()
-        except asyncio.InvalidStateError:
-            # The stream has ended, and reading says why.
-            await asyncio.Event().wait()
+        while self._hang_up_reason is None:
+            while self._outbox:
+                await asyncio.wait_for(self._call.write(self._outbox.popleft()), _SEND_TIMEOUT_S)
+            if outputs := self._ledger.on_ready_to_send():
+                self._perform(outputs)
+                continue
+            self._wake.clear()
+            await self._wake.wait()
 
     async def _read(self) -> None:
         while True:
@@ -108,3 +108,7 @@ class Connection:
         while True:
             await asyncio.sleep(self._ledger.timings.beat_interval_s)
             self._perform(self._ledger.on_beat_due(boot_s()))
+
+    async def _last_words(self) -> str:
+        code = await asyncio.wait_for(self._call.code(), _SEND_TIMEOUT_S)
+        return f"{code.name}: {await self._call.details()}"

@@ -6,7 +6,7 @@ import time
 from argparse import Namespace
 
 from iris_cli.client import Controller
-from iris_cli.follow.narrate import replicas
+from iris_cli.jobwords import replicas
 from iris_cli.listings import list_jobs
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output

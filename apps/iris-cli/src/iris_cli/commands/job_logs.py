@@ -8,11 +8,14 @@ from iris_cli.client import Controller
 from iris_cli.exits import INTERRUPTED
 from iris_cli.follow.detach import say_detached
 from iris_cli.follow.logs import LogPrinter, read_logs
-from iris_cli.follow.narrate import replicas
 from iris_cli.follow.retry import Retry, limit_from_environment
+from iris_cli.jobwords import replicas
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
 from iris_proto.v1.controller_pb2 import GetJobRequest, StreamLogsRequest
+
+# What is there already is not worth a longer wait.
+SNAPSHOT_LIMIT_S = 10.0
 
 
 def run(options: Namespace) -> int:
@@ -21,12 +24,14 @@ def run(options: Namespace) -> int:
     cluster = find_cluster(options)
     controller = Controller(cluster)
     limit_s = limit_from_environment()
+    if not options.follow:
+        limit_s = min(limit_s, SNAPSHOT_LIMIT_S)
     with controller.connect() as connection:
         request = GetJobRequest(job_id=options.job_id)
         job = connection.call(connection.stub.GetJob, request).job
     prefixed = options.task is None and replicas(job) > 1
     printer = LogPrinter(output, prefixed=prefixed)
-    retry = Retry(limit_s, patient=False, announce=lambda text: output.note(f"iris: {text}"))
+    retry = Retry(limit_s, patient=True, announce=lambda text: output.note(f"iris: {text}"))
     try:
         for piece in read_logs(controller, _request(options), retry):
             if output.structured:

@@ -10,9 +10,9 @@ from iris_cli.client import Connection, Controller, RpcFailed
 from iris_cli.exits import INTERRUPTED, TIMED_OUT, UNREACHABLE, CliError, after_submission
 from iris_cli.follow.detach import say_detached
 from iris_cli.follow.job import Follower
-from iris_cli.follow.narrate import replicas
 from iris_cli.follow.retry import Retry, limit_from_environment
 from iris_cli.jobspec import make_spec
+from iris_cli.jobwords import replicas
 from iris_cli.locate import Cluster, find_cluster
 from iris_cli.output import Output
 from iris_cli.text import plural

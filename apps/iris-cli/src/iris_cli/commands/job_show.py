@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from iris_cli.client import Controller
 from iris_cli.documents import message_to_dict
-from iris_cli.follow.narrate import count_words, replicas
+from iris_cli.jobwords import count_words, replicas
 from iris_cli.listings import list_tasks
 from iris_cli.locate import find_cluster
 from iris_cli.outcome import exit_code_text

@@ -11,11 +11,12 @@ from typing import cast
 from iris_cli.client import Controller, RpcFailed
 from iris_cli.exits import TIMED_OUT, CliError
 from iris_cli.follow.logs import LogPrinter, read_logs
-from iris_cli.follow.narrate import Narrator, final_line, replicas
+from iris_cli.follow.narrate import Narrator, final_line
 from iris_cli.follow.positions import Piece
 from iris_cli.follow.retry import Retry
 from iris_cli.follow.together import Together
 from iris_cli.follow.watch import read_changes
+from iris_cli.jobwords import replicas
 from iris_cli.listings import list_tasks
 from iris_cli.outcome import exit_status
 from iris_cli.output import Output

@@ -11,6 +11,7 @@ from typing import Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from iris_cli.jobwords import count_words, replicas
 from iris_cli.outcome import how_it_ended, is_over
 from iris_cli.text import between, duration, reason_words, short_name
 from iris_proto.v1.job_pb2 import AttemptState, Job, JobState, Task, TaskState
@@ -119,18 +120,6 @@ def _final_reason(job: Job, tasks: list[Task]) -> str:
     if tasks and tasks[-1].HasField("attempt") and job.state == JobState.JOB_STATE_FAILED:
         return how_it_ended(tasks[-1])
     return reason_words(job.reason, job.message)
-
-
-def count_words(job: Job) -> str:
-    """`12 running, 8 pending`."""
-    return ", ".join(
-        f"{entry.count} {short_name(TaskState, entry.state).lower()}" for entry in job.task_counts
-    )
-
-
-def replicas(job: Job) -> int:
-    """How many tasks a job has."""
-    return max(1, job.spec.replicas)
 
 
 def _job_words(job: Job) -> str:

@@ -21,6 +21,9 @@ DEFAULT_LIMIT_S = 60.0
 LIMIT_VARIABLE = "IRIS_RECONNECT_TIMEOUT"
 # Breaks that are mended sooner are not worth a line.
 QUIET_S = 0.5
+# On this machine a connection that is refused is refused at once: a stream
+# that stood for this long was answered, if only with silence.
+STEADY_S = 5.0
 
 
 def limit_from_environment() -> float:
@@ -64,8 +67,12 @@ class Retry:
         self._worked = patient
         self._broken_since: float | None = None
         self._pause_s = FIRST_PAUSE_S
-        self._paused_at = float("-inf")
+        self._opened_at = self._paused_at = float("inf")
         self._announced = False
+
+    def opened(self) -> None:
+        """The stream was opened; whether anybody answers is not known yet."""
+        self._opened_at = self._clock()
 
     def progress(self) -> None:
         """The stream brought something."""
@@ -84,9 +91,12 @@ class Retry:
         """
         if self._stopped.is_set():
             raise Stopped from error
+        now = self._clock()
+        if now - self._opened_at >= STEADY_S:
+            # It stood, though it had nothing to bring: this break is a new one.
+            self._worked, self._broken_since = True, None
         if not self._worked or not isinstance(error, RpcFailed) or not error.again:
             raise error
-        now = self._clock()
         if self._broken_since is None:
             self._broken_since = now
         broken_s = now - self._broken_since
@@ -100,7 +110,7 @@ class Retry:
         # ever faster.
         if now - self._paused_at > 2 * LONGEST_PAUSE_S:
             self._pause_s = FIRST_PAUSE_S
-        self._paused_at = now
+        self._paused_at, self._opened_at = now, float("inf")
         if self._stopped.wait(min(self._pause_s, self._limit_s - broken_s)):
             raise Stopped from error
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
@@ -128,6 +138,7 @@ def resilient(
     while True:
         try:
             with controller.connect() as connection:
+                retry.opened()
                 for message in open_stream(connection):
                     retry.progress()
                     yield message

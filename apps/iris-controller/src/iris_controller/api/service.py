@@ -15,13 +15,14 @@ import grpc.aio
 
 from iris_controller import __version__
 from iris_controller.api.follow import Follower
+from iris_controller.api.watch import JobWatch
 from iris_controller.codec import views, wire
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core import states as s
 from iris_controller.core.entities import Job, Settings
 from iris_controller.core.states import JobState, WorkerState
-from iris_controller.core.values import Reason, TaskId
+from iris_controller.core.values import Reason
 from iris_controller.shell.clock import now
 from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
 from iris_controller.shell.hub import EVENTS
@@ -127,22 +128,14 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
     ) -> AsyncIterator[controller_pb2.WatchJobResponse]:
         """The job now, then at every change."""
         job = await self._job(request.job_id, context)
-        sent: dict[TaskId, object] = {}
-        last: controller_pb2.WatchJobResponse | None = None
+        watch = JobWatch(job, PAGE_MOST)
         with self._controller.hub.subscribe(job.job_id) as news:
             while True:
                 news.clear()
                 view = self._controller.view
-                ids = view.task_ids(job)[:PAGE_MOST]
-                fresh = [t for t in (view.task(i) for i in ids) if sent.get(t.id) is not t]
-                fresh = [t for t in fresh if t.id not in sent or t != sent[t.id]]
-                sent.update({t.id: t for t in fresh})
-                response = controller_pb2.WatchJobResponse(
-                    job=views.job(view, job), tasks=[views.task(view, t) for t in fresh]
-                )
-                if last is None or response.tasks or response.job != last.job:
+                response = watch.news(view)
+                if response is not None:
                     yield response
-                    last = response
                 if view.statuses[job.job_id].state.is_terminal:
                     return
                 await news.wait()

@@ -215,7 +215,7 @@ def _decode_status(values: Values) -> n.JobStatus:
 
 
 def _encode_job(row: n.Job) -> Values:
-    spec = wire.job_spec_to_proto(row.spec).SerializeToString()
+    spec = wire.job_spec_to_proto(row.spec).SerializeToString(deterministic=True)
     return (row.request_id, row.submitted_ms, row.order, int(row.adopted), spec)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.states import JobState
-from iris_controller.core.values import Resources
+from iris_controller.core.values import AttemptEnd, Reason, Resources
 
 
 def state_word(state: JobState) -> str:
@@ -51,6 +51,17 @@ def _nearness(request: Resources, offer: Resources) -> float:
     if request.memory_bytes and offer.memory_bytes:
         memory = offer.memory_bytes / request.memory_bytes
     return min(1.0, cpu, memory)
+
+
+def end_reason(end: AttemptEnd) -> Reason:
+    """Why an attempt ended, in words even where its agent gave only a code."""
+    if end.reason.message:
+        return end.reason
+    if end.signal is not None:
+        return Reason(end.reason.code, f"ended by signal {end.signal}")
+    if end.exit_code is not None:
+        return Reason(end.reason.code, f"ended with exit code {end.exit_code}")
+    return end.reason
 
 
 def duration(ms: int) -> str:

@@ -16,7 +16,7 @@ from iris_controller.core.effects import (
 )
 from iris_controller.core.entities import Attempt, Job, Task
 from iris_controller.core.events import AttemptReport, JobStopRequested, JobSubmitted
-from iris_controller.core.explain import nearest_shape, state_word
+from iris_controller.core.explain import end_reason, nearest_shape, state_word
 from iris_controller.core.scheduler import fits
 from iris_controller.core.states import JobState, TaskState
 from iris_controller.core.values import (
@@ -151,7 +151,7 @@ def _end(world: World, task: Task, state: s.AttemptEnded, now: Now) -> None:
     """Decides what an attempt's end means for its task."""
     job = world.jobs[task.id.job_id]
     stop = world.statuses[job.job_id].stop
-    reason = state.end.reason
+    reason = end_reason(state.end)
     match state:
         case s.AttemptSucceeded():
             world.put_task(replace(task, state=TaskState.SUCCEEDED, reason=Reason("")))
@@ -292,6 +292,6 @@ def _outcome(world: World, job_id: str, state: JobState) -> Reason:
     for index in range(job.spec.replicas):
         task = world.task(TaskId(job_id, index))
         if task.state.name == state.name:
-            prefix = f"task {index}: " if job.spec.replicas > 1 else ""
+            prefix = f"task {index} " if job.spec.replicas > 1 else ""
             return Reason(task.reason.code, prefix + task.reason.message)
     return Reason("")

@@ -25,6 +25,7 @@ from iris_controller.core.states import TaskState
 from iris_controller.core.values import Now, TaskId
 from iris_controller.core.world import World
 from iris_platform.names import parse_slice_name
+from iris_platform.names import parse_slice_name
 
 
 def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> World:
@@ -49,6 +50,8 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
             case GroupStanding():
                 not_before_ms = min(row.not_before_ms, now.wall_ms + MOST_BACKOFF_MS)
                 world.standings[row.name] = replace(row, not_before_ms=not_before_ms)
+                wait_ms = max(0, not_before_ms - now.wall_ms)
+                world.clocks.backoff_until[row.name] = now.boot_ms + wait_ms
             case ClusterState():
                 world.cluster = row
             case Record():
@@ -82,6 +85,10 @@ def _restore_slice(world: World, slice_: Slice, now: Now) -> None:
     coming = isinstance(slice_.state, s.SLICE_COMING)
     age_ms = now.wall_ms - (slice_.requested_ms if coming else slice_.changed_ms)
     longest_ms = group.boot_timeout_ms if group is not None else 0
+    parts = parse_slice_name(slice_.name)
+    if parts is not None and parts.epoch == world.epoch:
+        # The world is restored within one start too, after a failed commit: names go on.
+        world.slice_numbers[slice_.group] = max(parts.number, world.slice_numbers.get(slice_.group, 0))
     world.clocks.slice_since[slice_.name] = now.boot_ms - min(max(0, age_ms), longest_ms)
 
 

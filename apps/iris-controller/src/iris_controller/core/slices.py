@@ -81,7 +81,7 @@ def create_answered(world: World, event: CreateAnswered, now: Now) -> list[Effec
 
 
 def _fail(world: World, slice_: Slice, why: Reason, now: Now) -> Effect:
-    world.put_standing(after_failure(world.standing(slice_.group), why, now))
+    world.put_standing(after_failure(world.standing(slice_.group), why, now), now)
     return delete(world, slice_, why, GoneCause.FAILED, now)
 
 
@@ -98,7 +98,8 @@ def delete(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now)
 def delete_answered(world: World, event: DeleteAnswered, now: Now) -> list[Effect]:
     """An accepted deletion is looked after; a failed one is tried again by `tick`."""
     slice_ = world.slices.get(event.slice_name)
-    if slice_ is None or event.error is not None:
+    # A tombstone is only looked for in lists, or looking and deleting would chase each other.
+    if slice_ is None or event.error is not None or not isinstance(slice_.state, s.SliceDeleting):
         return []
     return look(world, [slice_], now, at_once=True)
 
@@ -198,7 +199,7 @@ def advance(world: World, name: str, now: Now) -> None:
         slice_ = _enter(world, slice_, s.SliceInitializing(slice_.state.reason), now)
     if isinstance(slice_.state, s.SliceInitializing) and registered == slice_.hosts:
         _enter(world, slice_, s.SliceReady(slice_.state.reason), now)
-        world.put_standing(after_success(world.standing(slice_.group)))
+        world.put_standing(after_success(world.standing(slice_.group)), now)
 
 
 def _enter(world: World, slice_: Slice, state: s.SliceState, now: Now) -> Slice:

@@ -56,7 +56,7 @@ def step(world: World, event: e.Event, now: Now) -> Outcome:
             return Outcome(workers.session_closed(world, event))
         case e.LogStored():
             jobs.log_stored(world, event.id)
-            return Outcome([])
+            return Outcome([], Done())
         case e.CreateAnswered():
             return Outcome(slices.create_answered(world, event, now))
         case e.DeleteAnswered():
@@ -170,7 +170,10 @@ def _group_views(world: World, now: Now) -> list[GroupView]:
     for name, policy in world.settings.groups.items():
         created = [t for t in world.clocks.created.get(name, []) if now.boot_ms - t < MINUTE_MS]
         world.clocks.created[name] = created
-        views.append(GroupView(policy, world.standing(name), by_group[name], len(created)))
+        # Whatever the wall clock was set to since, the back-off is as long as it was.
+        wait_ms = max(0, world.clocks.backoff_until.get(name, 0) - now.boot_ms)
+        standing = replace(world.standing(name), not_before_ms=now.wall_ms + wait_ms)
+        views.append(GroupView(policy, standing, by_group[name], len(created)))
     return views
 
 

@@ -145,5 +145,8 @@ def view_of(world: World) -> View:
 
 
 def findings(world: World) -> Findings:
-    """What the last decision found. The maps are shared; the world replaces `waits` whole."""
-    return Findings(world.waits, world.wanted, world.availability, world.clocks.contact)
+    """What the last decision found; later ones do not show before they are committed.
+
+    The world replaces `waits` whole; contacts are no decision and are shared.
+    """
+    return Findings(world.waits, dict(world.wanted), dict(world.availability), world.clocks.contact)

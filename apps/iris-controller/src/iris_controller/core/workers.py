@@ -73,7 +73,7 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
     if rebooted:
         _end_before_reboot(world, event, now)
     verdicts = tuple(_settle(world, seen, event, now) for seen in event.observed)
-    _settle_unreported(world, event, now)
+    _note_unreported(world, event)
     if isinstance(slice_.state, s.SliceDraining):
         for attempt_id in world.live.get(event.place, ()):
             jobs.order_stop(world, attempt_id, slice_.state.reason.code)
@@ -141,22 +141,48 @@ def _take_over(world: World, seen: ObservedAttempt, event: AgentHello, now: Now)
     world.record(now, "task", name, "ADOPTED", Reason("adopted", f"found on {_name(event.place)}"))
 
 
-def _settle_unreported(world: World, event: AgentHello, now: Now) -> None:
-    """Attempts that we placed there and the agent does not know."""
+def _note_unreported(world: World, event: AgentHello) -> None:
+    """Attempts that we placed there and the agent does not know.
+
+    It may not have been told of those that are ASSIGNED, and is told again. The
+    others are missing.
+    """
     reported = {seen.spec.id for seen in event.observed}
     session = world.sessions[event.session_id]
-    state = world.slices[event.place.slice_name].state
-    for attempt_id in [a for a in world.live.get(event.place, ()) if a not in reported]:
+    draining = isinstance(world.slices[event.place.slice_name].state, s.SliceDraining)
+    for attempt_id in world.live.get(event.place, ()):
+        if attempt_id in reported:
+            continue
         task = world.tasks[attempt_id.task]
         assert task.attempt is not None
         stop = world.statuses[attempt_id.job_id].stop
-        if isinstance(task.attempt.state, s.AttemptAssigned) and stop is None:
-            if isinstance(state, s.SliceDraining):
-                jobs.lose(world, attempt_id, state.reason, now, charged=False)
-            else:
-                session.start.append(AttemptSpec(attempt_id, task.failures, task.losses))
+        if isinstance(task.attempt.state, s.AttemptAssigned) and stop is None and not draining:
+            session.start.append(AttemptSpec(attempt_id, task.failures, task.losses))
+        else:
+            session.missing.append(attempt_id)
+    # An agent forgets what has ended once its log is stored here; the word of that can get lost.
+    session.missing += [a for a in world.logs_due.get(event.place, ()) if a not in reported]
+
+
+def _believe(world: World, session: Session, now: Now) -> None:
+    """Gives up what is missing, now that the agent goes on after our welcome.
+
+    Not at the hello: one that was held up on a line that broke may arrive after
+    a newer one, and know nothing of what was started since.
+    """
+    state = world.slices[session.place.slice_name].state
+    for attempt_id in session.missing:
+        if attempt_id in world.logs_due.get(session.place, ()):
+            jobs.log_stored(world, attempt_id)
+        if attempt_id not in world.live.get(session.place, ()):
+            continue
+        attempt = world.task(attempt_id.task).attempt
+        assert attempt is not None
+        if isinstance(attempt.state, s.AttemptAssigned) and isinstance(state, s.SliceDraining):
+            jobs.lose(world, attempt_id, state.reason, now, charged=False)
         else:
             jobs.lose(world, attempt_id, Reason("forgotten", "its agent does not know it"), now)
+    session.missing.clear()
 
 
 def _end_before_reboot(world: World, event: AgentHello, now: Now) -> None:
@@ -174,6 +200,7 @@ def beat(world: World, event: AgentBeat, now: Now) -> list[Effect]:
     if session is None:
         return []
     _contact(world, session.place, now)
+    _believe(world, session, now)
     return [AckBeat(event.session_id, event.sequence)]
 
 
@@ -183,6 +210,7 @@ def reports(world: World, event: AgentReports, now: Now) -> list[Effect]:
     if session is None:
         return []
     _contact(world, session.place, now)
+    _believe(world, session, now)
     for report in event.reports:
         jobs.report(world, report, now)
     return [AckReports(event.session_id, event.sequence)]
@@ -222,7 +250,10 @@ def mark_silent(world: World, now: Now) -> list[Effect]:
             why = Reason("silent", f"no contact for {duration(silent_ms)}")
             world.put_worker(replace(worker, state=WorkerState.SUSPECT, reason=why))
             world.record(now, "worker", _name(place), "SUSPECT", why)
-        suspects[place.slice_name] = world.slices[place.slice_name]
+        slice_ = world.slices[place.slice_name]
+        # What is being deleted is looked at when its deletion is asked for again.
+        if not isinstance(slice_.state, s.SliceDeleting):
+            suspects[slice_.name] = slice_
     return slices.look(world, suspects.values(), now)
 
 

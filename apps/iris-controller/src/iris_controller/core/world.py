@@ -57,13 +57,17 @@ RECORDS_KEPT = 10_000
 
 @dataclass(slots=True)
 class Session:
-    """An agent's open stream, and what it shall be told at the end of the batch."""
+    """An agent's open stream, and what it shall be told at the end of the batch.
+
+    `missing` are attempts that its hello should have named and did not.
+    """
 
     session_id: int
     place: Place
     boot_id: str
     start: list[AttemptSpec] = field(default_factory=list)
     stop: dict[AttemptId, str] = field(default_factory=dict)
+    missing: list[AttemptId] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -76,6 +80,7 @@ class Clocks:
     looked: dict[str, int] = field(default_factory=dict)
     listed: dict[tuple[str, str], int] = field(default_factory=dict)
     created: dict[str, list[int]] = field(default_factory=dict)
+    backoff_until: dict[str, int] = field(default_factory=dict)
     planned: int | None = None
 
 
@@ -281,8 +286,10 @@ class World:
         self.changes["worker", worker.place] = worker
         self.must_decide = True
 
-    def put_standing(self, standing: GroupStanding) -> None:
-        """Replaces a group's standing."""
+    def put_standing(self, standing: GroupStanding, now: Now) -> None:
+        """Replaces a group's standing; its back-off runs on the boot clock from here."""
+        wait_ms = max(0, standing.not_before_ms - now.wall_ms)
+        self.clocks.backoff_until[standing.name] = now.boot_ms + wait_ms
         self.standings[standing.name] = standing
         self.changes["standing", standing.name] = standing
         self.must_decide = True

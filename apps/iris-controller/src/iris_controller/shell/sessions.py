@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -20,8 +20,8 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core.entities import Job
 from iris_controller.core.values import Reason
-from iris_controller.shell.controller import Controller
-from iris_controller.shell.logs import Chunk, LogStore
+from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
+from iris_controller.shell.logs import Chunk, LogStore, Stored
 from iris_proto.v1 import worker_pb2, worker_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -161,16 +161,27 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
                     return
                 try:
                     stored = await loop.run_in_executor(self._log_threads, self._logs.append, chunks)
-                except OSError as error:
+                    await self._note_complete(stored)
+                except (OSError, NotCommitted, Overloaded) as error:
                     await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"cannot store logs: {error}")
                     return
                 for one in stored:
                     self._on_log(one.id.job_id)
-                    if one.complete:
-                        self.controller.post(e.LogStored(one.id))
                     yield worker_pb2.ShipLogsResponse(id=wire.attempt_id_to_proto(one.id), stored=one.length)
         finally:
             reader.cancel()
+
+    async def _note_complete(self, stored: Iterable[Stored]) -> None:
+        """Has it on record which logs are complete: once their agents know, they forget them.
+
+        Raises:
+            NotCommitted: it is not on record.
+            Overloaded: likewise.
+        """
+        complete = [self.controller.ask(e.LogStored(one.id)) for one in stored if one.complete]
+        for outcome in await asyncio.gather(*complete, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def close(self) -> None:
         """Takes no more logs."""

@@ -150,7 +150,7 @@ class Store:
                 self.db.executemany(sql, batch)
             self.set_meta("commit", number)
             self.db.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
             raise

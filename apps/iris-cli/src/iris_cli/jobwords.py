@@ -1,0 +1,18 @@
+"""What can be said of a job as it stands. Pure."""
+
+from __future__ import annotations
+
+from iris_cli.text import short_name
+from iris_proto.v1.job_pb2 import Job, TaskState
+
+
+def count_words(job: Job) -> str:
+    """`12 running, 8 pending`."""
+    return ", ".join(
+        f"{entry.count} {short_name(TaskState, entry.state).lower()}" for entry in job.task_counts
+    )
+
+
+def replicas(job: Job) -> int:
+    """How many tasks a job has."""
+    return max(1, job.spec.replicas)

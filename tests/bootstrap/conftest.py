@@ -1,0 +1,50 @@
+"""Fixtures of the agent's tests. Each test has a host of its own, and must leave no process on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from iris_platform import processes
+from tests.bootstrap.support import KeeperUnderTest, eventually, host_processes
+
+
+@pytest.fixture
+def host_dir(tmp_path: Path) -> Iterator[Path]:
+    """A host's directory; whatever carries its mark must be gone soon after the test."""
+    path = (tmp_path / "host").resolve()
+    path.mkdir()
+    yield path
+    try:
+        eventually(lambda: not host_processes(path), "no process left on this host", timeout_s=5)
+    finally:
+        processes.clean_host(path)
+
+
+StartKeeper = Callable[..., KeeperUnderTest]
+
+
+@pytest.fixture
+def start_keeper(host_dir: Path) -> Iterator[StartKeeper]:
+    """Starts keepers on the test's host."""
+    started: list[KeeperUnderTest] = []
+
+    def start(orphan_timeout_s: float = 1800.0) -> KeeperUnderTest:
+        keeper = KeeperUnderTest(host_dir, orphan_timeout_s)
+        started.append(keeper)
+        return keeper
+
+    yield start
+    for keeper in started:
+        keeper.close()
+
+
+@pytest.fixture
+def keeper(start_keeper: StartKeeper) -> Iterator[KeeperUnderTest]:
+    """A keeper that is told to leave at the end of the test, and must."""
+    running = start_keeper()
+    yield running
+    if running.process.poll() is None:
+        assert running.leave() == 0

@@ -1,0 +1,125 @@
+"""What the cluster has and what happened in it, as tables and as documents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from iris_proto.v1 import controller_pb2 as pb
+from iris_proto.v1.job_pb2 import Place, Resources
+from tests.cli.fake_controller import FakeController
+from tests.cli.fake_service import FakeService
+from tests.cli.runner import Runner
+
+DEMO = ("--cluster", "demo")
+
+
+@pytest.fixture
+def fleet(service: FakeService) -> FakeService:
+    service.groups = [
+        pb.ScaleGroup(
+            name="here",
+            provider="local",
+            availability=pb.GroupAvailability.GROUP_AVAILABILITY_AT_MAX_SLICES,
+            reason="at_max_slices",
+            message="4 of 4 slices",
+            max_slices=4,
+            slices=4,
+            ready_slices=3,
+            wanted_slices=6,
+        )
+    ]
+    service.slices = [
+        pb.Slice(
+            name=f"s-{number}",
+            scale_group="here",
+            zone="local",
+            state=pb.SliceState.SLICE_STATE_BOOTING,
+            reason="demand",
+            hosts=2,
+            hosts_registered=1,
+        )
+        for number in range(4)
+    ]
+    service.workers = [
+        pb.Worker(
+            place=Place(slice_name="s-0", worker_index=1),
+            scale_group="here",
+            state=pb.WorkerState.WORKER_STATE_HEALTHY,
+            capacity=Resources(cpu_millis=4000, memory_bytes=8 << 30),
+            used=Resources(cpu_millis=500),
+        )
+    ]
+    return service
+
+
+def test_status(iris: Runner, fleet: FakeService) -> None:
+    done = iris(*DEMO, "cluster", "status")
+    assert done.status == 0
+    for line in ("cluster:     demo", "id:          abcdefghij", "phase:       RUNNING", "problems:    1"):
+        assert line in done.text
+    assert "AT_MAX_SLICES  at_max_slices — 4 of 4 slices" in done.text
+    assert "problem: the moon is full" in done.err
+    document = iris(*DEMO, "cluster", "status", "-o", "json").document
+    assert document["name"] == "demo" and document["jobs_running"] == 0
+    assert document["epoch"] == "1700000000000"
+
+
+def test_groups(iris: Runner, fleet: FakeService) -> None:
+    rows = iris(*DEMO, "group", "list").text.splitlines()
+    assert rows[1].split()[:7] == ["here", "local", "4", "3", "6", "0-4", "AT_MAX_SLICES"]
+    (group,) = iris(*DEMO, "group", "list", "-o", "json").document["scale_groups"]
+    assert group["availability"] == "GROUP_AVAILABILITY_AT_MAX_SLICES" and group["min_slices"] == 0
+
+
+def test_slices(iris: Runner, fleet: FakeService) -> None:
+    rows = iris(*DEMO, "slice", "list").text.splitlines()
+    assert len(rows) == 5 and rows[1].split() == ["s-0", "here", "local", "BOOTING", "1/2", "0", "demand"]
+    document = yaml.safe_load(iris(*DEMO, "slice", "list", "-o", "yaml").out)
+    assert [entry["name"] for entry in document["slices"]] == ["s-0", "s-1", "s-2", "s-3"]
+    assert len(iris(*DEMO, "slice", "list", "-o", "wide").text.splitlines()[0].split()) == 9
+
+
+def test_workers(iris: Runner, fleet: FakeService) -> None:
+    rows = iris(*DEMO, "worker", "list").text.splitlines()
+    assert rows[1].split() == ["s-0", "1", "here", "HEALTHY", "0", "0.5/4", "0", "B/8", "GiB", "never"]
+    (worker,) = iris(*DEMO, "worker", "list", "-o", "json").document["workers"]
+    assert worker["place"] == {"slice_name": "s-0", "worker_index": 1}
+
+
+def test_an_empty_list_says_so(iris: Runner, service: FakeService) -> None:
+    for words, says in ((["job", "list"], "no jobs"), (["slice", "list"], "no slices")):
+        done = iris(*DEMO, *words)
+        assert (done.status, done.out) == (0, b"") and says in done.err
+    assert iris(*DEMO, "slice", "list", "-o", "json").document == {"slices": [], "next_page_token": ""}
+
+
+def test_events_of_every_page(iris: Runner, service: FakeService) -> None:
+    for number in range(8):
+        service.add_event(f"STATE-{number}")
+    rows = iris(*DEMO, "events").text.splitlines()
+    assert rows[1].split() == ["2023-11-14T22:13:20Z", "slice", "s-1", "STATE-0", "demand"]
+    assert len(rows) == 9
+    document = iris(*DEMO, "events", "-o", "json").document
+    assert [event["what"] for event in document["events"]] == [f"STATE-{n}" for n in range(8)]
+
+
+def test_events_are_followed_through_a_restart(iris: Runner, controller: FakeController) -> None:
+    service = controller.service
+    service.add_event("FIRST")
+    with iris.start(*DEMO, "events", "--follow", "-o", "json") as running:
+        lines = [running.read_line()]
+        controller.restart()
+        service.add_event("SECOND")
+        lines.append(running.read_line())
+        running.interrupt()
+        done = running.finish()
+    assert done.status == 130
+    assert [json.loads(line)["events"][0]["what"] for line in lines] == ["FIRST", "SECOND"]
+
+
+def test_verbose_says_which_cluster(iris: Runner, service: FakeService) -> None:
+    done = iris(*DEMO, "job", "list", "-v")
+    assert f"cluster demo (named): state in {iris.state_dir}" in done.err

@@ -1,0 +1,68 @@
+"""From typed words to a job's specification."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import pytest
+
+from iris_cli.exits import USAGE, CliError
+from iris_cli.jobspec import make_environment, make_spec
+
+DEFAULTS: dict[str, Any] = {
+    "name": None,
+    "replicas": 1,
+    "gang": False,
+    "cpu": None,
+    "memory": None,
+    "env": [],
+    "max_failures": 0,
+    "max_losses": None,
+}
+
+
+def options(*command: str, **given: object) -> Namespace:
+    return Namespace(command=list(command), **{**DEFAULTS, **given})
+
+
+def test_defaults_are_said() -> None:
+    spec = make_spec(options("/usr/bin/python", "x"), {})
+    assert (spec.name, spec.replicas, spec.resources.cpu_millis) == ("python", 1, 1000)
+    assert spec.resources.memory_bytes == 0 and not spec.HasField("max_losses")
+
+
+@pytest.mark.parametrize(("program", "name"), [("a/b/", "b"), ("/", "/"), ("./x y", "x y")])
+def test_the_name_is_the_programs(program: str, name: str) -> None:
+    assert make_spec(options(program), {}).name == name
+
+
+def test_the_last_of_two_variables_counts() -> None:
+    assert make_environment(["A=1", "B", "A=2"], {b"B": b"\xc3\xa9"}) == {"A": "2", "B": "é"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["=x"], "expected KEY=VALUE or KEY"),
+        ([""], "expected KEY=VALUE or KEY"),
+        (["GONE"], "GONE is not set here"),
+        (["RAW"], r"-e RAW is not UTF-8 text and cannot travel: '\xff'"),
+        (["K=\udcff"], r"-e K is not UTF-8 text and cannot travel: '\xff'"),
+        (["K=a\0b"], "-e K holds a NUL byte"),
+        (["K\udcff=a"], "-e is not UTF-8 text"),
+    ],
+)
+def test_variables_that_cannot_travel(words: list[str], says: str) -> None:
+    with pytest.raises(CliError) as caught:
+        make_environment(words, {b"RAW": b"\xff"})
+    assert caught.value.status == USAGE
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\udcff"])
+def test_arguments_that_cannot_travel(word: str) -> None:
+    with pytest.raises(CliError, match="argument 2"):
+        make_spec(options("x", "y", word), {})
+    with pytest.raises(CliError, match="--name"):
+        make_spec(options("x", name=word), {})

@@ -1,0 +1,104 @@
+"""Plans and proofs as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from iris_cli.teardown.live import SliceTeller
+from iris_cli.teardown.look import Blind, Seen
+from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
+from iris_cli.teardown.proof import left_lines, left_over, proof_lines, zone_documents
+from iris_cli.teardown.scope import Site
+from iris_platform import Platform
+from iris_platform.base import SliceCloudState, SliceInfo, VmInfo, VmState
+from iris_proto.v1.controller_pb2 import Slice, SliceState
+
+NO_LABELS: Mapping[str, str] = {}
+
+
+def seen(zone: str, *names: str, vm: VmState = VmState.RUNNING) -> Seen:
+    vms = (VmInfo("vm", "127.0.0.1", zone, NO_LABELS, vm, 0),)
+    slices = tuple(
+        SliceInfo(name, zone, {"iris-group": "g"}, SliceCloudState.RUNNING, vms, 0, "as told")
+        for name in names
+    )
+    return Seen(Site(zone, "local", cast("Platform", None)), slices)
+
+
+def believed(name: str, zone: str, state: str = "READY", reason: str = "") -> Slice:
+    return Slice(
+        name=name,
+        zone=zone,
+        scale_group="g",
+        hosts=2,
+        state=SliceState.Value(f"SLICE_STATE_{state}"),
+        reason=reason,
+    )
+
+
+BLIND = Blind("c", "tpu", "the API is down")
+
+
+def plan(*, others: tuple[str, ...] = ()) -> Plan:
+    zones = ("a", "b")
+    slices = doomed_slices([believed("s-2", "b", "REQUESTING")], [seen("a", "s-1"), seen("b", "s-2")], zones)
+    return Plan("demo", "abcdefghij", zones, slices, 7, (BLIND,), others)
+
+
+def test_a_plan_has_what_either_side_knows_once() -> None:
+    assert plan_lines(plan(others=("d",))) == [
+        "delete slice s-1 in zone a (g, RUNNING, 1 host)",
+        "delete slice s-2 in zone b (g, REQUESTING, 2 hosts)",
+        "stop the controller (process 7)",
+        "zone c (tpu) cannot be listed: the API is down",
+        "zone d is left as it is",
+    ]
+
+
+def test_a_plan_stays_in_its_zones() -> None:
+    slices = doomed_slices([believed("s-1", "a"), believed("s-2", "b")], [], ["b"])
+    assert [slice_.name for slice_ in slices] == ["s-2"]
+
+
+def test_an_empty_plan() -> None:
+    empty = Plan("demo", "abcdefghij", ("a",), (), None)
+    assert empty.empty and not plan().empty
+    assert plan_lines(empty) == ["nothing to delete, and no controller to stop"]
+
+
+def test_a_plan_for_programs() -> None:
+    document = plan_document(plan())
+    assert [entry["name"] for entry in document["slices"]] == ["s-1", "s-2"]
+    assert document["controller_pid"] == 7
+
+
+def test_proof_counts_and_does_not_take_blindness_for_emptiness() -> None:
+    looks: list[Seen | Blind] = [seen("a"), seen("b", "s-2"), seen("b", "s-3", vm=VmState.TERMINATED), BLIND]
+    assert proof_lines(looks) == [
+        "zone a: 0 slices, 0 agents",
+        "zone b: 2 slices, 1 agent",
+        "zone c: could not be listed: the API is down",
+    ]
+    assert [(zone["zone"], zone["slices"]) for zone in zone_documents(looks)] == [
+        ("a", 0),
+        ("b", 1),
+        ("b", 1),
+        ("c", None),
+    ]
+    left = left_over(looks, {"s-2": "its process does not end"})
+    assert left_lines(left, "iris cluster stop -y") == (
+        "left in zone b: slice s-2 (its process does not end)",
+        "left in zone b: slice s-3 (as told)",
+        "left in zone c: not known (the API is down)",
+        "to remove it: iris cluster stop -y",
+    )
+
+
+def test_slices_are_told_at_every_change() -> None:
+    teller = SliceTeller([believed("s-1", "a"), believed("s-2", "a")])
+    assert teller.lines([believed("s-1", "a"), believed("s-2", "a")]) == []
+    told = teller.lines([believed("s-1", "a", "DRAINING", "cluster_stop"), believed("s-2", "a")])
+    assert told == ["slice s-1: DRAINING: cluster_stop"]
+    assert teller.lines([believed("s-1", "a", "DELETING")]) == ["slice s-1: DELETING", "slice s-2: GONE"]
+    assert teller.lines([]) == ["slice s-1: GONE"]

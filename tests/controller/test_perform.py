@@ -1,0 +1,179 @@
+"""Platform calls: one after the other for a slice, side by side for others, and each comes back as an event."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from iris_controller.core import effects as fx
+from iris_controller.core import events as e
+from iris_controller.shell.perform import Performer
+from iris_platform import base
+from iris_platform.base import PlatformError, SliceCloudState, SliceInfo, VmState
+from tests.controller.running import PATIENCE_S, run
+from tests.controller.worlds import info, name_of
+
+ONE, TWO = name_of(1), name_of(2)
+
+
+class Provider:
+    """A platform and its manager in one: slices by name, calls by the order in which they began."""
+
+    def __init__(self) -> None:
+        self.slices: dict[str, SliceInfo] = {}
+        self.calls: list[str] = []
+        self.error: Exception | None = None
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def _call(self, what: str) -> None:
+        self.calls.append(what)
+        assert self.may_answer.wait(PATIENCE_S)
+        if self.error is not None:
+            raise self.error
+
+    def create_slice(self, name: str, zone: str | None = None) -> None:
+        self._call(f"create {name}")
+        self.slices[name] = info(name, [VmState.RUNNING], SliceCloudState.RUNNING)
+
+    def delete_slice(self, name: str, zone: str | None = None) -> None:
+        self._call(f"delete {name}")
+        self.slices.pop(name, None)
+
+    def get_slice(self, name: str, zone: str | None = None) -> SliceInfo | None:
+        self._call(f"get {name}")
+        return self.slices.get(name)
+
+    def list_slices(self, labels: object, zone: str | None = None) -> Sequence[SliceInfo]:
+        self._call("list")
+        return list(self.slices.values())
+
+
+class Stage:
+    """A performer, its provider, and the events that came back."""
+
+    def __init__(self) -> None:
+        self.provider = Provider()
+        self.events: list[e.Event] = []
+        played = {"local": cast("Any", self.provider)}
+        self.performer = Performer(played, {"local": "local"}, played, self.events.append)
+
+    async def performs(self, *effects: Any) -> list[e.Event]:
+        """Hands effects over and waits for as many events."""
+        wanted = len(self.events) + len(effects)
+        for effect in effects:
+            self.performer.perform(effect)
+        return await self.hears(wanted)
+
+    async def hears(self, count: int) -> list[e.Event]:
+        while len(self.events) < count:
+            await asyncio.sleep(0.001)
+        self.performer.close()
+        return self.events
+
+
+def create(name: str) -> fx.CreateSlice:
+    return fx.CreateSlice(name, "local", "local")
+
+
+def look(name: str) -> fx.LookAtSlice:
+    return fx.LookAtSlice(name, "local", "local")
+
+
+def delete(name: str) -> fx.DeleteSlice:
+    return fx.DeleteSlice(name, "local", "local")
+
+
+def test_every_call_comes_back_as_its_event() -> None:
+    async def test() -> None:
+        stage = Stage()
+        seen = info(ONE, [VmState.RUNNING], SliceCloudState.RUNNING)
+        events = await stage.performs(create(ONE), look(ONE), delete(ONE))
+        assert events == [
+            e.CreateAnswered(ONE, None),
+            e.SliceLooked(ONE, seen),
+            e.DeleteAnswered(ONE, None),
+        ]
+
+    run(test)
+
+
+def test_a_list_is_complete_and_absence_is_an_answer() -> None:
+    async def test() -> None:
+        stage = Stage()
+        events = await stage.performs(look(ONE), fx.ListZone("local", "local"))
+        assert sorted(map(repr, events)) == sorted(
+            map(repr, [e.SliceLooked(ONE, None), e.ZoneListed("local", "local", ())])
+        )
+
+    run(test)
+
+
+KINDS = [kind for kind in vars(base).values() if isinstance(kind, type) and issubclass(kind, PlatformError)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_of_a_platform_is_sorted(kind: type[PlatformError]) -> None:
+    async def test() -> None:
+        stage = Stage()
+        stage.provider.error = kind("words of the provider")
+        (event,) = await stage.performs(create(ONE))
+        assert isinstance(event, e.CreateAnswered) and event.error is not None
+        assert event.error.message == "words of the provider"
+        unknown = kind in (PlatformError, base.Unreachable)
+        assert (event.error.failure is e.Failure.UNREACHABLE) == unknown
+
+    run(test)
+
+
+def test_every_failure_that_the_core_knows_can_be_had() -> None:
+    """A class of errors for each, beside the base class."""
+    assert len(e.Failure) == len(KINDS) - 1
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [create(ONE), look(ONE), delete(ONE), fx.ListZone("local", "local")],
+    ids=lambda v: type(v).__name__,
+)
+def test_a_bug_in_a_platform_says_nothing_of_what_happened(effect: Any) -> None:
+    async def test() -> None:
+        stage = Stage()
+        stage.provider.error = KeyError("oops")
+        (event,) = await stage.performs(effect)
+        failed = e.CallFailed(e.Failure.UNREACHABLE, "KeyError: 'oops'")
+        assert failed in (getattr(event, "error", None), getattr(event, "seen", None))
+
+    run(test)
+
+
+def test_calls_for_one_slice_wait_for_each_other_and_others_do_not() -> None:
+    async def test() -> None:
+        stage = Stage()
+        stage.provider.may_answer.clear()
+        for effect in (create(ONE), delete(ONE), create(TWO)):
+            stage.performer.perform(effect)
+        while len(stage.provider.calls) < 2:
+            await asyncio.sleep(0.001)
+        assert sorted(stage.provider.calls) == [f"create {ONE}", f"create {TWO}"]
+        stage.provider.may_answer.set()
+        await stage.hears(3)
+        assert stage.provider.calls.index(f"delete {ONE}") > stage.provider.calls.index(f"create {ONE}")
+
+    run(test)
+
+
+def test_what_waits_its_turn_already_is_not_queued_twice() -> None:
+    async def test() -> None:
+        stage = Stage()
+        stage.provider.may_answer.clear()
+        for _ in range(5):
+            stage.performer.perform(look(ONE))
+            stage.performer.perform(delete(ONE))
+        stage.provider.may_answer.set()
+        await stage.hears(2)
+        assert stage.provider.calls == [f"get {ONE}", f"delete {ONE}"]
+
+    run(test)

@@ -1,0 +1,275 @@
+"""The simulated controller: does what `shell.controller`, `shell.sessions` and `serve` do, under our clock.
+
+Gathers events, applies them as a batch, commits, then lets answers, effects and
+messages go; may die at every point between. The rules are the real core's, and
+the bytes are the real codec's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from iris_controller.codec import wire
+from iris_controller.codec.rows import RowWrite, writes
+from iris_controller.core import effects as fx
+from iris_controller.core import events as e
+from iris_controller.core.entities import JobStatus
+from iris_controller.core.moves import IllegalMove
+from iris_controller.core.problems import problems
+from iris_controller.core.restore import restore
+from iris_controller.core.step import step
+from iris_controller.core.values import Reason
+from iris_controller.core.view import findings, view_of
+from iris_controller.core.world import Changes, World
+from iris_proto.v1 import worker_pb2
+from tests.simulation.calls import Calls
+from tests.simulation.engine import Action, Pipe
+from tests.simulation.lines import Take
+from tests.simulation.machine import Machine
+from tests.simulation.story import Objection
+
+BATCH_EVENTS = 1_000
+
+# Gets the answer, or None: it never came.
+Reply = Callable[[fx.Answer | None], None]
+
+
+@dataclass(frozen=True)
+class _Posted:
+    event: e.Event
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is let go once its rows are committed."""
+
+    events: list[_Posted]
+    changes: Changes
+    rows: list[RowWrite]
+    effects: list[fx.Effect]
+    answers: list[tuple[Reply, fx.Answer]]
+
+
+class Controller:
+    """One run of the controller, from its start to its death."""
+
+    def __init__(self, machine: Machine, epoch: int, calls: Calls, on_crash: Callable[[str], None]) -> None:
+        """`on_crash` is called when a fault ends this run."""
+        self._stage = machine.stage
+        self._machine = machine
+        self._epoch = epoch
+        self._calls = calls
+        self._on_crash = on_crash
+        self._random = self._stage.random(f"controller/{epoch}")
+        self._inbox: deque[_Posted] = deque()
+        self._busy = False
+        self._down: dict[int, Pipe[bytes]] = {}
+        self._sessions = 0
+        self.dead = False
+        self.world = self._load()
+        self.view = view_of(self.world)
+
+    def _load(self) -> World:
+        rows = self._machine.store.load()
+        return restore(self._stage.scene.settings, self._epoch, rows, self._machine.now())
+
+    def start(self) -> None:
+        """Begins to tick."""
+        self._check_view(list(self.view.statuses.values()))
+        self._tick()
+
+    def _tick(self) -> None:
+        if not self.dead:
+            self.post(e.Tick())
+            self._stage.engine.after(self._stage.scene.tick_ms, self._tick)
+
+    def die(self) -> None:
+        """The process is gone; agents notice in their own time."""
+        self.dead = True
+        self._calls.crash()
+        for down in self._down.values():
+            down.cut(self._random.choice((0, 100)), self._random.choice((10, 10, 15_000)))
+        for posted in self._inbox:
+            if posted.reply is not None:
+                posted.reply(None)
+
+    # -- the loop ------------------------------------------------------------
+
+    def post(self, event: e.Event, reply: Reply | None = None) -> None:
+        """Hands over an event."""
+        if self.dead:
+            if reply is not None:
+                reply(None)
+            return
+        self._inbox.append(_Posted(event, reply))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._inbox and not self._busy:
+            self._busy = True
+            self._unless_dead(self._random.randint(0, 2), self._handle)
+
+    def _unless_dead(self, delay_ms: int, action: Action) -> None:
+        def act() -> None:
+            if self.dead:
+                return
+            stalled_ms = self._machine.stalled_until_ms - self._stage.engine.now_ms
+            if stalled_ms > 0:
+                self._stage.engine.after(stalled_ms, act)
+            else:
+                action()
+
+        self._stage.engine.after(delay_ms, act)
+
+    def _handle(self) -> None:
+        events = [self._inbox.popleft() for _ in range(min(len(self._inbox), BATCH_EVENTS))]
+        batch = self._apply(events)
+        hits = self._stage.faults.hits
+        if hits("crash_before_commit"):
+            self._crash(batch, "before a commit")
+        elif not batch.changes:
+            self._let_go(batch)
+        else:
+            slow = hits("commit_slow")
+            disk_ms = self._stage.faults.between("commit_slow", 500, 15_000) if slow else 0
+            self._unless_dead(self._random.randint(1, 8) + disk_ms, lambda: self._commit(batch))
+
+    def _apply(self, events: list[_Posted]) -> _Batch:
+        now = self._machine.now()
+        effects: list[fx.Effect] = []
+        answers: list[tuple[Reply, fx.Answer]] = []
+        event: e.Event = e.Decide()
+        try:
+            for posted in events:
+                event = posted.event
+                outcome = step(self.world, event, now)
+                effects += outcome.effects
+                if posted.reply is not None and outcome.answer is not None:
+                    answers.append((posted.reply, outcome.answer))
+            event = e.Decide()
+            effects += step(self.world, event, now).effects
+        except (IllegalMove, AssertionError, KeyError, ValueError, IndexError, AttributeError) as error:
+            raise Objection("core_raised", f"{type(error).__name__}: {error} at {event}") from error
+        changes = self.world.take_changes()
+        if changes or not all(isinstance(p.event, e.AgentBeat | e.Tick) for p in events):
+            self._check_world()
+        return _Batch(events, changes, writes(changes), effects, answers)
+
+    def _check_world(self) -> None:
+        for problem in problems(self.world):
+            raise Objection(problem.code, f"{problem.where}: {problem.words}", [problem.where])
+
+    def _commit(self, batch: _Batch) -> None:
+        hits = self._stage.faults.hits
+        if hits("commit_fails"):
+            self._drop(batch)
+            return
+        self._machine.commit(batch.rows, list(batch.changes.values()))
+        if hits("commit_in_doubt"):
+            self._drop(batch)
+        elif hits("crash_after_commit"):
+            self._crash(batch, "after a commit")
+        else:
+            self.view.apply(batch.changes)
+            self._let_go(batch)
+
+    def _let_go(self, batch: _Batch) -> None:
+        self.view.findings = findings(self.world)
+        self._check_view([row for row in batch.changes.values() if isinstance(row, JobStatus)])
+        for reply, answer in batch.answers:
+            reply(None if self._stage.faults.hits("answer_lost") else answer)
+        for effect in batch.effects:
+            if self._stage.faults.hits("crash_amid_effects"):
+                self._crash(None, "amid its effects")
+                return
+            self._deliver(effect)
+        self._busy = False
+        self._wake()
+
+    def _check_view(self, statuses: list[JobStatus]) -> None:
+        """What readers are shown of a job accounts for each of its tasks."""
+        for status in statuses:
+            job = self.view.jobs[status.job_id]
+            if not job.adopted and sum(status.counts.values()) != job.spec.replicas:
+                words = f"{status.counts} of {job.spec.replicas} tasks are shown"
+                raise Objection("miscounted", f"{job.job_id}: {words}", [job.job_id])
+
+    def _crash(self, batch: _Batch | None, when: str) -> None:
+        for posted in batch.events if batch is not None else ():
+            if posted.reply is not None:
+                posted.reply(None)
+        self._on_crash(when)
+
+    def _drop(self, batch: _Batch) -> None:
+        """The store refused: the batch is forgotten, callers are told, agents dial again."""
+        self._stage.story.tell("controller", f"a commit of {len(batch.rows)} rows failed")
+        for posted in batch.events:
+            if posted.reply is not None:
+                posted.reply(None)
+        for session_id in list(self.world.sessions):
+            self._deliver(fx.RefuseSession(session_id, Reason("store", "the store cannot be written")))
+        self.world = self._load()
+        self.view = view_of(self.world)
+        self._busy = False
+        self._wake()
+
+    # -- sessions ------------------------------------------------------------
+
+    def accept(self, down: Pipe[bytes]) -> tuple[Take, Action]:
+        """A new stream; its first message must be a Hello."""
+        self._sessions += 1
+        session_id = self._sessions
+        self._down[session_id] = down
+
+        def take(data: bytes) -> None:
+            if session_id in self._down and not self.dead:
+                self.post(_event(worker_pb2.AgentMessage.FromString(data), session_id))
+
+        return take, lambda: self._end_session(session_id)
+
+    def _end_session(self, session_id: int) -> None:
+        down = self._down.pop(session_id, None)
+        if down is not None and not self.dead:
+            down.finish()
+            self.post(e.SessionClosed(session_id))
+
+    def _deliver(self, effect: fx.Effect) -> None:
+        epoch, commit = self._epoch, self._machine.store.commit_number
+        match effect:
+            case fx.CreateSlice() | fx.DeleteSlice() | fx.LookAtSlice() | fx.ListZone():
+                self._calls.perform(effect)
+            case fx.SendWelcome(session_id):
+                self._send(session_id, wire.welcome(effect, self._stage.scene.timings, epoch, commit))
+            case fx.SendCommands(session_id, start):
+                jobs = [self.world.jobs[job_id] for job_id in dict.fromkeys(spec.id.job_id for spec in start)]
+                contexts = [wire.job_context(job) for job in jobs]
+                self._send(session_id, wire.commands(effect, contexts, epoch, commit))
+            case fx.AckBeat(session_id):
+                self._send(session_id, wire.beat_ack(effect, epoch, commit))
+            case fx.AckReports(session_id):
+                self._send(session_id, wire.reports_ack(effect, epoch, commit))
+            case fx.RefuseSession(session_id, reason):
+                self._stage.story.tell("controller", f"session {session_id} ends: {reason}")
+                self._end_session(session_id)
+            case fx.StepDown(reason):
+                raise Objection("stepped_down", f"the only controller steps down: {reason}")
+
+    def _send(self, session_id: int, message: worker_pb2.ControllerMessage) -> None:
+        down = self._down.get(session_id)
+        if down is not None:
+            down.send(message.SerializeToString())
+
+
+def _event(message: worker_pb2.AgentMessage, session_id: int) -> e.Event:
+    match message.WhichOneof("message"):
+        case "hello":
+            return wire.hello_from_proto(message.hello, session_id)
+        case "beat":
+            return e.AgentBeat(session_id, message.beat.sequence)
+        case "reports":
+            return wire.reports_from_proto(message.reports, session_id)
+        case other:
+            raise Objection("bad_message", f"an agent sent {other}")

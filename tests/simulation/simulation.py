@@ -1,0 +1,140 @@
+"""One seed from beginning to end.
+
+First everything may go wrong, and must be safe. Then nothing goes wrong any
+more, and everything must come to rest, with the cloud as the store says. Then
+the cluster is stopped, and the cloud must be empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from iris_controller.core.values import Place
+from tests.simulation.chaos import Chaos
+from tests.simulation.cloud import Cloud
+from tests.simulation.hosts import Host
+from tests.simulation.lines import Lines
+from tests.simulation.machine import Machine
+from tests.simulation.oracle import Oracle, Slices
+from tests.simulation.scene import longest_work_ms
+from tests.simulation.settled import left_over, open_ends
+from tests.simulation.site import Site
+from tests.simulation.stage import Stage, make_stage
+from tests.simulation.story import Objection
+from tests.simulation.users import Users
+
+# After the last fault, beyond the time that the jobs need: the longest back-off is five minutes.
+REST_WITHIN_MS = 600_000
+EMPTY_WITHIN_MS = 300_000
+LOOK_MS = 2_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a seed. `failure` is its story if somebody objected."""
+
+    seed: int
+    digest: str
+    failure: str | None
+    code: str
+    faults: Mapping[str, int]
+    simulated_ms: int
+    events: int
+
+
+class Simulation:
+    """All parts of one seed."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.oracle = Oracle(stage.story, stage.scene.settings)
+        self._machine = Machine(stage, self.oracle)
+        self._site = Site(stage, self._machine)
+        self._lines = Lines(stage, self._site)
+        self.cloud = Cloud(stage, self.oracle, self._make_host)
+        self._site.cloud = self.cloud
+        self.oracle.cloud = Slices(self.cloud.slices.__contains__, self.cloud.lands_late.__contains__)
+        self._users = Users(stage, self._site, self.oracle)
+        self._chaos = Chaos(stage, self._site, self._machine, self.cloud, self._users)
+
+    def _make_host(self, place: Place, group: str) -> Host:
+        offer = self._stage.scene.settings.groups[group].host_resources
+        host = Host(
+            self._stage,
+            self.oracle,
+            self._lines,
+            self._site,
+            place,
+            offer,
+            lambda where: self.cloud.remove_agent(where, group),
+        )
+        host.boot()
+        return host
+
+    def run(self) -> None:
+        """Plays the seed.
+
+        Raises:
+            Objection: something was so that must never be.
+        """
+        self._site.start()
+        self._users.start()
+        self._chaos.start()
+        self._stage.engine.run(self._stage.scene.faults_ms)
+        self._stage.story.tell("simulation", "the faults end")
+        self._chaos.end()
+        work_ms = sum(longest_work_ms(job.spec) for job in self.oracle.jobs.values())
+        self._wait("not_at_rest", REST_WITHIN_MS + work_ms, self._open_ends)
+        self._stage.story.tell("simulation", "the cluster is at rest, and is stopped")
+        self._users.stop_cluster(None)
+        self._wait("not_empty", EMPTY_WITHIN_MS, self._left_over)
+
+    def _wait(self, code: str, limit_ms: int, look: Callable[[], list[str]]) -> None:
+        """Lets time pass until nothing is found twice in a row."""
+        deadline_ms = self._stage.engine.now_ms + limit_ms
+        quiet = 0
+        while quiet < 2:
+            found = look()
+            quiet = 0 if found else quiet + 1
+            if self._stage.engine.now_ms > deadline_ms:
+                words = f"after {limit_ms / 1000:g} s: " + "; ".join(found)
+                raise Objection(code, words, [*self._unfinished(), *self.cloud.slices])
+            self._stage.engine.run(self._stage.engine.now_ms + LOOK_MS)
+
+    def _unfinished(self) -> list[str]:
+        return [status.job_id for status in self.oracle.statuses.values() if not status.state.is_terminal]
+
+    def _open_ends(self) -> list[str]:
+        controller = self._site.controller
+        if controller is None or self._users.waiting:
+            return ["the controller is down, or somebody waits for its answer"]
+        return open_ends(controller.world, self.cloud, self.oracle)
+
+    def _left_over(self) -> list[str]:
+        controller = self._site.controller
+        if controller is None or self._users.waiting:
+            return ["the stop was not answered"]
+        return left_over(controller.world, self.cloud)
+
+
+def play(seed: int, say: Callable[[str], None] | None = None) -> Result:
+    """Plays a seed; an objection is in the result."""
+    stage = make_stage(seed, say)
+    failure, code = None, ""
+    try:
+        Simulation(stage).run()
+    except Objection as objection:
+        failure, code = _tell(stage, objection), objection.code
+    engine = stage.engine
+    return Result(seed, stage.story.digest, failure, code, stage.faults.counts, engine.now_ms, engine.handled)
+
+
+def _tell(stage: Stage, objection: Objection) -> str:
+    seconds = stage.engine.now_ms / 1000
+    lines = [f"seed {stage.scene.seed} objects after {seconds:.3f} simulated seconds: {objection}"]
+    if objection.about:
+        lines += [f"what happened to {', '.join(objection.about)}:", *stage.story.about(objection.about)[-60:]]
+    lines += ["what happened last:", *stage.story.last()]
+    lines.append(f"replay: python -m tests.simulation --seed {stage.scene.seed} --verbose")
+    return "\n".join(lines)

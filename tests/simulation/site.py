@@ -1,0 +1,70 @@
+"""Where the controller lives: starts it, kills it, and is the address that others reach it at."""
+
+from __future__ import annotations
+
+from iris_controller.core import events as e
+from iris_controller.core.values import AttemptId
+from iris_platform.names import parse_slice_name
+from tests.simulation.calls import Calls
+from tests.simulation.cloud import Cloud
+from tests.simulation.controller import Controller, Reply
+from tests.simulation.engine import Action, Pipe
+from tests.simulation.lines import Take
+from tests.simulation.machine import Machine
+from tests.simulation.stage import Stage
+
+
+class Site:
+    """At most one controller at a time, and often none."""
+
+    def __init__(self, stage: Stage, machine: Machine) -> None:
+        self._stage = stage
+        self._machine = machine
+        self._random = stage.random("site")
+        self._runs = 0
+        self.cloud: Cloud | None = None
+        self.controller: Controller | None = None
+
+    def start(self) -> None:
+        """Starts the controller."""
+        assert self.cloud is not None
+        self._runs += 1
+        names = [parse_slice_name(name) for name in self.cloud.slices]
+        epoch = self._machine.next_epoch(max([0, *(n.epoch for n in names if n is not None)]))
+        self._stage.story.tell("controller", f"starts with epoch {epoch}")
+        calls = Calls(self._stage, self.cloud, self._post, self._runs)
+        self.controller = Controller(self._machine, epoch, calls, self.crash)
+        self.controller.start()
+
+    def _post(self, event: e.Event) -> None:
+        if self.controller is not None:
+            self.controller.post(event)
+
+    def crash(self, when: str) -> None:
+        """The controller is killed, and started again after a while."""
+        if self.controller is None:
+            return
+        self._stage.story.tell("controller", f"dies {when}")
+        self.controller.die()
+        self.controller = None
+        down_ms = self._random.randint(100, self._random.choice((1_000, 5_000, 50_000)))
+        if self._random.random() < 0.2:
+            self._machine.reboot()
+        self._stage.engine.after(down_ms, self.start)
+
+    # -- what others reach -----------------------------------------------------
+
+    def ask(self, event: e.Event, reply: Reply) -> None:
+        """A request, of a person or with a log."""
+        if self.controller is None:
+            reply(None)
+        else:
+            self.controller.post(event, reply)
+
+    def accept(self, down: Pipe[bytes]) -> tuple[Take, Action] | None:
+        """An agent's stream."""
+        return None if self.controller is None else self.controller.accept(down)
+
+    def store_log(self, attempt_id: AttemptId, reply: Reply) -> None:
+        """An attempt's log, to its end: on disk at once, answered when the store knows."""
+        self.ask(e.LogStored(attempt_id), reply)
