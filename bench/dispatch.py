@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bench.companion import Companion
 from bench.environments import DASK_RELEASE, HYPERQUEUE_RELEASE, RAY_RELEASE
@@ -54,6 +54,10 @@ DONE = ("SUCCEEDED", 1, "SUCCEEDED", 0)
 PEERS = {"hyperqueue": HYPERQUEUE_RELEASE, "ray": RAY_RELEASE, "dask": DASK_RELEASE}
 
 
+# Submits, waits for the end, and returns how to read the tasks.
+Submit: TypeAlias = Callable[[Client, int], Callable[[], Iterable[Task]]]
+
+
 def outcome(task: Task) -> tuple[str, int, str, int | None]:
     """What is to be proved of one task."""
     return (
@@ -65,14 +69,14 @@ def outcome(task: Task) -> tuple[str, int, str, int | None]:
 
 
 def _one_job(client: Client, size: int) -> Callable[[], Iterable[Task]]:
-    """Runs one job; returns how to read its tasks."""
+    """One job."""
     job_id = client.submit(*COMMAND, replicas=size)
     client.wait(job_id)
     return lambda: client.tasks(job_id)
 
 
 def _many_jobs(client: Client, size: int) -> Callable[[], Iterable[Task]]:
-    """Runs so many jobs; returns how to read their tasks."""
+    """So many jobs of one task."""
     requests = (request_of(COMMAND) for _ in range(size))
     jobs = [response.job.job_id for response in pipelined(client, client.stub.SubmitJob, requests)]
     client.wait(jobs[-1])
@@ -100,28 +104,23 @@ def pipelined(client: Client, method: Any, requests: Iterable[Any]) -> list[Any]
     return [call.result() for call in calls]
 
 
-class _OnClusters:
-    """Measures a way of submitting, each time on a new cluster."""
+def _on_new_clusters(setting: Setting, submit: Submit) -> Callable[[], Sample]:
+    """Measures a way of submitting, each time on a cluster of its own."""
+    numbers = itertools.count(1)
 
-    def __init__(
-        self, setting: Setting, submit: Callable[[Client, int], Callable[[], Iterable[Task]]]
-    ) -> None:
-        self._setting = setting
-        self._submit = submit
-        self._numbers = itertools.count(1)
-
-    def __call__(self) -> Sample:
-        size = self._setting.size
-        home = self._setting.scratch / f"{self._submit.__name__}-{next(self._numbers)}"
+    def measure() -> Sample:
+        home = setting.scratch / f"{submit.__name__}-{next(numbers)}"
         with idle_cluster(home) as (cluster, client):
             before = cpu_seconds(cluster)
             started = time.perf_counter()
-            tasks = self._submit(client, size)
+            tasks = submit(client, setting.size)
             seconds = time.perf_counter() - started
-            after = cpu_seconds(cluster)
-            work = Work("tasks by outcome", Counter({DONE: size}), Counter(map(outcome, tasks())))
-            used = {name: after[name] - before.get(name, 0.0) for name in after}
-            return Sample((size / seconds,), work, notes(cluster, used, size))
+            used = {name: after - before[name] for name, after in cpu_seconds(cluster).items()}
+            found = Counter(map(outcome, tasks()))
+            work = Work("tasks by outcome", Counter({DONE: setting.size}), found)
+            return Sample((setting.size / seconds,), work, notes(cluster, used, setting.size))
+
+    return measure
 
 
 def notes(cluster: LocalCluster, used: dict[str, float], size: int) -> dict[str, float]:
@@ -129,11 +128,11 @@ def notes(cluster: LocalCluster, used: dict[str, float], size: int) -> dict[str,
     resident = Path(f"/proc/{cluster.controller_pid()}/status").read_text()
     (peak,) = [line.split()[1] for line in resident.splitlines() if line.startswith("VmHWM")]
     database = sum(file.stat().st_size for file in cluster.state_dir.glob("iris.db*"))
-    costs = {f"us of CPU a task in the {name}": seconds / size * 1e6 for name, seconds in used.items()}
+    costs = {f"{name} CPU us a task": seconds / size * 1e6 for name, seconds in used.items()}
     return {
         **costs,
-        "bytes a task in the database and its log": database / size,
-        "MiB at most in the controller": int(peak) / 1024,
+        "database bytes a task": database / size,
+        "controller MiB at most": int(peak) / 1024,
     }
 
 
@@ -163,9 +162,9 @@ def _peer(name: str, setting: Setting) -> Subject | Missing:
 def _lineup(setting: Setting) -> Iterator[Lineup]:
     with Companion("spawn_and_reap", home=setting.scratch) as limit:
         yield [
-            Subject(ONE_JOB, Role.PRODUCT, _OnClusters(setting, _one_job), LIMIT),
+            Subject(ONE_JOB, Role.PRODUCT, _on_new_clusters(setting, _one_job), LIMIT),
             Subject(LIMIT, Role.LIMIT, lambda: _limit(limit, setting.size)),
-            Subject(MANY_JOBS, Role.PRODUCT, _OnClusters(setting, _many_jobs), LIMIT),
+            Subject(MANY_JOBS, Role.PRODUCT, _on_new_clusters(setting, _many_jobs), LIMIT),
             *[_peer(name, setting) for name in PEERS],
         ]
 

@@ -33,6 +33,8 @@ OVER = frozenset(
         JobState.JOB_STATE_UNSCHEDULABLE,
     }
 )
+# What each process of a cluster has in its command line.
+PARTS = {"controller": "/iris-controller ", "keeper": " keeper ", "session": " session "}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -120,20 +122,14 @@ def idle_cluster(home: Path) -> Iterator[tuple[LocalCluster, Client]]:
 
 
 def cpu_seconds(cluster: LocalCluster) -> dict[str, float]:
-    """User and system time so far of each process of a cluster, by what it is.
+    """User and system time so far of a cluster's controller, keeper and session.
 
     Source: fields 14 and 15 of `/proc/PID/stat`, see proc(5).
     """
-    found: dict[str, float] = {}
+    found = dict.fromkeys(PARTS, 0.0)
     for pid, words in cluster.processes().items():
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        name = _process_name(words)
-        found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICKS
+        part = next((part for part, word in PARTS.items() if word in words), None)
+        if part is not None:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found[part] += (int(fields[11]) + int(fields[12])) / TICKS
     return found
-
-
-def _process_name(words: str) -> str:
-    for part in ("session", "keeper"):
-        if part in words:
-            return part
-    return "controller" if "controller" in words else "other"

@@ -30,10 +30,10 @@ def text(result: Result) -> str:
         f"{scale.rounds} rounds of size {scale.size}, interleaved; in brackets 95% intervals"
     )
     rows = [_figure_row(figure, benchmark.unit) for figure in result.figures]
-    notes = [note for figure in result.figures for note in _note_lines(figure)]
+    notes = dict.fromkeys(_note_line(figure) for figure in result.figures if figure.notes)
     missing = [f"  peer missing: {one.name}: {one.why}" for one in series.missing]
     floors = [_judgement_line(judgement, benchmark.unit) for judgement in result.judgements]
-    parts = [title, _table(rows), *dict.fromkeys(notes), *missing, "floors:", *floors]
+    parts = [title, _table(rows), *notes, *missing, "floors:", *floors]
     return "\n".join(parts)
 
 
@@ -84,8 +84,8 @@ def _figure_row(figure: Figure, unit: Unit) -> list[str]:
     return row
 
 
-def _note_lines(figure: Figure) -> list[str]:
-    return [f"  {figure.subject}: {value:,.4g} {note}" for note, value in figure.notes.items()]
+def _note_line(figure: Figure) -> str:
+    return f"  {figure.subject}: " + "; ".join(f"{note} {value:,.0f}" for note, value in figure.notes.items())
 
 
 def _judgement_line(judgement: Judgement, unit: Unit) -> str:

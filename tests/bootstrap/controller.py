@@ -111,6 +111,10 @@ class PlayedController:
         self.wait_for(lambda: len(self.hellos) >= times, f"hello {times}")
         return self.hellos[times - 1]
 
+    def has(self, key: AttemptKey) -> bytes:
+        """What has arrived of an attempt's log."""
+        return bytes(self.logs.get(key, b""))
+
     def log(self, key: AttemptKey) -> bytes:
         """Wait for the end of an attempt's log."""
         self.wait_for(lambda: key in self.ended_logs, f"the log of {key}")

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,9 +88,6 @@ class Agent:
             eventually(self.is_gone, f"the agent has left: {self.log()}")
 
 
-StartAgent = Callable[[], Agent]
-
-
 @pytest.fixture
 def agent(host_dir: Path, controller: PlayedController) -> Iterator[Agent]:
     """An agent that has said hello, and leaves cleanly after the test."""
@@ -149,13 +146,15 @@ def test_environment_that_the_session_adds(agent: Agent, controller: PlayedContr
 
 
 def test_log_is_seen_while_the_task_runs(agent: Agent, controller: PlayedController) -> None:
-    controller.run(A, "sh", "-c", "echo first; read x; echo never")
-    controller.wait_for(lambda: controller.logs.get(A) == b"first\n", "the first line")
-    controller.run(B, "sh", "-c", "echo up; sleep 1000")
-    controller.wait_for(lambda: controller.logs.get(B) == b"up\n", "its line")
-    controller.stop_attempt(B)
-    assert controller.ended(B).signal == signal.SIGTERM
-    assert controller.log(B) == b"up\n"
+    controller.run(A, "sh", "-c", "echo first; mkfifo f; read x < f; echo second; sleep 1000")
+    controller.wait_for(lambda: controller.has(A) == b"first\n", "the first line")
+    fifo = agent.host_dir / "tasks/job-0-7-1/work/f"
+    eventually(fifo.exists, "the fifo")
+    fifo.write_text("x\n")
+    controller.wait_for(lambda: controller.has(A) == b"first\nsecond\n", "the second line")
+    controller.stop_attempt(A)
+    assert controller.ended(A).signal == signal.SIGTERM
+    assert controller.log(A) == b"first\nsecond\n"
 
 
 def test_long_log_arrives_whole(agent: Agent, controller: PlayedController) -> None:
@@ -181,6 +180,10 @@ def test_directory_stays_until_the_end_is_acknowledged(agent: Agent, controller:
     controller.run(B, "true")
     controller.ended(B)
     assert (agent.host_dir / "tasks/job-0-7-1/log").read_text() == "kept\n"
+    controller.acknowledges_reports = True
+    controller.stop()
+    controller.start()
+    eventually(lambda: not any((agent.host_dir / "tasks").iterdir()), "both removed")
 
 
 def test_killed_session_is_replaced_and_the_task_does_not_notice(
@@ -188,7 +191,7 @@ def test_killed_session_is_replaced_and_the_task_does_not_notice(
 ) -> None:
     """B41, the session's part of it."""
     controller.run(A, "sh", "-c", "echo before; mkfifo f; read x < f; echo $x")
-    controller.wait_for(lambda: controller.logs.get(A) == b"before\n", "the first line")
+    controller.wait_for(lambda: controller.has(A) == b"before\n", "the first line")
     keeper, session = agent.pids()
     os.kill(session, signal.SIGKILL)
     hello = controller.connected(2)
@@ -210,7 +213,7 @@ def test_controller_that_comes_back_hears_everything(agent: Agent, controller: P
     """B40 and B43, the agent's part of them."""
     controller.run(A, "sh", "-c", "mkfifo f; echo ready; read x < f; echo $x")
     controller.run(B, "sleep", "1000")
-    controller.wait_for(lambda: controller.logs.get(A) == b"ready\n", "the fifo")
+    controller.wait_for(lambda: controller.has(A) == b"ready\n", "the fifo")
     controller.running(B)
     controller.stop()
     (agent.host_dir / "tasks/job-0-7-1/work/f").write_text("alone\n")
@@ -277,7 +280,7 @@ def test_wrong_token_is_refused_and_tried_again(agent: Agent, controller: Played
 
 def test_told_to_leave_it_delivers_what_it_has_and_goes(agent: Agent, controller: PlayedController) -> None:
     controller.run(A, "sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done")
-    controller.wait_for(lambda: controller.logs.get(A) == b"up\n", "its line")
+    controller.wait_for(lambda: controller.has(A) == b"up\n", "its line")
     agent.leave()
     report = controller.ended(A)
     assert (report.state, report.reason) == (AttemptState.ATTEMPT_STATE_KILLED, "stopped")
@@ -287,7 +290,7 @@ def test_told_to_leave_it_delivers_what_it_has_and_goes(agent: Agent, controller
 
 def test_session_cleans_up_after_a_keeper_that_was_killed(agent: Agent, controller: PlayedController) -> None:
     controller.run(A, "sh", "-c", "setsid sleep 1000 & echo up; exec env -i sleep 1000")
-    controller.wait_for(lambda: controller.logs.get(A) == b"up\n", "its line")
+    controller.wait_for(lambda: controller.has(A) == b"up\n", "its line")
     lines = (agent.host_dir / processes.KEEPER_FILE).read_text().splitlines()
     (task,) = [line["pid"] for line in map(json.loads, lines) if line["kind"] == "process"]
     keeper, _ = agent.pids()

@@ -16,7 +16,7 @@ def test_key_survives_its_text(key: AttemptKey) -> None:
 
 @pytest.mark.parametrize("text", ["", "job", "job/1/2", "job/1/2/x"])
 def test_other_text_is_no_key(text: str) -> None:
-    with pytest.raises(ValueError, match="not an attempt|invalid literal"):
+    with pytest.raises(ValueError, match=r"not an attempt|invalid literal"):
         parse_key(text)
 
 

@@ -51,7 +51,7 @@ def send_all(cursor: Cursor) -> list[Chunk]:
 
 def converse(cursor: Cursor, controller: Controller, now: Callable[[], float] = lambda: 0.0) -> list[Chunk]:
     """Send and answer until there is nothing left to send."""
-    sent = []
+    sent: list[Chunk] = []
     for _ in range(1000):
         batch = send_all(cursor)
         if not batch:

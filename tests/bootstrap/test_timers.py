@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from iris_bootstrap.keeper.timers import Timers
 
 
@@ -9,7 +11,7 @@ def test_actions_are_due_in_order_and_once() -> None:
     timers = Timers()
     done: list[str] = []
     for name, when_s in (("late", 3.0), ("first", 1.0), ("second", 2.0)):
-        timers.set(name, when_s, lambda name=name: done.append(name))
+        timers.set(name, when_s, partial(done.append, name))
     assert timers.next_s() == 1.0
     for action in timers.take_due(2.0):
         action()

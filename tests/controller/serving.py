@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import pytest
 from grpc_health.v1.health import aio as health_aio
 
 from iris_controller.api.service import ClusterFacts, ControllerService
@@ -102,13 +103,14 @@ class WireAgent:
 
     async def is_ended(self) -> str:
         """Why the controller ended the stream."""
-        try:
-            while await self.stream.read() is not grpc.aio.EOF:
-                pass
-        except grpc.aio.AioRpcError as error:
-            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
-            return str(error.details())
-        return ""
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await self._hears_all()
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        return str(raised.value.details())
+
+    async def _hears_all(self) -> None:
+        while await self.stream.read() is not grpc.aio.EOF:
+            pass
 
 
 @asynccontextmanager

@@ -106,6 +106,24 @@ class TestUnknown:
             w.agent(name, index).hello(observed(found, job=spec(tasks=2)))
         assert w.states("jlost") == ["RUNNING", "RUNNING"]
 
+    def test_a_task_that_turns_up_after_its_job_was_taken_for_ended_survives_a_restart(self) -> None:
+        w = world(group(at_most=1, hosts=2))
+        first, second = (w.agent(name_of(7, epoch=EPOCH - 1), index) for index in (0, 1))
+        first.hello(observed(AttemptId("jlost", 0, EPOCH - 1, 1), succeeded(), job=spec(tasks=2)))
+        found = AttemptId("jlost", 1, EPOCH - 1, 1)
+        second.hello(observed(found, job=spec(tasks=2)))
+        w.shut_down()
+        second.says(found, killed("cluster_stop"))
+        w.restart()
+        w.resume()
+        for agent in (w.agent(first.place.slice_name, index) for index in (0, 1)):
+            agent.hello(observed(found, killed("cluster_stop"), job=spec(tasks=2)))
+        assert w.task("jlost", 1).state.name == "PENDING"
+        w.later(42)
+        w.absent(first.place.slice_name)
+        w.boots(*w.slices)
+        assert w.task("jlost", 1).state.name == "ASSIGNED"
+
     @pytest.mark.parametrize(
         ("end", "job", "task"),
         [

@@ -1,5 +1,7 @@
 """From the wish for a slice to a slice that works, and everything that goes wrong on the way."""
 
+from dataclasses import replace
+
 import pytest
 
 from iris_controller.core import events as e
@@ -199,6 +201,16 @@ class TestTombstones:
         assert deletes(w.lists(late)) == [name]
         assert deletes(w.shows(name)) == [name]
         assert w.is_gone(name)
+
+    def test_b33_what_carries_another_id_is_never_touched_though_it_has_our_name(self) -> None:
+        w = world(group(at_most=1))
+        w.submit()
+        name = w.only
+        w.create_fails(name, e.Failure.NO_CAPACITY)
+        w.absent(name)
+        ours = info(name, [VmState.RUNNING], SliceCloudState.RUNNING)
+        theirs = replace(ours, labels={**ours.labels, "iris-cluster-id": "zzzzzzzz27"})
+        assert deletes(w.lists(theirs, replace(ours, labels={}))) == []
 
     def test_its_agents_are_refused(self) -> None:
         w = world(group(at_most=1))

@@ -76,6 +76,13 @@ class TestSilence:
         w.later(1)
         assert w.world.workers[agent.place].state is WorkerState.SUSPECT
 
+    def test_b43_a_stall_of_our_own_ends_nothing(self) -> None:
+        w, job, (agent,) = running()
+        w.tick(24 * 3600)
+        assert (w.states(job), w.slices) == (["RUNNING"], {w.only: "READY"})
+        agent.beats()
+        assert w.world.workers[agent.place].state is WorkerState.HEALTHY
+
     def test_a_clock_that_is_set_makes_nobody_suspect(self) -> None:
         w, _, (agent,) = running()
         w.wall_clock_jumps(24 * 3600)

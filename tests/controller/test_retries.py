@@ -117,7 +117,7 @@ def test_a_jobs_result_is_its_worst_task_and_says_which_one() -> None:
     for index, state in enumerate(ends):
         agent.says(w.attempt(job, index), state)
     assert w.job(job) == "FAILED"
-    assert w.world.statuses[job].reason == Reason("signal", "task 1: signal of the program")
+    assert w.world.statuses[job].reason == Reason("signal", "task 1 signal of the program")
 
 
 class TestStopping:

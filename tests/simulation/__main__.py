@@ -50,10 +50,12 @@ def _many(seeds: range, jobs: int, stories: int) -> int:
 
 def _summarize(results: Iterable[Result], stories: int) -> int:
     faults: Counter[str] = Counter()
+    deeds: Counter[str] = Counter()
     codes: dict[str, list[int]] = {}
     simulated_ms = events = failed = 0
     for result in results:
         faults.update(result.faults)
+        deeds.update(result.deeds)
         simulated_ms += result.simulated_ms
         events += result.events
         if result.failure is not None:
@@ -61,9 +63,10 @@ def _summarize(results: Iterable[Result], stories: int) -> int:
             codes.setdefault(result.code, []).append(result.seed)
             if failed <= stories:
                 print(result.failure, end="\n\n", flush=True)
-    print("faults that happened:")
-    for name, count in sorted(faults.items(), key=lambda item: (-item[1], item[0])):
-        print(f"  {count:8}  {name}{'' if count else '   NEVER'}")
+    for title, counts in (("what happened:", deeds), ("faults that happened:", faults)):
+        print(title)
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            print(f"  {count:8}  {name}{'' if count else '   NEVER'}")
     for code, seeds in codes.items():
         print(f"failed with {code}: {len(seeds)}: seeds {' '.join(map(str, seeds[:12]))}")
     print(f"{simulated_ms / 3_600_000:.1f} simulated hours, {events} events")

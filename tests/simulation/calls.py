@@ -112,7 +112,7 @@ class Calls:
                     return e.ZoneListed(provider, zone, _LOST)
                 lags = self._stage.faults.hits("list_lags")
                 lag_ms = self._stage.faults.between("list_lags", 0, LONGEST_LAG_MS) if lags else 0
-                return e.ZoneListed(provider, zone, self._cloud.list(provider, zone, lag_ms))
+                return e.ZoneListed(provider, zone, self._cloud.listing(provider, zone, lag_ms))
 
     def _create(self, effect: fx.CreateSlice) -> CallFailed | None:
         hits = self._stage.faults.hits

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from iris_controller.core.values import Place
 from iris_platform.base import NoCapacity, SliceCloudState, SliceInfo, VmInfo, VmState
@@ -86,7 +87,7 @@ class Cloud:
             if index == broken:
                 self._later(made, 100, 8_000, lambda: self.fail(made))
             elif not faults.hits("host_never_boots"):
-                self._later(made, 100, 8_000, lambda index=index: self._boot(made, index))
+                self._later(made, 100, 8_000, partial(self._boot, made, index))
 
     def _check_capacity(self, provider: str) -> None:
         if not self._stage.faults.are_on:
@@ -104,7 +105,7 @@ class Cloud:
         slice_.state = SliceCloudState.DELETING
         slow = self._random.choice((500, 3_000, 15_000))
         for index in range(len(slice_.vms)):
-            self._later(slice_, 0, slow, lambda index=index: self.kill(slice_, index))
+            self._later(slice_, 0, slow, partial(self.kill, slice_, index))
         self._later(slice_, slow, slow + 1_000, lambda: self.vanish(slice_))
 
     def get(self, name: str) -> SliceInfo | None:
@@ -112,7 +113,7 @@ class Cloud:
         slice_ = self.slices.get(name)
         return None if slice_ is None else self._info(slice_)
 
-    def list(self, provider: str, zone: str, lag_ms: int) -> tuple[SliceInfo, ...]:
+    def listing(self, provider: str, zone: str, lag_ms: int) -> tuple[SliceInfo, ...]:
         """A complete list, of a moment ago: without what is newer, with what was there then."""
         then_ms = self._stage.engine.now_ms - lag_ms
         past = [s for s in self._gone if s.gone_ms is not None and s.gone_ms > then_ms]

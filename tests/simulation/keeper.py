@@ -238,4 +238,3 @@ def _ms(seconds: float) -> int:
 
 def _term_at_ms(lease: frames.Lease, grace_ms: int) -> int:
     return _ms(lease.deadline_s) - min(grace_ms, _ms(lease.lease_s / 4))
-

@@ -6,6 +6,7 @@ controller only the rows that it commits and the answers that it gives.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,7 @@ class Oracle:
         self._starts: dict[AttemptId, Place] = {}
         self._ends: dict[AttemptId, verdicts.End] = {}
         self._stopped: dict[str, None] = {}
+        self.deeds: Counter[str] = Counter()
         self.live: dict[TaskId, Live] = {}
         self.jobs: dict[str, Job] = {}
         self.statuses: dict[str, JobStatus] = {}
@@ -83,6 +85,7 @@ class Oracle:
             raise Objection("two_live", words, [*about, other.place.slice_name])
         self._check_current(attempt_id, place, about)
         self._starts[attempt_id] = place
+        self.deeds["program started"] += 1
         self.live[attempt_id.task] = Live(attempt_id, place, resources)
         self._check_capacity(place)
 
@@ -109,12 +112,14 @@ class Oracle:
         words = "ended" if by_itself else "was ended"
         self._story.tell(_name(attempt_id.task), f"{_words(attempt_id)} {words}: {how}")
         self._ends[attempt_id] = verdicts.End(how, by_itself)
+        self.deeds["program ended by itself" if by_itself else "program was ended"] += 1
         del self.live[attempt_id.task]
 
     # -- the cloud -------------------------------------------------------------
 
     def on_cloud_slice(self, name: str, group: str, zone: str, present: Sequence[str]) -> None:
         """The cloud begins to make a slice; `present` are all that are there."""
+        self.deeds["slice made"] += 1
         row = self.slices.get(name)
         if row is None:
             raise Objection("unknown_slice", f"{name} is made and the store does not know it", [name])
@@ -133,12 +138,14 @@ class Oracle:
         """A submission was acknowledged."""
         if job_id not in self.jobs:
             raise Objection("not_stored", f"{job_id} was acknowledged and is not in the store", [job_id])
+        self.deeds["job accepted"] += request_id not in self._requests
         known = self._requests.setdefault(request_id, job_id)
         if known != job_id:
             raise Objection("two_jobs", f"{request_id} is {known} and {job_id}", [known, job_id])
 
     def on_stop_accepted(self, job_id: str) -> None:
         """A stop was acknowledged."""
+        self.deeds["job stopped"] += 1
         status = self.statuses[job_id]
         if status.stop is None and not status.state.is_terminal:
             raise Objection("stop_lost", f"the stop of {job_id} is not in the store", [job_id])
@@ -147,6 +154,7 @@ class Oracle:
 
     def on_commit(self, writes: Iterable[RowWrite], rows: Sequence[Row | None]) -> None:
         """A batch is in the store. `rows` are those that `writes` were made from."""
+        self.deeds["commit"] += 1
         changed: list[tuple[Row | None, Row]] = []
         past: dict[AttemptId, Attempt] = {}
         for write, meant in zip(writes, rows, strict=True):
@@ -222,6 +230,7 @@ class Oracle:
 
     def _check_end(self, was: Task, task: Task, past: dict[AttemptId, Attempt]) -> None:
         """Whether an attempt's end is recorded as it was, and charged as it should be."""
+        self.deeds["attempt retried"] += was.attempt is not None and task.attempts > was.attempts
         before, current = was.attempt, task.attempt
         if before is None or current is None or isinstance(before.state, s.AttemptEnded):
             final = None
@@ -263,7 +272,9 @@ class Oracle:
             for index in range(self.jobs[row.job_id].spec.replicas):
                 task = self.tasks.get(TaskId(row.job_id, index))
                 if task is None or not task.state.is_terminal:
-                    raise Objection("not_over", f"{row.job_id} is {row.state}, task {index} {task}", [row.job_id])
+                    raise Objection(
+                        "not_over", f"{row.job_id} is {row.state}, task {index} {task}", [row.job_id]
+                    )
 
 
 def _cpu(resources: job_pb2.Resources) -> int:

@@ -16,6 +16,8 @@ CLUSTER = "sim"
 GIB = 1024**3
 # The wall clock of a simulation starts here.
 FIRST_WALL_MS = 1_700_000_000_000
+# Longer than any simulation.
+ENDLESS_MS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,20 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
     # Read again by `plan_run`, on the host.
     spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
     spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000" if spec.replicas <= 3 else "500"))
+    if random.random() < 0.1:
+        spec.env["LONGEST_MS"] = str(ENDLESS_MS)
     return spec
+
+
+def is_endless(spec: JobSpec) -> bool:
+    """Whether somebody has to stop this job for it to end."""
+    return int(spec.env["LONGEST_MS"]) >= ENDLESS_MS
 
 
 def longest_work_ms(spec: JobSpec) -> int:
     """How long a job takes at most if its tasks run one after the other and nothing is lost."""
+    if is_endless(spec):
+        return 0
     return spec.replicas * (1 + spec.max_failures) * int(spec.env["LONGEST_MS"])
 
 
@@ -132,8 +143,9 @@ def plan_run(seed: int, key: AttemptKey, spec: job_pb2.JobSpec) -> Run:
     exit_: Exit = Exited(0)
     if random.randrange(100) < int(spec.env["FAILS_PERCENT"]):
         exit_ = random.choice((Exited(1), Exited(random.randint(2, 255)), Signalled(9), Signalled(11)))
+    longest_ms = int(spec.env["LONGEST_MS"])
     return Run(
-        duration_ms=random.randint(0, int(spec.env["LONGEST_MS"])),
+        duration_ms=longest_ms if longest_ms >= ENDLESS_MS else random.randint(0, longest_ms),
         exit=exit_,
         term_exit=random.choice((Signalled(15), Exited(0), Exited(3))),
         term_ms=random.choice((0, 100, 1_500, None)),

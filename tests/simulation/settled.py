@@ -35,7 +35,9 @@ def left_over(world: World, cloud: Cloud) -> list[str]:
 def _group(world: World, group: GroupPolicy) -> list[str]:
     present = [slice_ for slice_ in world.present_slices() if slice_.group == group.name]
     floor = min(group.max_slices, max(group.min_slices, group.buffer_slices))
-    found = [f"{slice_.name} is {slice_.state}" for slice_ in present if type(slice_.state) is not s.SliceReady]
+    found = [
+        f"{slice_.name} is {slice_.state}" for slice_ in present if type(slice_.state) is not s.SliceReady
+    ]
     if len(present) != floor:
         found.append(f"{group.name} has {len(present)} slices, not {floor}")
     for slice_ in present:

@@ -39,6 +39,7 @@ class Result:
     failure: str | None
     code: str
     faults: Mapping[str, int]
+    deeds: Mapping[str, int]
     simulated_ms: int
     events: int
 
@@ -122,19 +123,31 @@ def play(seed: int, say: Callable[[str], None] | None = None) -> Result:
     """Plays a seed; an objection is in the result."""
     stage = make_stage(seed, say)
     failure, code = None, ""
+    simulation = Simulation(stage)
     try:
-        Simulation(stage).run()
+        simulation.run()
     except Objection as objection:
         failure, code = _tell(stage, objection), objection.code
-    engine = stage.engine
-    return Result(seed, stage.story.digest, failure, code, stage.faults.counts, engine.now_ms, engine.handled)
+    return Result(
+        seed=seed,
+        digest=stage.story.digest,
+        failure=failure,
+        code=code,
+        faults=stage.faults.counts,
+        deeds=simulation.oracle.deeds,
+        simulated_ms=stage.engine.now_ms,
+        events=stage.engine.handled,
+    )
 
 
 def _tell(stage: Stage, objection: Objection) -> str:
     seconds = stage.engine.now_ms / 1000
     lines = [f"seed {stage.scene.seed} objects after {seconds:.3f} simulated seconds: {objection}"]
     if objection.about:
-        lines += [f"what happened to {', '.join(objection.about)}:", *stage.story.about(objection.about)[-60:]]
+        lines += [
+            f"what happened to {', '.join(objection.about)}:",
+            *stage.story.about(objection.about)[-60:],
+        ]
     lines += ["what happened last:", *stage.story.last()]
     lines.append(f"replay: python -m tests.simulation --seed {stage.scene.seed} --verbose")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from iris_controller.core import events as e
 from iris_controller.core.values import JobSpec, Reason
 from tests.simulation.engine import Action
 from tests.simulation.oracle import Oracle
-from tests.simulation.scene import make_job
+from tests.simulation.scene import is_endless, make_job
 from tests.simulation.site import Site
 from tests.simulation.stage import Stage
 
@@ -38,7 +38,8 @@ class Users:
 
     def _plan_job(self, number: int, at_ms: int, random: Random) -> None:
         spec = job_spec_from_bytes(make_job(self._stage.scene, number, random).SerializeToString())
-        stop_ms = random.randint(0, 60_000) if random.random() < 0.3 else None
+        stops = random.random() < 0.3 or is_endless(spec)
+        stop_ms = random.randint(0, 60_000) if stops else None
         self.waiting += 1
         self._stage.engine.after(at_ms, lambda: self._submit(f"request-{number}", spec, stop_ms))
 

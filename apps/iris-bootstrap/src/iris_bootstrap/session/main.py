@@ -6,6 +6,7 @@ Knows nothing of what is said in between.
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from iris_bootstrap import __version__
@@ -35,6 +36,7 @@ def run_session(host_dir: Path, pipe_fd: int) -> int:
 
 
 async def _serve(host_dir: Path, pipe_fd: int, log: Log) -> None:
+    keeper_pid = os.getppid()
     pipe = await open_pipe(pipe_fd)
     place = env_probe.probe(host_dir)
     epoch, commit = read_epoch(host_dir)
@@ -55,7 +57,7 @@ async def _serve(host_dir: Path, pipe_fd: int, log: Log) -> None:
     except KeeperGone:
         log("keeper_gone")
         # Here and now: whatever else is still going on in this process can wait.
-        _clean(host_dir, log)
+        _clean(host_dir, keeper_pid, log)
         raise
 
 
@@ -67,9 +69,9 @@ async def _read_memory(pipe: KeeperPipe, memory: Memory) -> tuple[frames.State, 
     raise KeeperGone
 
 
-def _clean(host_dir: Path, log: Log) -> None:
+def _clean(host_dir: Path, keeper_pid: int, log: Log) -> None:
     """Kill all that the keeper left, unless a new one is there to do so."""
-    if lock_as_cleaner(host_dir) is None:
+    if lock_as_cleaner(host_dir, keeper_pid) is None:
         return
     try:
         processes.clean_host(host_dir)

@@ -25,7 +25,6 @@ from iris_controller.core.states import TaskState
 from iris_controller.core.values import Now, TaskId
 from iris_controller.core.world import World
 from iris_platform.names import parse_slice_name
-from iris_platform.names import parse_slice_name
 
 
 def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> World:
@@ -85,10 +84,6 @@ def _restore_slice(world: World, slice_: Slice, now: Now) -> None:
     coming = isinstance(slice_.state, s.SLICE_COMING)
     age_ms = now.wall_ms - (slice_.requested_ms if coming else slice_.changed_ms)
     longest_ms = group.boot_timeout_ms if group is not None else 0
-    parts = parse_slice_name(slice_.name)
-    if parts is not None and parts.epoch == world.epoch:
-        # The world is restored within one start too, after a failed commit: names go on.
-        world.slice_numbers[slice_.group] = max(parts.number, world.slice_numbers.get(slice_.group, 0))
     world.clocks.slice_since[slice_.name] = now.boot_ms - min(max(0, age_ms), longest_ms)
 
 
@@ -106,14 +101,12 @@ def _restore_task(world: World, task: Task) -> None:
 
 def _queue_waiting(world: World, job: Job) -> None:
     """Queues the tasks that wait: those without a row, and those that came back."""
-    status = world.statuses[job.job_id]
-    if status.state.is_terminal:
-        return
+    all_are_known = world.statuses[job.job_id].state.is_terminal or job.adopted
     waiting: list[int] = []
     fresh = 0
     for index in range(job.spec.replicas):
         task = world.tasks.get(TaskId(job.job_id, index))
-        if task is None and job.adopted:
+        if task is None and all_are_known:
             continue
         fresh += task is None
         if task is None or task.state is TaskState.PENDING:

@@ -1,0 +1,17 @@
+"""Every rule that is broken on purpose makes a seed object, within a few seeds.
+
+A mutant that lives says that something is never simulated or never checked.
+"""
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.simulation import play
+
+MOST_SEEDS = 60
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_rule_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTANTS[name](monkeypatch)
+    assert any(play(seed).failure is not None for seed in range(MOST_SEEDS)), f"{name} lives"

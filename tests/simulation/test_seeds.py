@@ -1,0 +1,28 @@
+"""A few seeds in every run of the tests; `python -m tests.simulation --seeds 20000 --jobs 2` plays many.
+
+A seed that fails prints its story and the command that plays it again.
+"""
+
+from collections import Counter
+
+import pytest
+
+from tests.simulation.faults import CHANCES, INTERVALS
+from tests.simulation.simulation import play
+
+SEEDS = 50
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_seed_is_safe_and_comes_to_rest(seed: int) -> None:
+    result = play(seed)
+    assert result.failure is None, result.failure
+
+
+def test_every_fault_happens() -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(2 * SEEDS):
+        happened.update(play(seed).faults)
+        if all(happened[name] for name in (*CHANCES, *INTERVALS)):
+            return
+    assert [name for name in (*CHANCES, *INTERVALS) if not happened[name]] == []
