@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import machine, report
 from bench.catalogue import BENCHMARKS
 from bench.environments import Environments, NoEnvironments, default_cache
-from bench.measure import Benchmark, Peers, Scale, WorkNotDone, run
+from bench.measure import Benchmark, Peers, Scale, run
 from bench.verdicts import Result, Verdict, conclude
 
 
@@ -36,7 +36,8 @@ def main() -> int:
             scale = _scale(benchmark, options)
             try:
                 result = _measure(benchmark, scale, Path(scratch), peers)
-            except WorkNotDone as error:
+            except AssertionError as error:
+                # WorkNotDone, or the harness: a cluster that did not come up.
                 print(f"\n{name}: WORK NOT DONE: {error}", flush=True)
                 failed.append(name)
                 continue

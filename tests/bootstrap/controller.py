@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,6 @@ class _Service(WorkerServiceServicer):
         async for request in request_iterator:
             match request.WhichOneof("message"):
                 case "hello":
-                    self._controller.note(
-                        lambda hello=request.hello: self._controller.log_hellos.append(hello)
-                    )
+                    self._controller.note(partial(self._controller.log_hellos.append, request.hello))
                 case "chunk":
                     yield self._controller.take_chunk(request.chunk)

@@ -33,6 +33,11 @@ from iris_platform import processes
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_S = 20.0
 
+KEY = "job/0/7/1"
+IGNORES_SIGTERM = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\n"
+)
+
 
 def eventually(done: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
     """Wait for something that nobody announces to us."""

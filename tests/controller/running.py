@@ -24,7 +24,7 @@ from tests.controller.agents import REPORTED, spec
 from tests.controller.worlds import CLUSTER_ID, EPOCH, START, group, info, settings
 
 # Far beyond what anything here takes, so that a hang fails and a slow machine does not.
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:

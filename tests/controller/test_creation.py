@@ -188,6 +188,15 @@ def test_a_back_off_survives_a_restart_but_not_a_clock_that_was_set_back() -> No
     assert list(w.slices.values()) == ["REQUESTING"]
 
 
+def test_a_back_off_runs_on_although_the_clock_is_set_back() -> None:
+    w = world()
+    w.submit()
+    w.create_fails(w.only, e.Failure.NO_CAPACITY)
+    w.absent(w.only)
+    w.wall_clock_jumps(-24 * 3600)
+    assert seconds_until_the_next_create(w) == 10
+
+
 class TestTombstones:
     """A name that is GONE is remembered for a day."""
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core.values import AttemptId, Resources
+from iris_controller.core.values import Resources
 from iris_platform.base import SliceCloudState, VmState
 from tests.controller.agents import Agent, failed, observed, spec, succeeded
 from tests.controller.worlds import CLUSTER_ID, EPOCH, Scene, creates, group, info, name_of, world
@@ -93,9 +93,9 @@ class TestNewerController:
         assert w.lists(replace(foreign, labels=labels)) == []
 
     def test_the_same_epoch_is_ours(self) -> None:
-        _, _, agent = running()
-        agent.hello(observed(AttemptId("j1", 0, EPOCH, 1)), highest_epoch=EPOCH)
-        assert agent.refused == ""
+        w, job, agent = running()
+        agent.hello(observed(w.attempt(job)), highest_epoch=EPOCH)
+        assert agent.verdicts == {w.attempt(job): "KEEP"}
 
 
 class TestTwoSessions:

@@ -14,7 +14,7 @@ from iris_controller.core.values import AttemptId
 from iris_controller.shell.sessions import MOST_OUTGOING
 from iris_proto.v1 import job_pb2, worker_pb2
 from tests.controller.agents import spec, succeeded
-from tests.controller.running import run
+from tests.controller.running import PATIENCE_S, run
 from tests.controller.serving import AUTH, Serving, WireAgent, serving
 from tests.controller.worlds import CLUSTER_ID, name_of
 
@@ -69,7 +69,7 @@ def test_reports_are_not_acknowledged_before_they_are_stored(tmp_path: Path) -> 
             it.store.may_commit.clear()
             await agent.reports(started, RUNNING)
             ack = asyncio.create_task(agent.hears())
-            assert await asyncio.to_thread(it.store.is_committing.wait, 30)
+            assert await asyncio.to_thread(it.store.is_committing.wait, PATIENCE_S)
             assert not ack.done()
             it.store.may_commit.set()
             assert (await ack).reports_ack.sequence == 4

@@ -1,6 +1,7 @@
 """WatchJob, ListEvents and WatchEvents: every change is seen, and the end is the end."""
 
 from pathlib import Path
+from typing import Any, cast
 
 from iris_controller.api.service import PAGE_MOST
 from iris_proto.v1 import controller_pb2 as pb
@@ -27,6 +28,19 @@ def test_a_watch_starts_with_all_and_ends_with_the_job(tmp_path: Path) -> None:
             assert seen[-1].job.state == job_pb2.JOB_STATE_SUCCEEDED
             last = {task.task_index: task.state for response in seen for task in response.tasks}
             assert last == {0: job_pb2.TASK_STATE_SUCCEEDED, 1: job_pb2.TASK_STATE_SUCCEEDED}
+
+    run(test)
+
+
+def test_an_end_that_comes_while_something_is_being_sent_is_sent_too(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path) as it:
+            job = await it.submit()
+            context = cast("Any", None)  # asked for nothing by this method
+            watch = it.service.WatchJob(pb.WatchJobRequest(job_id=job), context)
+            assert (await anext(watch)).job.state == job_pb2.JOB_STATE_PENDING
+            await it.api.StopJob(pb.StopJobRequest(job_id=job), metadata=AUTH)
+            assert [response.job.state async for response in watch] == [job_pb2.JOB_STATE_KILLED]
 
     run(test)
 
@@ -67,11 +81,13 @@ def test_a_watch_says_when_the_reason_to_wait_changes(tmp_path: Path) -> None:
             second = await it.submit()
             call = it.api.WatchJob(pb.WatchJobRequest(job_id=second), metadata=AUTH)
             stream = aiter(call)
-            assert (await anext(stream)).job.reason == "at_max_slices"
+            first = await anext(stream)
+            assert (first.job.reason, first.tasks[0].reason) == ("at_max_slices", "at_max_slices")
             await it.gone(next(iter(it.controller.view.slices)))
-            reasons = [(await anext(stream)).job.reason]
+            news = await anext(stream)
             call.cancel()
-            assert reasons != ["at_max_slices"]
+            assert news.job.reason != "at_max_slices"
+            assert [task.reason for task in news.tasks] == [news.job.reason]
 
     run(test)
 

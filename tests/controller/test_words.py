@@ -2,8 +2,8 @@
 
 import pytest
 
-from iris_controller.core.explain import cpus, duration, nearest_shape, shape_words, size
-from iris_controller.core.values import Resources
+from iris_controller.core.explain import cpus, duration, end_reason, nearest_shape, shape_words, size
+from iris_controller.core.values import AttemptEnd, Reason, Resources
 from tests.controller.agents import GIB
 from tests.controller.worlds import group
 
@@ -34,6 +34,19 @@ def test_sizes(n_bytes: int, words: str) -> None:
 )
 def test_durations(ms: int, words: str) -> None:
     assert duration(ms) == words
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (AttemptEnd(1, Reason("exit", "said so itself"), exit_code=1), "said so itself"),
+        (AttemptEnd(1, Reason("exit"), exit_code=3), "ended with exit code 3"),
+        (AttemptEnd(1, Reason("signal"), signal=9), "ended by signal 9"),
+        (AttemptEnd(1, Reason("stopped")), ""),
+    ],
+)
+def test_an_end_is_said_in_words_even_if_its_agent_gave_a_code_alone(end: AttemptEnd, words: str) -> None:
+    assert end_reason(end) == Reason(end.reason.code, words)
 
 
 def test_a_shape_without_memory_says_nothing_of_it() -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core.events import CallFailed, Failure
-from iris_platform.base import NoCapacity
+from iris_platform.base import NoCapacity, SliceInfo
 from tests.simulation.cloud import LONGEST_LAG_MS, Cloud
 from tests.simulation.stage import Stage
 from tests.simulation.story import Objection
@@ -110,9 +110,7 @@ class Calls:
             case fx.ListZone(provider, zone):
                 if unreachable or self._stage.faults.hits("list_fails"):
                     return e.ZoneListed(provider, zone, _LOST)
-                lags = self._stage.faults.hits("list_lags")
-                lag_ms = self._stage.faults.between("list_lags", 0, LONGEST_LAG_MS) if lags else 0
-                return e.ZoneListed(provider, zone, self._cloud.listing(provider, zone, lag_ms))
+                return e.ZoneListed(provider, zone, self._list(provider, zone))
 
     def _create(self, effect: fx.CreateSlice) -> CallFailed | None:
         hits = self._stage.faults.hits
@@ -149,6 +147,15 @@ class Calls:
             return _LOST
         self._cloud.delete(name)
         return _LOST if hits("delete_lost_after") else None
+
+    def _list(self, provider: str, zone: str) -> tuple[SliceInfo, ...]:
+        """A list as providers give them: of a moment ago, and not always with everything."""
+        faults = self._stage.faults
+        lag_ms = faults.between("list_lags", 0, LONGEST_LAG_MS) if faults.hits("list_lags") else 0
+        seen = self._cloud.listing(provider, zone, lag_ms)
+        if seen and faults.hits("list_misses"):
+            return seen[: faults.pick("list_misses", len(seen))]
+        return seen
 
     def _late(self, name: str, action: Callable[[], object]) -> None:
         def land() -> None:

@@ -201,6 +201,16 @@ class Cloud:
         else:
             self.kill(slice_, place.worker_index)
 
+    def is_sound(self, name: str) -> bool:
+        """Whether a slice is there, comes or runs, and none of its machines has stopped."""
+        slice_ = self.slices.get(name)
+        good = (SliceCloudState.CREATING, SliceCloudState.RUNNING)
+        return (
+            slice_ is not None
+            and slice_.state in good
+            and all(vm.state is not VmState.TERMINATED for vm in slice_.vms)
+        )
+
     def running_hosts(self) -> list[Host]:
         """Every machine that is up, in the order of its slice's creation."""
         return [

@@ -46,7 +46,6 @@ class _Posted:
 class _Batch:
     """What is let go once its rows are committed."""
 
-    events: list[_Posted]
     changes: Changes
     rows: list[RowWrite]
     effects: list[fx.Effect]
@@ -65,6 +64,8 @@ class Controller:
         self._on_crash = on_crash
         self._random = self._stage.random(f"controller/{epoch}")
         self._inbox: deque[_Posted] = deque()
+        # Those whose events are in the batch that is being committed.
+        self._askers: list[Reply] = []
         self._busy = False
         self._down: dict[int, Pipe[bytes]] = {}
         self._sessions = 0
@@ -92,6 +93,7 @@ class Controller:
         self._calls.crash()
         for down in self._down.values():
             down.cut(self._random.choice((0, 100)), self._random.choice((10, 10, 15_000)))
+        self._refuse_askers()
         for posted in self._inbox:
             if posted.reply is not None:
                 posted.reply(None)
@@ -126,10 +128,11 @@ class Controller:
 
     def _handle(self) -> None:
         events = [self._inbox.popleft() for _ in range(min(len(self._inbox), BATCH_EVENTS))]
+        self._askers = [posted.reply for posted in events if posted.reply is not None]
         batch = self._apply(events)
         hits = self._stage.faults.hits
         if hits("crash_before_commit"):
-            self._crash(batch, "before a commit")
+            self._on_crash("before a commit")
         elif not batch.changes:
             self._let_go(batch)
         else:
@@ -156,7 +159,7 @@ class Controller:
         changes = self.world.take_changes()
         if changes or not all(isinstance(p.event, e.AgentBeat | e.Tick) for p in events):
             self._check_world()
-        return _Batch(events, changes, writes(changes), effects, answers)
+        return _Batch(changes, writes(changes), effects, answers)
 
     def _check_world(self) -> None:
         for problem in problems(self.world):
@@ -171,7 +174,7 @@ class Controller:
         if hits("commit_in_doubt"):
             self._drop(batch)
         elif hits("crash_after_commit"):
-            self._crash(batch, "after a commit")
+            self._on_crash("after a commit")
         else:
             self.view.apply(batch.changes)
             self._let_go(batch)
@@ -179,11 +182,12 @@ class Controller:
     def _let_go(self, batch: _Batch) -> None:
         self.view.findings = findings(self.world)
         self._check_view([row for row in batch.changes.values() if isinstance(row, JobStatus)])
+        self._askers.clear()
         for reply, answer in batch.answers:
             reply(None if self._stage.faults.hits("answer_lost") else answer)
         for effect in batch.effects:
             if self._stage.faults.hits("crash_amid_effects"):
-                self._crash(None, "amid its effects")
+                self._on_crash("amid its effects")
                 return
             self._deliver(effect)
         self._busy = False
@@ -197,18 +201,15 @@ class Controller:
                 words = f"{status.counts} of {job.spec.replicas} tasks are shown"
                 raise Objection("miscounted", f"{job.job_id}: {words}", [job.job_id])
 
-    def _crash(self, batch: _Batch | None, when: str) -> None:
-        for posted in batch.events if batch is not None else ():
-            if posted.reply is not None:
-                posted.reply(None)
-        self._on_crash(when)
+    def _refuse_askers(self) -> None:
+        askers, self._askers = self._askers, []
+        for reply in askers:
+            reply(None)
 
     def _drop(self, batch: _Batch) -> None:
         """The store refused: the batch is forgotten, callers are told, agents dial again."""
         self._stage.story.tell("controller", f"a commit of {len(batch.rows)} rows failed")
-        for posted in batch.events:
-            if posted.reply is not None:
-                posted.reply(None)
+        self._refuse_askers()
         for session_id in list(self.world.sessions):
             self._deliver(fx.RefuseSession(session_id, Reason("store", "the store cannot be written")))
         self.world = self._load()

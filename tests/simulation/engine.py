@@ -63,6 +63,10 @@ class Pipe(Generic[T]):
         if not self._ending and not self.closed:
             self._engine.after(self._next_delay(), lambda: self._arrive(item))
 
+    def delay_next(self, by_ms: int) -> None:
+        """What is sent next takes at least so long, and what follows waits for it."""
+        self._last_due_ms = max(self._last_due_ms, self._engine.now_ms + by_ms)
+
     def _next_delay(self) -> int:
         now_ms = self._engine.now_ms
         self._last_due_ms = max(self._last_due_ms, now_ms + self._delay_ms())

@@ -91,6 +91,7 @@ class Keeper:
 
     def die(self) -> None:
         """The keeper's processes are killed with it; nothing is reported."""
+        self.lease = None
         for kept in self._attempts.values():
             if kept.process is not None:
                 kept.process = None

@@ -48,7 +48,10 @@ class Lines:
         accepted = self._listener.accept(down)
         if accepted is None:
             return None
-        return Stream(Pipe[bytes](self._stage.engine, self._delay_ms, *accepted), down)
+        up = Pipe[bytes](self._stage.engine, self._delay_ms, *accepted)
+        if self._stage.faults.hits("hello_stalls"):
+            up.delay_next(self._stage.faults.between("hello_stalls", 500, 40_000))
+        return Stream(up, down)
 
     def _delay_ms(self) -> int:
         if self._stage.faults.hits("message_stalls"):

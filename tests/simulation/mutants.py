@@ -16,10 +16,11 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core import jobs, restore, scaling_group, slices, step, workers
 from iris_controller.core import states as s
-from iris_controller.core.entities import GroupPolicy, Job, Slice, Task
-from iris_controller.core.states import GoneCause, TaskState, WorkerState
-from iris_controller.core.values import AttemptId, Now, Place, Reason, Resources, TaskId
-from iris_controller.core.world import Session, World
+from iris_controller.core.entities import Job, Slice, Task
+from iris_controller.core.scaling_group import GroupView
+from iris_controller.core.states import GoneCause, WorkerState
+from iris_controller.core.values import Now, Place, Reason, Resources, TaskId
+from iris_controller.core.world import World
 from tests.simulation import controller
 from tests.simulation.controller import Controller
 
@@ -197,7 +198,9 @@ def looks_keep_deletions_waiting(patch: Patch) -> None:
     real = workers.mark_silent
 
     def mark(world: World, now: Now) -> list[fx.Effect]:
-        suspects = {w.place.slice_name: None for w in world.workers.values() if w.state is WorkerState.SUSPECT}
+        suspects = {
+            w.place.slice_name: None for w in world.workers.values() if w.state is WorkerState.SUSPECT
+        }
         return [*real(world, now), *slices.look(world, [world.slices[name] for name in suspects], now)]
 
     patch.setattr(workers, "mark_silent", mark)
@@ -222,24 +225,25 @@ def what_is_being_deleted_takes_no_room(patch: Patch) -> None:
 
 
 def a_busy_slice_is_idle(patch: Patch) -> None:
-    patch.setattr(World, "is_busy", lambda self, slice_: False)
+    real = step._note_idle
+
+    def note(world: World, now: Now) -> None:
+        since = dict(world.clocks.idle_since)
+        real(world, now)
+        for slice_ in world.slices.values():
+            if isinstance(slice_.state, s.SliceReady):
+                world.clocks.idle_since[slice_.name] = since.get(slice_.name, now.boot_ms)
+
+    patch.setattr(step, "_note_idle", note)
 
 
 def back_off_runs_on_the_wall_clock(patch: Patch) -> None:
-    real = step.plan_scaling
+    real = step._group_views
 
-    def plan(queue: Any, groups: list[Any], *arguments: Any) -> Any:
-        return real(queue, [replace(v, standing=_stored[v.policy.name]) for v in groups], *arguments)
-
-    _stored: dict[str, Any] = {}
-    views = step._group_views
-
-    def group_views(world: World, now: Now) -> list[Any]:
-        _stored.update((name, world.standing(name)) for name in world.settings.groups)
-        return views(world, now)
+    def group_views(world: World, now: Now) -> list[GroupView]:
+        return [replace(v, standing=world.standing(v.policy.name)) for v in real(world, now)]
 
     patch.setattr(step, "_group_views", group_views)
-    patch.setattr(step, "plan_scaling", plan)
 
 
 # -- tasks and budgets ----------------------------------------------------------------
@@ -320,8 +324,8 @@ def a_loss_costs_a_failure(patch: Patch) -> None:
 def losses_are_free(patch: Patch) -> None:
     real = jobs.lose
 
-    def lose(world: World, attempt_id: AttemptId, why: Reason, now: Now, *, charged: bool = True) -> None:
-        real(world, attempt_id, why, now, charged=False)
+    def lose(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **{**options, "charged": False})
 
     patch.setattr(jobs, "lose", lose)
 
@@ -338,25 +342,15 @@ def a_killed_attempt_is_a_success(patch: Patch) -> None:
 
 
 def what_succeeded_runs_again(patch: Patch) -> None:
-    real = jobs.lose
+    real = jobs._end
 
-    def lose(world: World, attempt_id: AttemptId, why: Reason, now: Now, *, charged: bool = True) -> None:
-        if world.tasks[attempt_id.task].state is not TaskState.SUCCEEDED:
-            real(world, attempt_id, why, now, charged=charged)
+    def end(world: World, task: Task, state: s.AttemptEnded, now: Now) -> None:
+        if isinstance(state, s.AttemptSucceeded):
+            jobs._again(world, task, WHY, now)
+        else:
+            real(world, task, state, now)
 
-    def gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> None:
-        for task in list(world.tasks.values()):
-            if task.attempt is not None and task.attempt.place.slice_name == slice_.name:
-                if task.state is TaskState.SUCCEEDED:
-                    world.tasks[task.id] = replace(task, state=TaskState.RUNNING)
-                    world.counts[task.id.job_id][TaskState.SUCCEEDED] -= 1
-                    world.counts[task.id.job_id][TaskState.RUNNING] += 1
-                    world.put_task(replace(task, state=TaskState.PENDING))
-        real_gone(world, slice_, state, now)
-
-    real_gone = slices._gone
-    patch.setattr(jobs, "lose", lose)
-    patch.setattr(slices, "_gone", gone)
+    patch.setattr(jobs, "_end", end)
 
 
 MUTANTS: Mapping[str, Mutant] = {

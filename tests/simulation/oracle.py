@@ -33,6 +33,8 @@ from tests.simulation.story import Objection, Story
 _TABLES = {table.name: table for table in TABLES.values()}
 # Rows of these are kept for ever.
 _FOR_EVER = ("jobs", "job_status", "tasks")
+# Why a slice is deleted of which the cloud has nothing good to say.
+_ITS_OWN_FAULT = ("host_dead", "vanished", "preempted")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Slices:
     """What the oracle may ask the cloud."""
 
     is_there: Callable[[str], bool]
+    is_sound: Callable[[str], bool]
     lands_late: Callable[[str], bool]
 
 
@@ -256,6 +259,10 @@ class Oracle:
                     raise Objection("gone_but_there", f"{row.name} is GONE and the cloud has it", [row.name])
                 if here:
                     raise Objection("gone_but_there", f"{row.name} is GONE and {here} run", [row.name])
+            case s.SliceDeleting(why) if why.code in _ITS_OWN_FAULT:
+                assert self.cloud is not None
+                if self.cloud.is_sound(row.name) and not self.cloud.lands_late(row.name):
+                    raise Objection("nothing_wrong", f"{row.name} is deleted: {why.message}", [row.name])
             case s.SliceDraining(why) if why.code == "idle" and here:
                 raise Objection("not_idle", f"{row.name} is given back as idle; {here} run", [row.name])
             case _:

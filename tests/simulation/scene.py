@@ -70,8 +70,8 @@ def make_scene(seed: int) -> Scene:
         timings=timings(config),
         quotas=quotas,
         tick_ms=random.choice((250, 500, 1_000)),
-        faults_ms=random.randint(60_000, 200_000),
-        jobs=random.randint(2, 9),
+        faults_ms=random.randint(60_000, 300_000),
+        jobs=random.randint(2, 12),
     )
 
 

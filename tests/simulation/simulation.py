@@ -55,7 +55,9 @@ class Simulation:
         self._lines = Lines(stage, self._site)
         self.cloud = Cloud(stage, self.oracle, self._make_host)
         self._site.cloud = self.cloud
-        self.oracle.cloud = Slices(self.cloud.slices.__contains__, self.cloud.lands_late.__contains__)
+        self.oracle.cloud = Slices(
+            self.cloud.slices.__contains__, self.cloud.is_sound, self.cloud.lands_late.__contains__
+        )
         self._users = Users(stage, self._site, self.oracle)
         self._chaos = Chaos(stage, self._site, self._machine, self.cloud, self._users)
 

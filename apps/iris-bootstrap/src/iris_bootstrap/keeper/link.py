@@ -49,7 +49,11 @@ class Link:
     """One session, from its start until it is reaped."""
 
     def __init__(self, command: list[str], backlog: Iterator[Message]) -> None:
-        """Start a session. `backlog` is what it is told first, taken as it reads."""
+        """Start a session. `backlog` is what it is told first, taken as it reads.
+
+        Raises:
+            OSError: there is no process to be had now.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         self.socket: socket.socket | None = ours
@@ -57,20 +61,13 @@ class Link:
         self._backlog: Iterator[Message] | None = backlog
         self._answers: deque[Message] = deque(maxlen=_ANSWERS)
         self._out = bytearray()
-        with theirs:
-            self.pid = os.posix_spawn(
-                command[0],
-                command,
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), SESSION_FD),
-                ],
-                # Ctrl-C in a foreground agent's terminal is the keeper's to deal with.
-                setsid=True,
-                setsigmask=(),
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
-            )
+        try:
+            self.pid = _spawn(command, theirs)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
 
     def read(self) -> list[Message] | None:
         """What has arrived; None at the end of the pipe.
@@ -115,12 +112,14 @@ class Link:
         return False
 
     def close(self) -> None:
-        """End the conversation and the process; it is reaped later."""
+        """End the conversation."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
-            # Our own child and not reaped: the pid is its own.
-            os.kill(self.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the process, which must not have been reaped: then the pid is its own."""
+        os.kill(self.pid, signal.SIGKILL)
 
     def _next_messages(self, more: Callable[[int], list[Message]]) -> list[Message]:
         if self._backlog is not None:
@@ -132,6 +131,22 @@ class Link:
         messages = [*more(_NEWS_PER_FRAME), *self._answers]
         self._answers.clear()
         return messages
+
+
+def _spawn(command: list[str], pipe: socket.socket) -> int:
+    return os.posix_spawn(
+        command[0],
+        command,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, pipe.fileno(), SESSION_FD),
+        ],
+        # Ctrl-C in a foreground agent's terminal is the keeper's to deal with.
+        setsid=True,
+        setsigmask=(),
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+    )
 
 
 def make_session_command(host_dir: Path) -> list[str]:

@@ -10,6 +10,7 @@ import selectors
 import signal
 import socket
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 from iris_bootstrap.keeper import frames
@@ -65,6 +66,7 @@ class Keeper:
         self._backoff = Backoff()
         self._leaving = ""
         self._said_bye = False
+        self._file_problem: str | None = None
 
     def run(self) -> str:
         """Keep the host's tasks until it is time to leave; returns why."""
@@ -83,8 +85,8 @@ class Keeper:
             action()
         # What starts must be on record first.
         if (error := self._memory.flush()) is not None:
-            self._log("file_not_written", error=error.strerror)
             self._tasks.refuse_queued(error)
+        self._note_file(error)
         self._tasks.start_some(_STARTS_PER_TURN)
         self._reap()
         self._tasks.list_new()
@@ -92,6 +94,13 @@ class Keeper:
         # What is reported must be on record first, where that is possible.
         self._memory.flush()
         self._write_news()
+
+    def _note_file(self, error: OSError | None) -> None:
+        """Say when the keeper's file cannot be written, and when it can be again."""
+        problem = error.strerror if error is not None else None
+        if problem != self._file_problem:
+            self._file_problem = problem
+            self._log("file_not_written" if problem else "file_written_again", error=problem)
 
     def _wait_s(self) -> float:
         if self._tasks.queued:
@@ -146,7 +155,12 @@ class Keeper:
     def _start_session(self) -> None:
         # What changed before is in what a session is told first.
         self._memory.changed.clear()
-        link = Link(self._session_command, self._memory.messages())
+        try:
+            link = Link(self._session_command, self._memory.messages())
+        except OSError as error:
+            self._log("session_not_started", error=error.strerror)
+            self._start_session_later(0.0)
+            return
         self._tasks.trees.admit(link.pid, None)
         self._link = link
         self._link_started_s = self._clock.boot_s()
@@ -204,25 +218,27 @@ class Keeper:
                 raise FrameError(f"not an order: {type(order).__name__}")
 
     def _hang_up(self, link: Link) -> None:
+        """End a session that is no use any more; it is reaped like any child."""
+        self._close(link)
+        link.kill()
+
+    def _close(self, link: Link) -> None:
         if link.socket is not None and self._listening:
             self._selector.unregister(link.socket)
             self._listening = 0
         link.close()
 
     def _on_session_exit(self, link: Link, status: int) -> None:
-        self._hang_up(link)
+        self._close(link)
         self._link = None
         lived_s = self._clock.boot_s() - self._link_started_s
-        if self._leaving:
-            return
-        pause_s = self._backoff.after(lived_s)
-        self._log(
-            "session_ended",
-            status=os.waitstatus_to_exitcode(status),
-            lived_s=round(lived_s, 3),
-            pause_s=pause_s,
-        )
-        self._tasks.timers.set("session", self._clock.boot_s() + pause_s, self._start_session)
+        if not self._leaving:
+            self._log("session_ended", status=os.waitstatus_to_exitcode(status), lived_s=round(lived_s, 3))
+            self._start_session_later(lived_s)
+
+    def _start_session_later(self, lived_s: float) -> None:
+        when_s = self._clock.boot_s() + self._backoff.after(lived_s)
+        self._tasks.timers.set("session", when_s, self._start_session)
 
     def _write_news(self) -> None:
         link = self._link
@@ -259,6 +275,10 @@ class Keeper:
         contact_s = lease.deadline_s - lease.lease_s
         return max(self._busy_until_s, contact_s) + lease.orphan_timeout_s
 
+    def _give_up(self, link: Link) -> None:
+        if self._link is link:
+            self._hang_up(link)
+
     def _is_done(self) -> bool:
         if not self._leaving or self._tasks.busy:
             return False
@@ -266,7 +286,7 @@ class Keeper:
         if link is not None and not self._said_bye and not self._memory.changed:
             self._said_bye = True
             link.say(frames.Bye(self._leaving))
-            self._tasks.timers.set("bye", self._clock.boot_s() + _BYE_S, lambda: self._hang_up(link))
+            self._tasks.timers.set("bye", self._clock.boot_s() + _BYE_S, partial(self._give_up, link))
             self._write_news()
         return link is None
 

@@ -56,6 +56,10 @@ _HOST_ERRORS = {
 }
 
 
+# Empty directories kept for attempts to come.
+_MOST_SPARES = 256
+
+
 class CannotStart(Exception):
     """There is no process. `reason` and `exit_code` as in a report; `state` FAILED or KILLED.
 
@@ -104,9 +108,9 @@ class Spawner:
     ) -> int:
         """Make the process of an attempt and return its pid.
 
-        `env` is the job's, `own_env` the attempt's. The caller's working
-        directory is another one afterwards: `os.posix_spawn` cannot set the
-        child's, and a single thread may lend it its own.
+        `env` is the job's, `own_env` the attempt's. `os.posix_spawn` cannot set
+        the child's working directory, so it is lent ours, which a single thread
+        may do; `step_out` follows when no more are to be started at once.
 
         Raises:
             CannotStart: with a line in the log that says so, where there is a log.
@@ -115,28 +119,40 @@ class Spawner:
         environ = {**env, **to_bytes(own_env), **self._own(key, work)}
         try:
             log = self._make_directory(key)
+            os.chdir(work)
         except OSError as error:
             raise CannotStart(
                 "KILLED", "start_failed", None, f"cannot make {work}: {error.strerror}"
             ) from error
         try:
-            os.chdir(work)
             return _spawn(argv, environ, log)
         except CannotStart as problem:
-            os.write(log, f"iris: {problem}\n".encode("utf-8", "backslashreplace"))
+            # A full disk is no reason to fail in another way.
+            with suppress(OSError):
+                os.write(log, f"iris: {problem}\n".encode("utf-8", "backslashreplace"))
             raise
         finally:
             os.close(log)
 
+    def step_out(self) -> None:
+        """Leave the working directory of the last attempt, which is none of ours."""
+        os.chdir("/")
+
     def add_spares(self, names: Iterable[str]) -> None:
-        """Directories in `spare/` that are free."""
-        self._spares.extend(names)
+        """Directories in `spare/` that are free; more than a few hundred are not kept."""
+        for name in names:
+            if len(self._spares) < _MOST_SPARES:
+                self._spares.append(name)
+            else:
+                with suppress(OSError):
+                    os.rmdir(f"{name}/work", dir_fd=self._spare_fd)
+                    os.rmdir(name, dir_fd=self._spare_fd)
 
     def log_bytes(self, key: AttemptKey) -> int:
-        """The length of an attempt's log; 0 when it has none."""
+        """The length of an attempt's log; 0 when it has none that can be read."""
         try:
             return os.stat(f"{key.directory}/log", dir_fd=self._fd).st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def _own(self, key: AttemptKey, work: str) -> dict[bytes, bytes]:

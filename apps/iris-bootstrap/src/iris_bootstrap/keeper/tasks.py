@@ -116,11 +116,14 @@ class Tasks:
 
     def start_some(self, at_most: int) -> None:
         """Make the processes of the next few attempts. Their start must be on record."""
+        if not self._queue:
+            return
         for _ in range(min(at_most, len(self._queue))):
             attempt = self._queue.popleft()
             # Otherwise it was stopped while it waited.
             if isinstance(attempt.phase, Queued):
                 self._start(attempt, attempt.phase.env)
+        self._spawner.step_out()
 
     def refuse_queued(self, error: OSError) -> None:
         """The start of what is queued could not be put on record: it must not run."""

@@ -52,23 +52,25 @@ class Follower:
         }
         if any(offset < 0 for offset in self._start.values()):
             raise ValueError("from: an offset is at least 0")
+        self._view = controller.view
+        self._read = 0
+        self._known: dict[TaskId, None] = {}
 
     async def stream(self, job: Job) -> AsyncIterator[controller_pb2.StreamLogsResponse]:
         """Everything that was asked for; `finished` comes last."""
-        view = self._controller.view
-        wanted = view.task_ids(job)
-        if self._request.HasField("task_index"):
-            wanted = [t for t in wanted if t.task_index == self._request.task_index]
-        readers = [_Reader(task_id, {}, {}) for task_id in wanted]
+        readers: list[_Reader] = []
         with self._controller.hub.subscribe(job.job_id) as news:
             while True:
                 news.clear()
+                readers += self._new_readers(job)
                 for reader in readers:
                     async for response in self._catch_up(reader):
                         yield response
                 view = self._controller.view
-                readers = [r for r in readers if not self._is_over(view, r)]
-                if not readers or not self._request.follow:
+                readers = [r for r in readers if not _is_over(view, r)]
+                if not self._request.follow or (
+                    not readers and self._has_ended(view, job) and not self._has_new(job)
+                ):
                     break
                 if not news.is_set():
                     await news.wait()
@@ -76,8 +78,29 @@ class Follower:
         state = views.JOB_STATES[status.state]
         yield controller_pb2.StreamLogsResponse(finished=controller_pb2.LogsFinished(state=state))
 
-    def _is_over(self, view: View, reader: _Reader) -> bool:
-        return view.task(reader.task_id).state.is_terminal and reader.current(view) is None
+    def _has_ended(self, view: View, job: Job) -> bool:
+        if self._request.HasField("task_index"):
+            return view.task(TaskId(job.job_id, self._request.task_index)).state.is_terminal
+        return view.statuses[job.job_id].state.is_terminal
+
+    def _has_new(self, job: Job) -> bool:
+        return self._view is not self._controller.view or self._read < len(
+            self._view.started.get(job.job_id, ())
+        )
+
+    def _new_readers(self, job: Job) -> list[_Reader]:
+        """Readers of tasks that had their first attempt since the last call."""
+        if self._view is not self._controller.view:
+            # Loaded again after a failed commit: in another order, perhaps.
+            self._view, self._read = self._controller.view, 0
+        started = self._view.started.get(job.job_id, [])
+        fresh = [t for t in started[self._read :] if self._is_wanted(t) and t not in self._known]
+        self._read = len(started)
+        self._known.update(dict.fromkeys(fresh))
+        return [_Reader(task_id, {}, {}) for task_id in fresh]
+
+    def _is_wanted(self, task_id: TaskId) -> bool:
+        return not self._request.HasField("task_index") or task_id.task_index == self._request.task_index
 
     async def _catch_up(self, reader: _Reader) -> AsyncIterator[controller_pb2.StreamLogsResponse]:
         """What is on disk of a task's logs and was not sent yet."""
@@ -107,6 +130,10 @@ class Follower:
                 offset = await asyncio.to_thread(self._logs.tail_offset, attempt_id, lines)
             reader.offsets[attempt_id] = offset = offset or 0
         return offset
+
+
+def _is_over(view: View, reader: _Reader) -> bool:
+    return view.task(reader.task_id).state.is_terminal and reader.current(view) is None
 
 
 def _end_of(view: View, attempt: Attempt, stored: int) -> tuple[int | None, bool]:

@@ -5,6 +5,7 @@ Handlers never touch the world. A write waits until its outcome is durable.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from iris_controller.core import events as e
 from iris_controller.core import states as s
 from iris_controller.core.entities import Job, Settings
 from iris_controller.core.states import JobState, WorkerState
-from iris_controller.core.values import Reason
+from iris_controller.core.values import Reason, TaskId
 from iris_controller.shell.clock import now
 from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
 from iris_controller.shell.hub import EVENTS
@@ -118,9 +119,9 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
         """By index."""
         job = await self._job(request.job_id, context)
         view = self._controller.view
-        ids = view.task_ids(job)
-        page, token = await _page(ids, request.page_size, request.page_token, context)
-        tasks = [views.task(view, view.task(task_id)) for task_id in page]
+        indices = view.task_indices(job)
+        page, token = await _page(indices, request.page_size, request.page_token, context)
+        tasks = [views.task(view, view.task(TaskId(job.job_id, index))) for index in page]
         return controller_pb2.ListTasksResponse(tasks=tasks, next_page_token=token)
 
     async def WatchJob(
@@ -134,11 +135,15 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
                 news.clear()
                 view = self._controller.view
                 response = watch.news(view)
+                # Before the yield: the view goes on while the response is being sent.
+                ended = view.statuses[job.job_id].state.is_terminal
                 if response is not None:
                     yield response
-                if view.statuses[job.job_id].state.is_terminal:
+                if ended:
                     return
                 await news.wait()
+                # A large job changes all the time; looking costs with its size.
+                await asyncio.sleep(watch.pause_s)
 
     async def StreamLogs(
         self, request: controller_pb2.StreamLogsRequest, context: Context

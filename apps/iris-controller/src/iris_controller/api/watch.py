@@ -9,6 +9,9 @@ from iris_controller.core.values import NO_REASON, Reason, TaskId
 from iris_controller.core.view import View
 from iris_proto.v1 import controller_pb2
 
+# Looking at a task takes about 2 us.
+PAUSE_PER_TASK_S = 50e-6
+
 
 class JobWatch:
     """One watcher's memory of what it was shown."""
@@ -19,6 +22,11 @@ class JobWatch:
         self._tasks: dict[TaskId, Task] = {}
         self._wait: Reason = NO_REASON
         self._last: controller_pb2.WatchJobResponse | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before looking again, so that looking takes a small part of the time."""
+        return min(self._job.spec.replicas, self._most_tasks) * PAUSE_PER_TASK_S
 
     def news(self, view: View) -> controller_pb2.WatchJobResponse | None:
         """The job with its tasks that changed; None when nothing did."""
@@ -36,7 +44,8 @@ class JobWatch:
         wait = view.why_waits(self._job, view.statuses[self._job.job_id])
         waits_anew, self._wait = wait != self._wait, wait
         changed: list[Task] = []
-        for task_id in view.task_ids(self._job)[: self._most_tasks]:
+        for index in view.task_indices(self._job)[: self._most_tasks]:
+            task_id = TaskId(self._job.job_id, index)
             task = view.task(task_id)
             if task != self._tasks.get(task_id) or (waits_anew and task.state is TaskState.PENDING):
                 self._tasks[task_id] = task

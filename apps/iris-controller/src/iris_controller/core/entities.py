@@ -78,7 +78,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One replica. A task without a row is PENDING and was never assigned.
+    """One replica. One that was never assigned has no row, see `untouched`.
 
     `failures` and `losses` count what its two retry budgets have spent.
     """
@@ -90,6 +90,13 @@ class Task:
     failures: int = 0
     losses: int = 0
     attempt: Attempt | None = None
+
+
+def untouched(task_id: TaskId, status: JobStatus | None) -> Task:
+    """A task without a row: it follows from its job that it waits, or was killed with it."""
+    if status is None or status.stop is None:
+        return Task(task_id)
+    return Task(task_id, TaskState.KILLED, status.stop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,7 @@ def request_stop(world: World, event: JobStopRequested, now: Now) -> Answer:
         return JobAnswer(event.job_id)
     why = Reason("stopped", "stopped by request")
     world.put_status(replace(status, stop=why))
-    for index in list(world.queue.waiting(event.job_id)):
-        task = world.task(TaskId(event.job_id, index))
+    for task in world.kill_waiting(world.jobs[event.job_id]):
         world.put_task(replace(task, state=TaskState.KILLED, reason=why))
     for attempt_id in live_attempts(world, event.job_id):
         order_stop(world, attempt_id, "job_stopped")

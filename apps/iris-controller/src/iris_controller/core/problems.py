@@ -78,13 +78,15 @@ def _indexes_are_fresh(world: World) -> list[Problem]:
 def _queue_is_the_pending(world: World) -> list[Problem]:
     found: list[Problem] = []
     for job in world.jobs.values():
-        if world.statuses[job.job_id].state.is_terminal:
+        status = world.statuses[job.job_id]
+        if status.state.is_terminal:
             continue
+        fresh_wait = not job.adopted and status.stop is None
         tasks = [world.tasks.get(TaskId(job.job_id, i)) for i in range(job.spec.replicas)]
         pending = [
             i
             for i, t in enumerate(tasks)
-            if (t is None and not job.adopted) or (t is not None and t.state is TaskState.PENDING)
+            if (t is None and fresh_wait) or (t is not None and t.state is TaskState.PENDING)
         ]
         queued = sorted(world.queue.waiting(job.job_id))
         if queued != pending:

@@ -61,6 +61,14 @@ class PendingQueue:
         if not tasks:
             self._drop(shape, turn)
 
+    def remove_job(self, shape: Shape, turn: Turn) -> Sequence[int]:
+        """Takes all of a job's tasks out and returns their indices."""
+        indices = self._tasks.get(turn.job_id)
+        if indices is None:
+            return ()
+        self._drop(shape, turn)
+        return indices
+
     def _drop(self, shape: Shape, turn: Turn) -> None:
         del self._tasks[turn.job_id]
         turns = self._turns[shape]

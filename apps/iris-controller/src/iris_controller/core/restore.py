@@ -101,16 +101,16 @@ def _restore_task(world: World, task: Task) -> None:
 
 def _queue_waiting(world: World, job: Job) -> None:
     """Queues the tasks that wait: those without a row, and those that came back."""
-    all_are_known = world.statuses[job.job_id].state.is_terminal or job.adopted
+    ids = (TaskId(job.job_id, index) for index in range(job.spec.replicas))
     waiting: list[int] = []
-    fresh = 0
-    for index in range(job.spec.replicas):
-        task = world.tasks.get(TaskId(job.job_id, index))
-        if task is None and all_are_known:
-            continue
-        fresh += task is None
-        if task is None or task.state is TaskState.PENDING:
-            waiting.append(index)
-    world.counts[job.job_id][TaskState.PENDING] += fresh
+    for task_id in ids:
+        task = world.tasks.get(task_id)
+        if task is None:
+            if job.adopted:
+                continue
+            task = world.task(task_id)
+            world.counts[job.job_id][task.state] += 1
+        if task.state is TaskState.PENDING:
+            waiting.append(task_id.task_index)
     if waiting:
         world.queue.add(job.spec.shape, Turn(job.order, job.job_id), waiting)

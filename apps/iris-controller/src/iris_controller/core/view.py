@@ -7,7 +7,7 @@ could still take back. Rows are frozen, so a view shares them with the world.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from iris_controller.core.entities import (
@@ -21,6 +21,7 @@ from iris_controller.core.entities import (
     Slice,
     Task,
     Worker,
+    untouched,
 )
 from iris_controller.core.states import ATTEMPT_LIVE, TaskState
 from iris_controller.core.values import (
@@ -57,6 +58,8 @@ class View:
     workers: dict[Place, Worker] = field(default_factory=dict)
     standings: dict[str, GroupStanding] = field(default_factory=dict)
     cluster: ClusterState = field(default_factory=ClusterState)
+    # By job, the tasks that ever had an attempt, in the order of their first.
+    started: dict[str, list[TaskId]] = field(default_factory=dict)
     past: dict[TaskId, list[Attempt]] = field(default_factory=dict)
     records: deque[Record] = field(default_factory=lambda: deque(maxlen=RECORDS_KEPT))
     live: dict[Place, dict[AttemptId, Resources]] = field(default_factory=dict)
@@ -94,6 +97,8 @@ class View:
     def _put_task(self, task: Task) -> None:
         was = self.tasks.get(task.id)
         self.tasks[task.id] = task
+        if task.attempt is not None and (was is None or was.attempt is None):
+            self.started.setdefault(task.id.job_id, []).append(task.id)
         if was is not None and was.attempt is not None:
             self.live.get(was.attempt.place, {}).pop(was.attempt.id, None)
         if task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE):
@@ -101,8 +106,8 @@ class View:
             self.live.setdefault(task.attempt.place, {})[task.attempt.id] = given
 
     def task(self, task_id: TaskId) -> Task:
-        """A task; one that was never touched has no row and is PENDING."""
-        return self.tasks.get(task_id) or Task(task_id)
+        """A task, also one without a row."""
+        return self.tasks.get(task_id) or untouched(task_id, self.statuses.get(task_id.job_id))
 
     def attempt(self, attempt_id: AttemptId) -> Attempt | None:
         """An attempt, if it is its task's latest."""
@@ -115,10 +120,10 @@ class View:
         latest = self.task(task_id).attempt
         return [*self.past.get(task_id, ()), *([] if latest is None else [latest])]
 
-    def task_ids(self, job: Job) -> list[TaskId]:
-        """A job's tasks; of an adopted job only those that agents reported."""
-        ids = [TaskId(job.job_id, index) for index in range(job.spec.replicas)]
-        return [i for i in ids if i in self.tasks] if job.adopted else ids
+    def task_indices(self, job: Job) -> Sequence[int]:
+        """The indices of a job's tasks; of an adopted job only those that agents reported."""
+        indices = range(job.spec.replicas)
+        return [i for i in indices if TaskId(job.job_id, i) in self.tasks] if job.adopted else indices
 
     def why_waits(self, job: Job, status: JobStatus) -> Reason:
         """Why a job's tasks wait; nothing if none does."""

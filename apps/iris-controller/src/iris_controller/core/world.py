@@ -26,6 +26,7 @@ from iris_controller.core.entities import (
     Slice,
     Task,
     Worker,
+    untouched,
 )
 from iris_controller.core.moves import check_move
 from iris_controller.core.queue import PendingQueue, Turn
@@ -135,8 +136,8 @@ class World:
         return self.standings.get(group) or GroupStanding(group)
 
     def task(self, task_id: TaskId) -> Task:
-        """A task; one that was never touched has no row and is PENDING."""
-        return self.tasks.get(task_id) or Task(task_id)
+        """A task, also one without a row."""
+        return self.tasks.get(task_id) or untouched(task_id, self.statuses.get(task_id.job_id))
 
     def places(self, slice_: Slice) -> Iterator[Place]:
         """The places of a slice, by index."""
@@ -197,6 +198,25 @@ class World:
             self.queue.add(job.spec.shape, Turn(job.order, job.job_id), new)
         self.touched_jobs[job.job_id] = None
         self.must_decide = True
+
+    def kill_waiting(self, job: Job) -> list[Task]:
+        """Takes a stopped job out of the queue; returns its waiting tasks that have rows.
+
+        The others are killed by their job's `stop` alone, so that stopping a
+        job costs no row for each of its tasks.
+        """
+        turn = Turn(job.order, job.job_id)
+        indices = self.queue.remove_job(job.spec.shape, turn)
+        known = [self.tasks.get(TaskId(job.job_id, index)) for index in indices]
+        touched = [task for task in known if task is not None]
+        fresh = len(indices) - len(touched)
+        self.counts[job.job_id][TaskState.PENDING] -= fresh
+        self.counts[job.job_id][TaskState.KILLED] += fresh
+        if touched:
+            self.queue.add(job.spec.shape, turn, [task.id.task_index for task in touched])
+        self.touched_jobs[job.job_id] = None
+        self.must_decide = True
+        return touched
 
     def index_job(self, job: Job) -> None:
         """Makes a job findable; its tasks are counted separately."""
