@@ -58,10 +58,12 @@ class Serving(Running):
         await stream.write(worker_pb2.ShipLogsRequest(hello=hello))
         chunk = worker_pb2.LogChunk(id=wire.attempt_id_to_proto(attempt), offset=offset, data=data, last=last)
         await stream.write(worker_pb2.ShipLogsRequest(chunk=chunk))
+        response = await stream.read()
+        assert isinstance(response, worker_pb2.ShipLogsResponse)
         await stream.done_writing()
-        stored = [response.stored async for response in stream]
+        assert await stream.read() is grpc.aio.EOF
         await self.happens()
-        return stored[-1]
+        return response.stored
 
     async def agent(self, place: Place | None = None) -> "WireAgent":
         """An agent of the slice that was asked for last; it dials."""

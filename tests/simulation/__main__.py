@@ -6,29 +6,51 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from multiprocessing import get_context
+from typing import TypeVar
 
-from tests.simulation.simulation import Result, play
+from tests.simulation.faults import Single
+from tests.simulation.simulation import Result, play, single_faults
+
+T = TypeVar("T")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Plays the seeds that are asked for; 1 if any of them failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="play this one")
+    parser.add_argument(
+        "--fault", type=_single, metavar="NAME:N", help="with --seed: only this, the Nth time"
+    )
     parser.add_argument("--verbose", action="store_true", help="with --seed: print the whole story")
+    parser.add_argument("--each", type=int, metavar="N", help="with --seed: each fault alone, N times each")
     parser.add_argument("--seeds", type=int, default=50, help="play so many (default: 50)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes to play them in (default: 1)")
     parser.add_argument("--stories", type=int, default=3, help="print at most so many failures (default: 3)")
     chosen = parser.parse_args(arguments)
-    if chosen.seed is not None:
-        return _one(chosen.seed, chosen.verbose)
-    return _many(range(chosen.first, chosen.first + chosen.seeds), chosen.jobs, chosen.stories)
+    if chosen.seed is None:
+        seeds = range(chosen.first, chosen.first + chosen.seeds)
+        return _many(play, seeds, chosen.jobs, chosen.stories)
+    if chosen.each is None:
+        return _one(chosen.seed, chosen.fault, chosen.verbose)
+    singles = single_faults(chosen.seed, chosen.each)
+    return _many(partial(_play_single, chosen.seed), singles, chosen.jobs, chosen.stories)
 
 
-def _one(seed: int, verbose: bool) -> int:
-    result = play(seed, print if verbose else None)
+def _single(text: str) -> Single:
+    name, _, occasion = text.partition(":")
+    return Single(name, int(occasion))
+
+
+def _play_single(seed: int, single: Single) -> Result:
+    return play(seed, single=single)
+
+
+def _one(seed: int, single: Single | None, verbose: bool) -> int:
+    result = play(seed, print if verbose else None, single)
     if result.failure is not None:
         print(result.failure)
         return 1
@@ -36,15 +58,15 @@ def _one(seed: int, verbose: bool) -> int:
     return 0
 
 
-def _many(seeds: range, jobs: int, stories: int) -> int:
+def _many(run: Callable[[T], Result], which: Sequence[T], jobs: int, stories: int) -> int:
     began_s = time.monotonic()
     if jobs > 1:
         with get_context("spawn").Pool(jobs) as pool:
-            failed = _summarize(pool.imap(play, seeds, chunksize=4), stories)
+            failed = _summarize(pool.imap(run, which, chunksize=4), stories)
     else:
-        failed = _summarize(map(play, seeds), stories)
+        failed = _summarize(map(run, which), stories)
     took_s = time.monotonic() - began_s
-    print(f"{len(seeds)} seeds in {took_s:.1f} s ({len(seeds) / took_s:.1f} a second), {failed} failed")
+    print(f"{len(which)} runs in {took_s:.1f} s ({len(which) / took_s:.1f} a second), {failed} failed")
     return 1 if failed else 0
 
 

@@ -75,7 +75,9 @@ class Controller:
 
     def _load(self) -> World:
         rows = self._machine.store.load()
-        return restore(self._stage.scene.settings, self._epoch, rows, self._machine.now())
+        world = restore(self._stage.scene.settings, self._epoch, rows, self._machine.now())
+        self._machine.on_loaded(world.jobs)
+        return world
 
     def start(self) -> None:
         """Begins to tick."""

@@ -6,8 +6,10 @@ between two faults shows when one of them is away (swarm testing).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from random import Random
+from typing import NamedTuple
 
 # By occasion: the share of occasions on which it happens.
 CHANCES: Mapping[str, float] = {
@@ -72,12 +74,22 @@ INTERVALS: Mapping[str, int] = {
 }
 
 
+class Single(NamedTuple):
+    """One fault alone, on one occasion (counted from 1); 0 for none at all."""
+
+    name: str
+    occasion: int
+
+
 class Faults:
     """The faults of one seed. Each draws from its own stream, so that a new one changes no other."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, single: Single | None = None) -> None:
+        """With `single` that fault and no other happens."""
         swarm = Random(f"{seed}/swarm")
         self.counts: dict[str, int] = dict.fromkeys([*CHANCES, *INTERVALS], 0)
+        self.occasions: Counter[str] = Counter()
+        self._single = single
         self._on = True
         self._streams = {name: Random(f"{seed}/fault/{name}") for name in self.counts}
         self._factors = {
@@ -95,16 +107,24 @@ class Faults:
 
     def hits(self, name: str) -> bool:
         """Whether this fault happens on this occasion."""
+        if self._single is not None:
+            return self._hits_single(name, self._single)
         factor = self._factors[name]
         if not self._on or not factor or self._streams[name].random() >= CHANCES[name] * factor:
             return False
         self.counts[name] += 1
         return True
 
+    def _hits_single(self, name: str, single: Single) -> bool:
+        self.occasions[name] += self._on
+        hit = self._on and single == (name, self.occasions[name])
+        self.counts[name] += hit
+        return hit
+
     def next_ms(self, name: str) -> int | None:
         """How long until this fault comes by itself; None if this seed does not have it."""
         factor = self._factors[name]
-        if not self._on or not factor:
+        if not self._on or not factor or self._single is not None:
             return None
         return round(self._streams[name].expovariate(factor / INTERVALS[name]))
 

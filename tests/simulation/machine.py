@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from iris_controller.codec.rows import RowWrite
 from iris_controller.core.entities import Row
@@ -41,6 +41,10 @@ class Machine:
         """Commits the number of a new run; see `shell.memory`."""
         self.store.epoch = max(self.now().wall_ms, self.store.epoch, highest_seen) + 1
         return self.store.epoch
+
+    def on_loaded(self, jobs: Iterable[str]) -> None:
+        """A controller has read the store, and knows these jobs."""
+        self._oracle.on_loaded(jobs)
 
     def commit(self, rows: list[RowWrite], meant: Sequence[Row | None]) -> None:
         """Puts a batch into the store, before the oracle's eyes."""

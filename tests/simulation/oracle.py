@@ -65,6 +65,8 @@ class Oracle:
         self._starts: dict[AttemptId, Place] = {}
         self._ends: dict[AttemptId, verdicts.End] = {}
         self._stopped: dict[str, None] = {}
+        # When slices were asked for, by scale group, since the controller's start.
+        self._requested: dict[str, list[int]] = {}
         self.deeds: Counter[str] = Counter()
         self.live: dict[TaskId, Live] = {}
         self.jobs: dict[str, Job] = {}
@@ -155,6 +157,13 @@ class Oracle:
 
     # -- the store ---------------------------------------------------------------
 
+    def on_loaded(self, jobs: Iterable[str]) -> None:
+        """A controller has read the store, and knows these jobs."""
+        self._requested.clear()
+        lost = sorted(self.jobs.keys() - jobs)
+        if lost:
+            raise Objection("forgotten", f"{lost} are in the store and were not read", lost)
+
     def on_commit(self, writes: Iterable[RowWrite], rows: Sequence[Row | None]) -> None:
         """A batch is in the store. `rows` are those that `writes` were made from."""
         self.deeds["commit"] += 1
@@ -227,6 +236,9 @@ class Oracle:
         if current is not None and (was.attempt is None or was.attempt.id != current.id):
             if was.attempt is not None and not current.id.is_newer_than(was.attempt.id):
                 raise Objection("went_back", f"{current.id} after {was.attempt.id}", [name])
+            slice_ = self.slices[current.place.slice_name]
+            if not isinstance(slice_.state, s.SliceReady):
+                raise Objection("not_ready", f"{name} is assigned to {slice_}", [name, slice_.name])
             if task.id.job_id in self._stopped:
                 raise Objection("after_stop", f"{name} is assigned though its job was stopped", [name])
         self._check_end(was, task, past)
@@ -242,8 +254,11 @@ class Oracle:
         job, status = self.jobs[task.id.job_id], self.statuses[task.id.job_id]
         stop_is_new = status.stop is not None and job.job_id not in self._stopped
         found = verdicts.charges_are_wrong(was, task, final, job, status, stop_is_new, self.slices)
-        if final is not None and not found and isinstance(final.state, s.AttemptEnded):
-            found = verdicts.end_is_wrong(final.state, self._ends.get(final.id))
+        if final is not None and isinstance(final.state, s.AttemptEnded):
+            self.deeds[f"attempt ended: {final.state.end.reason.code}"] += 1
+            found = found or verdicts.end_is_wrong(final.state, self._ends.get(final.id))
+        elif final is not None and isinstance(final.state, s.AttemptLost):
+            self.deeds[f"attempt lost: {final.state.reason.code}"] += 1
         if found:
             raise Objection("wrong_end", f"{_name(task.id)}: {found}", [_name(task.id)])
 
@@ -251,6 +266,8 @@ class Oracle:
         if was is not None and type(was.state) is type(row.state):
             return
         self._story.tell("store", f"slice {row.name} {row.state}")
+        if was is None:
+            self._check_pace(row)
         here = [live for live in self.live.values() if live.place.slice_name == row.name]
         match row.state:
             case s.SliceGone():
@@ -268,6 +285,13 @@ class Oracle:
             case _:
                 pass
 
+    def _check_pace(self, row: Slice) -> None:
+        times = self._requested.setdefault(row.group, [])
+        times.append(self._story.now_ms)
+        times[:] = [at_ms for at_ms in times if at_ms > self._story.now_ms - 60_000]
+        if len(times) > self._settings.creates_per_minute:
+            raise Objection("too_fast", f"{len(times)} slices of {row.group} within a minute", [row.name])
+
     def _check_status(self, was: JobStatus | None, row: JobStatus) -> None:
         if was is None or was.state is not row.state or was.stop != row.stop:
             self._story.tell("store", f"job {row.job_id} {row.state.name} stop={row.stop}")
@@ -278,7 +302,9 @@ class Oracle:
         if row.state.is_terminal:
             for index in range(self.jobs[row.job_id].spec.replicas):
                 task = self.tasks.get(TaskId(row.job_id, index))
-                if task is None or not task.state.is_terminal:
+                # A task that was never assigned has no row; it ends only when its job is stopped.
+                over = row.stop is not None if task is None else task.state.is_terminal
+                if not over:
                     raise Objection(
                         "not_over", f"{row.job_id} is {row.state}, task {index} {task}", [row.job_id]
                     )

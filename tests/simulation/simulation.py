@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from iris_controller.core.values import Place
 from tests.simulation.chaos import Chaos
 from tests.simulation.cloud import Cloud
+from tests.simulation.faults import Single
 from tests.simulation.hosts import Host
 from tests.simulation.lines import Lines
 from tests.simulation.machine import Machine
@@ -39,6 +40,7 @@ class Result:
     failure: str | None
     code: str
     faults: Mapping[str, int]
+    occasions: Mapping[str, int]
     deeds: Mapping[str, int]
     simulated_ms: int
     events: int
@@ -121,28 +123,39 @@ class Simulation:
         return left_over(controller.world, self.cloud)
 
 
-def play(seed: int, say: Callable[[str], None] | None = None) -> Result:
-    """Plays a seed; an objection is in the result."""
-    stage = make_stage(seed, say)
+def play(seed: int, say: Callable[[str], None] | None = None, single: Single | None = None) -> Result:
+    """Plays a seed, with all its faults or a single one; an objection is in the result."""
+    stage = make_stage(seed, say, single)
     failure, code = None, ""
     simulation = Simulation(stage)
     try:
         simulation.run()
     except Objection as objection:
-        failure, code = _tell(stage, objection), objection.code
+        failure, code = _tell(stage, objection, single), objection.code
     return Result(
         seed=seed,
         digest=stage.story.digest,
         failure=failure,
         code=code,
         faults=stage.faults.counts,
+        occasions=stage.faults.occasions,
         deeds=simulation.oracle.deeds,
         simulated_ms=stage.engine.now_ms,
         events=stage.engine.handled,
     )
 
 
-def _tell(stage: Stage, objection: Objection) -> str:
+def single_faults(seed: int, each: int) -> list[Single]:
+    """Every kind of fault that a seed has occasions for, on so many of them, evenly spread."""
+    occasions = play(seed, single=Single("", 0)).occasions
+    return [
+        Single(name, 1 + number * count // min(each, count))
+        for name, count in occasions.items()
+        for number in range(min(each, count))
+    ]
+
+
+def _tell(stage: Stage, objection: Objection, single: Single | None) -> str:
     seconds = stage.engine.now_ms / 1000
     lines = [f"seed {stage.scene.seed} objects after {seconds:.3f} simulated seconds: {objection}"]
     if objection.about:
@@ -151,5 +164,6 @@ def _tell(stage: Stage, objection: Objection) -> str:
             *stage.story.about(objection.about)[-60:],
         ]
     lines += ["what happened last:", *stage.story.last()]
-    lines.append(f"replay: python -m tests.simulation --seed {stage.scene.seed} --verbose")
+    alone = "" if single is None else f" --fault {single.name}:{single.occasion}"
+    lines.append(f"replay: python -m tests.simulation --seed {stage.scene.seed}{alone} --verbose")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.simulation.engine import Engine
-from tests.simulation.faults import Faults
+from tests.simulation.faults import Faults, Single
 from tests.simulation.scene import Scene, make_scene
 from tests.simulation.story import Story
 
@@ -26,7 +26,7 @@ class Stage:
         return Random(f"{self.scene.seed}/{name}")
 
 
-def make_stage(seed: int, say: Callable[[str], None] | None = None) -> Stage:
-    """The stage of a seed; `say` gets every line of the story at once."""
+def make_stage(seed: int, say: Callable[[str], None] | None = None, single: Single | None = None) -> Stage:
+    """The stage of a seed; `say` gets every line of the story at once, `single` is its only fault."""
     engine = Engine()
-    return Stage(engine, Faults(seed), make_scene(seed), Story(engine, say))
+    return Stage(engine, Faults(seed, single), make_scene(seed), Story(engine, say))
