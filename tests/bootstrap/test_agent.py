@@ -172,6 +172,31 @@ def test_what_a_task_leaves_in_its_directory_is_removed(agent: Agent, controller
     assert controller.ended(B).state == AttemptState.ATTEMPT_STATE_SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "true",
+        "echo something",
+        "rm ../log; mkfifo ../log",
+        "rm ../log; ln -s /etc/passwd ../log",
+        "ln ../log ../../kept",
+        "cd ..; rmdir work; ln -s / work",
+        "chmod 777 . ..",
+        "touch ../more",
+    ],
+)
+def test_next_attempt_finds_everything_as_new(
+    agent: Agent, controller: PlayedController, before: str
+) -> None:
+    """Directories are used again, where there was nothing in them."""
+    controller.run(A, "sh", "-c", before)
+    controller.ended(A)
+    eventually(lambda: not (agent.host_dir / "tasks/job-0-7-1").exists(), "the first directory gone")
+    controller.run(B, "sh", "-c", "ls -A . ..; stat -c %a . .. ../log; stat -c %F%h ../log")
+    found = controller.log(B).decode().split("\n")
+    assert found == [".:", "", "..:", "log", "work", "700", "700", "600", "regular file1", ""]
+
+
 def test_directory_stays_until_the_end_is_acknowledged(agent: Agent, controller: PlayedController) -> None:
     controller.acknowledges_reports = False
     controller.run(A, "sh", "-c", "echo kept")

@@ -39,7 +39,8 @@ class Serving(Running):
         self.sessions.attach(self.controller, lambda job_id: self.controller.hub.notify((job_id,)))
         config = config_pb2.IrisClusterConfig(name="test")
         facts = ClusterFacts("test", CLUSTER_ID, config, its_settings, START.wall_ms)
-        self.service = ControllerService(facts, self.controller, self.logs)
+        self.platform_troubles: list[str] = []
+        self.service = ControllerService(facts, self.controller, self.logs, lambda: self.platform_troubles)
         self.server = build_server(self.service, self.sessions, health_aio.HealthServicer(), TOKEN)
         self.address = bind(self.server, 0)
         self.channel = grpc.aio.insecure_channel(self.address)

@@ -265,6 +265,16 @@ def test_the_cluster_at_a_glance(tmp_path: Path) -> None:
     run(test)
 
 
+def test_what_platforms_fail_at_is_shown_as_a_problem(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path) as it:
+            it.platform_troubles.append("cannot list zone local: permission denied")
+            status = await it.api.GetClusterStatus(pb.GetClusterStatusRequest(), metadata=AUTH)
+            assert list(status.problems) == ["cannot list zone local: permission denied"]
+
+    run(test)
+
+
 def test_a_finished_task_shows_how_it_ended_also_after_a_restart(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path) as it:

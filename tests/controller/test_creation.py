@@ -135,6 +135,14 @@ def test_b31_hosts_that_did_not_start_are_deleted_at_once() -> None:
     assert w.world.standing("local").reason.message == "iris-bootstrap: not found"
 
 
+def test_b31_hosts_that_did_not_start_beside_one_that_did_are_deleted_too() -> None:
+    w = world(group(hosts=2))
+    w.submit()
+    name = w.only
+    w.agent(name, 0).hello()
+    assert deletes(w.create_fails(name, e.Failure.START)) == [name]
+
+
 def test_a_slice_that_does_not_boot_in_time_is_deleted() -> None:
     w = world(group(hosts=2, boot_s=30))
     w.submit()

@@ -72,7 +72,7 @@ def test_what_waits_says_whether_a_slice_starts_or_no_more_may_come() -> None:
     assert w.wait_reason(second) == "at_max_slices"
     assert w.world.availability["local"] == (
         "AT_MAX_SLICES",
-        Reason("at_max_slices", "local has its 1 slices"),
+        Reason("at_max_slices", "local has all of its 1 slice"),
     )
 
 

@@ -38,7 +38,9 @@ def test_answers_views_and_effects_wait_for_the_commit(tmp_path: Path) -> None:
             it.store.may_commit.clear()
             asked = asyncio.create_task(it.controller.ask(submission(1)))
             await committing(it)
-            assert (asked.done(), it.delivered, it.controller.view.jobs) == (False, [], {})
+            shown = it.controller.view
+            assert (asked.done(), it.delivered, shown.jobs) == (False, [], {})
+            assert (shown.findings.availability, shown.findings.wanted, shown.findings.waits) == ({}, {}, {})
             it.store.may_commit.set()
             assert await asked == fx.JobAnswer("j1")
             assert list(it.controller.view.jobs) == ["j1"]

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -70,8 +71,14 @@ class Stage:
     async def hears(self, count: int) -> list[e.Event]:
         while len(self.events) < count:
             await asyncio.sleep(0.001)
-        self.performer.close()
         return self.events
+
+
+@contextmanager
+def staged() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.performer.close()
 
 
 def create(name: str) -> fx.CreateSlice:
@@ -88,25 +95,25 @@ def delete(name: str) -> fx.DeleteSlice:
 
 def test_every_call_comes_back_as_its_event() -> None:
     async def test() -> None:
-        stage = Stage()
-        seen = info(ONE, [VmState.RUNNING], SliceCloudState.RUNNING)
-        events = await stage.performs(create(ONE), look(ONE), delete(ONE))
-        assert events == [
-            e.CreateAnswered(ONE, None),
-            e.SliceLooked(ONE, seen),
-            e.DeleteAnswered(ONE, None),
-        ]
+        with staged() as stage:
+            seen = info(ONE, [VmState.RUNNING], SliceCloudState.RUNNING)
+            events = await stage.performs(create(ONE), look(ONE), delete(ONE))
+            assert events == [
+                e.CreateAnswered(ONE, None),
+                e.SliceLooked(ONE, seen),
+                e.DeleteAnswered(ONE, None),
+            ]
 
     run(test)
 
 
 def test_a_list_is_complete_and_absence_is_an_answer() -> None:
     async def test() -> None:
-        stage = Stage()
-        events = await stage.performs(look(ONE), fx.ListZone("local", "local"))
-        assert sorted(map(repr, events)) == sorted(
-            map(repr, [e.SliceLooked(ONE, None), e.ZoneListed("local", "local", ())])
-        )
+        with staged() as stage:
+            events = await stage.performs(look(ONE), fx.ListZone("local", "local"))
+            assert sorted(map(repr, events)) == sorted(
+                map(repr, [e.SliceLooked(ONE, None), e.ZoneListed("local", "local", ())])
+            )
 
     run(test)
 
@@ -117,13 +124,13 @@ KINDS = [kind for kind in vars(base).values() if isinstance(kind, type) and issu
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_error_of_a_platform_is_sorted(kind: type[PlatformError]) -> None:
     async def test() -> None:
-        stage = Stage()
-        stage.provider.error = kind("words of the provider")
-        (event,) = await stage.performs(create(ONE))
-        assert isinstance(event, e.CreateAnswered) and event.error is not None
-        assert event.error.message == "words of the provider"
-        unknown = kind in (PlatformError, base.Unreachable)
-        assert (event.error.failure is e.Failure.UNREACHABLE) == unknown
+        with staged() as stage:
+            stage.provider.error = kind("words of the provider")
+            (event,) = await stage.performs(create(ONE))
+            assert isinstance(event, e.CreateAnswered) and event.error is not None
+            assert event.error.message == "words of the provider"
+            unknown = kind in (PlatformError, base.Unreachable)
+            assert (event.error.failure is e.Failure.UNREACHABLE) == unknown
 
     run(test)
 
@@ -140,40 +147,70 @@ def test_every_failure_that_the_core_knows_can_be_had() -> None:
 )
 def test_a_bug_in_a_platform_says_nothing_of_what_happened(effect: Any) -> None:
     async def test() -> None:
-        stage = Stage()
-        stage.provider.error = KeyError("oops")
-        (event,) = await stage.performs(effect)
-        failed = e.CallFailed(e.Failure.UNREACHABLE, "KeyError: 'oops'")
-        assert failed in (getattr(event, "error", None), getattr(event, "seen", None))
+        with staged() as stage:
+            stage.provider.error = KeyError("oops")
+            (event,) = await stage.performs(effect)
+            failed = e.CallFailed(e.Failure.UNREACHABLE, "KeyError: 'oops'")
+            assert failed in (getattr(event, "error", None), getattr(event, "seen", None))
+
+    run(test)
+
+
+def test_a_failure_is_shown_until_a_call_about_the_same_thing_succeeds() -> None:
+    async def test() -> None:
+        with staged() as stage:
+            stage.provider.error = base.PermissionMissing("no role")
+            await stage.performs(create(ONE), look(TWO))
+            words = [f"cannot create slice {ONE}: no role", f"cannot look at slice {TWO}: no role"]
+            assert sorted(stage.performer.troubles) == words
+            stage.provider.error = None
+            await stage.performs(look(ONE))
+            assert stage.performer.troubles == words[1:]
 
     run(test)
 
 
 def test_calls_for_one_slice_wait_for_each_other_and_others_do_not() -> None:
     async def test() -> None:
-        stage = Stage()
-        stage.provider.may_answer.clear()
-        for effect in (create(ONE), delete(ONE), create(TWO)):
-            stage.performer.perform(effect)
-        while len(stage.provider.calls) < 2:
-            await asyncio.sleep(0.001)
-        assert sorted(stage.provider.calls) == [f"create {ONE}", f"create {TWO}"]
-        stage.provider.may_answer.set()
-        await stage.hears(3)
-        assert stage.provider.calls.index(f"delete {ONE}") > stage.provider.calls.index(f"create {ONE}")
+        with staged() as stage:
+            stage.provider.may_answer.clear()
+            for effect in (create(ONE), delete(ONE), create(TWO)):
+                stage.performer.perform(effect)
+            while len(stage.provider.calls) < 2:
+                await asyncio.sleep(0.001)
+            assert sorted(stage.provider.calls) == [f"create {ONE}", f"create {TWO}"]
+            stage.provider.may_answer.set()
+            await stage.hears(3)
+            assert stage.provider.calls.index(f"delete {ONE}") > stage.provider.calls.index(f"create {ONE}")
 
     run(test)
 
 
 def test_what_waits_its_turn_already_is_not_queued_twice() -> None:
     async def test() -> None:
-        stage = Stage()
-        stage.provider.may_answer.clear()
-        for _ in range(5):
-            stage.performer.perform(look(ONE))
-            stage.performer.perform(delete(ONE))
-        stage.provider.may_answer.set()
-        await stage.hears(2)
-        assert stage.provider.calls == [f"get {ONE}", f"delete {ONE}"]
+        with staged() as stage:
+            stage.provider.may_answer.clear()
+            for _ in range(5):
+                stage.performer.perform(look(ONE))
+                stage.performer.perform(delete(ONE))
+            stage.provider.may_answer.set()
+            await stage.hears(2)
+            assert stage.provider.calls == [f"get {ONE}", f"delete {ONE}"]
+
+    run(test)
+
+
+def test_a_call_that_fails_is_a_trouble_until_one_about_the_same_slice_succeeds() -> None:
+    async def test() -> None:
+        with staged() as stage:
+            stage.provider.error = base.Unreachable("no answer")
+            await stage.performs(delete(ONE), look(TWO))
+            assert stage.performer.troubles == [
+                f"cannot delete slice {ONE}: no answer",
+                f"cannot look at slice {TWO}: no answer",
+            ]
+            stage.provider.error = None
+            await stage.performs(look(ONE))
+            assert stage.performer.troubles == [f"cannot look at slice {TWO}: no answer"]
 
     run(test)

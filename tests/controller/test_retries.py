@@ -194,7 +194,9 @@ class TestStopping:
     def test_a_job_that_is_not_there(self) -> None:
         w = world()
         w.stop("jx")
-        assert w.answer == Refusal(RefusalKind.NOT_FOUND, Reason("unknown_job", "there is no job jx"))
+        assert w.answer == Refusal(
+            RefusalKind.NOT_FOUND, Reason("unknown_job", "there is no job 'jx'; see `iris job list`")
+        )
 
 
 class TestLateSuccess:

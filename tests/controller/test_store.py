@@ -166,3 +166,16 @@ def test_a_whole_world_comes_back_in_order(store: Store) -> None:
     rows = list(w.rows.load())
     store.commit(w.rows.writes())
     assert store.load() == rows
+
+
+def test_a_store_belongs_to_the_cluster_that_made_it(store: Store, path: Path) -> None:
+    store.claim("abcdefgh27")
+    store.claim("abcdefgh27")
+    store.close()
+    again = Store(path)
+    again.open()
+    with pytest.raises(
+        StoreError, match=r"belongs to cluster abcdefgh27, and the keys are those of zzzzzzzzzz"
+    ):
+        again.claim("zzzzzzzzzz")
+    again.close()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 from tests.end_to_end.conftest import MakeCluster
-from tests.harness.cluster import LocalCluster
+from tests.harness.cluster import LocalCluster, wait_until
 
 
 def test_start_is_idempotent_and_returns_when_the_next_command_works(cluster: LocalCluster) -> None:
@@ -89,3 +90,29 @@ def test_a_call_without_the_token_gets_nothing(cluster: LocalCluster) -> None:
     path.write_text(text)
     log = (cluster.state_dir / "controller.log").read_text()
     assert token not in log
+
+
+def test_controller_json_comes_back_and_a_lost_state_directory_ends_the_controller(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = make_cluster()
+    pid = cluster.controller_pid()
+    path = cluster.state_dir / "controller.json"
+    path.unlink()
+    wait_until(path.exists)
+    assert cluster.controller_pid() == pid
+    shutil.rmtree(cluster.state_dir)
+    wait_until(lambda: pid not in cluster.processes())
+
+
+def test_a_store_with_other_keys_is_refused(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    cluster.iris("cluster", "stop", "-y")
+    keys = cluster.home / "state" / "iris-pki" / cluster.name
+    kept = keys.rename(keys.with_name("kept"))
+    refused = cluster.iris("cluster", "start", expect=None)
+    assert refused.code != 0
+    assert "keys" in refused.err
+    shutil.rmtree(keys)
+    kept.rename(keys)
+    cluster.iris("cluster", "start")

@@ -21,6 +21,7 @@ from typing import Any
 MARK = "XDG_STATE_HOME"
 COMMAND_S = 60.0
 EVENT_S = 30.0
+LOOK_S = 0.05
 
 CONFIG = """\
 name: {name}
@@ -36,6 +37,16 @@ timeouts:
   suspect_after: 5s
   stop_grace: 2s
 """
+
+
+def wait_until(met: Callable[[], bool], deadline_s: float = EVENT_S) -> None:
+    """Looks again and again, for what nobody announces; fails after the deadline."""
+    pause = threading.Event()
+    for _ in range(round(deadline_s / LOOK_S)):
+        if met():
+            return
+        pause.wait(LOOK_S)
+    raise AssertionError(f"never happened within {deadline_s:g} s")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from tests.simulation.faults import Single
-from tests.simulation.simulation import Result, play, single_faults
+from tests.simulation.simulation import Result, play, play_single, single_faults
 
 T = TypeVar("T")
 
@@ -37,16 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.each is None:
         return _one(chosen.seed, chosen.fault, chosen.verbose)
     singles = single_faults(chosen.seed, chosen.each)
-    return _many(partial(_play_single, chosen.seed), singles, chosen.jobs, chosen.stories)
+    return _many(partial(play_single, chosen.seed), singles, chosen.jobs, chosen.stories)
 
 
 def _single(text: str) -> Single:
     name, _, occasion = text.partition(":")
     return Single(name, int(occasion))
-
-
-def _play_single(seed: int, single: Single) -> Result:
-    return play(seed, single=single)
 
 
 def _one(seed: int, single: Single | None, verbose: bool) -> int:

@@ -145,6 +145,11 @@ def play(seed: int, say: Callable[[str], None] | None = None, single: Single | N
     )
 
 
+def play_single(seed: int, single: Single) -> Result:
+    """Plays a seed with one fault alone."""
+    return play(seed, single=single)
+
+
 def single_faults(seed: int, each: int) -> list[Single]:
     """Every kind of fault that a seed has occasions for, on so many of them, evenly spread."""
     occasions = play(seed, single=Single("", 0)).occasions

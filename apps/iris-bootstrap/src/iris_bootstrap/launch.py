@@ -53,10 +53,13 @@ def launch(host_dir: Path, orphan_timeout_s: float, detach: bool) -> int:
         str(orphan_timeout_s),
     ]
     environ = _keeper_environment(host_dir)
-    if detach:
-        return _start_detached(host_dir, command, environ)
-    os.chdir("/")
-    os.execve(command[0], command, environ)
+    try:
+        if detach:
+            return _start_detached(host_dir, command, environ)
+        os.chdir("/")
+        os.execve(command[0], command, environ)
+    except OSError as error:
+        raise LaunchError(1, f"the agent could not be started: {error}") from error
 
 
 def _keeper_environment(host_dir: Path) -> dict[str, str]:

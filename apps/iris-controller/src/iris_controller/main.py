@@ -5,6 +5,7 @@ Heavy imports wait until the command line is understood.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from iris_controller.parser import build_parser
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the controller; returns its exit status."""
     options = build_parser(__version__).parse_args(argv)
+    # gRPC writes lines of its own to stderr; what matters of them we say ourselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from iris_controller.serve import Places, UnusableError, run
 
     places = Places(options.config, options.state_dir, options.pki_dir, options.local_root)

@@ -53,6 +53,7 @@ STOP_GRACE_S = 1.0
 # control loop hangs and health says so.
 STALL_MS = 10_000
 HEALTH_INTERVAL_S = 1.0
+GUARD_INTERVAL_S = 1.0
 
 
 class UnusableError(Exception):
@@ -78,7 +79,7 @@ def run(places: Places, *, resume: bool, log_level: str) -> int:
     shell_logging.set_up(log_level)
     try:
         config = IrisConfig.from_json(places.config.read_text(), source=str(places.config))
-        with StateLock(places.state_dir):
+        with StateLock(places.state_dir) as lock:
             identity = ensure_identity(config.name, places.pki_dir)
             paths = ClusterPaths(places.state_dir, places.pki_dir, places.local_root)
             platforms = create_platforms(
@@ -87,7 +88,7 @@ def run(places: Places, *, resume: bool, log_level: str) -> int:
                 paths,
                 orphan_timeout_s=config.proto.timeouts.orphan_timeout.ToSeconds(),
             )
-            return asyncio.run(_serve(config, identity, paths, platforms, resume=resume))
+            return asyncio.run(_serve(config, identity, paths, platforms, lock, resume=resume))
     except OSError as error:
         raise UnusableError(f"{error.filename or places.state_dir}: {error.strerror}") from error
     except (ConfigError, StateDirError, IdentityError, StoreError, ProviderUnavailable) as error:
@@ -120,6 +121,7 @@ def _assemble(
     )
     store = Store(paths.state_dir / "iris.db")
     store.open()
+    store.claim(identity.cluster_id)
     memory = Memory(store, paths.pki_dir)
     epoch = memory.begin(now().wall_ms, _highest_epoch(platforms.values()))
     logs = LogStore(paths.state_dir / "logs")
@@ -141,7 +143,8 @@ def _assemble(
         post=controller.post,
     )
     sessions.attach(controller, lambda job_id: controller.hub.notify((job_id,)))
-    return _Parts(controller, performer, sessions, ControllerService(facts, controller, logs))
+    service = ControllerService(facts, controller, logs, lambda: performer.troubles)
+    return _Parts(controller, performer, sessions, service)
 
 
 def _highest_epoch(platforms: Iterable[Platform]) -> int:
@@ -164,6 +167,7 @@ async def _serve(
     identity: ClusterIdentity,
     paths: ClusterPaths,
     platforms: Mapping[str, Platform],
+    lock: StateLock,
     *,
     resume: bool,
 ) -> int:
@@ -194,6 +198,7 @@ async def _serve(
             parts.controller.run(),
             parts.controller.tick(),
             _watch_health(parts.controller, parts.health),
+            _guard_directory(lock, paths.controller_file, record),
         )
     finally:
         await server.stop(STOP_GRACE_S)
@@ -253,6 +258,21 @@ async def _watch_health(controller: Controller, health: health_aio.HealthService
         serving = health_pb2.HealthCheckResponse
         await health.set("", serving.NOT_SERVING if stalled else serving.SERVING)
         await asyncio.sleep(HEALTH_INTERVAL_S)
+
+
+async def _guard_directory(lock: StateLock, path: Path, record: ControllerRecord) -> None:
+    """Keeps `controller.json` there; without our state directory we are nobody's controller.
+
+    Raises:
+        SteppedDown: the directory was removed or replaced.
+    """
+    while True:
+        await asyncio.sleep(GUARD_INTERVAL_S)
+        if not lock.is_intact():
+            raise SteppedDown("the state directory was removed or replaced")
+        if not path.exists():
+            log.warning("%s was removed; written again", path)
+            write_controller_file(path, record)
 
 
 async def _supervise(stop: asyncio.Event, *loops: Coroutine[Any, Any, None]) -> int:

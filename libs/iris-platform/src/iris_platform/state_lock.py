@@ -89,7 +89,8 @@ class StateLock:
             make_private_dir(state_dir)
             refuse_network_file_system(state_dir)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._fd = os.open(state_dir / LOCK_FILE, flags, 0o600)
+            self._path = state_dir / LOCK_FILE
+            self._fd = os.open(self._path, flags, 0o600)
         except OSError as error:
             raise StateDirError(f"{state_dir}: cannot use it: {error.strerror}") from error
         try:
@@ -101,6 +102,18 @@ class StateLock:
         holder = {"pid": pid, "start_time": processes.start_time(pid), "role": role}
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, json.dumps(holder).encode("ascii"), 0)
+
+    def is_intact(self) -> bool:
+        """Whether the file that we hold is still the directory's lock.
+
+        It is not after the directory was removed or replaced: then another
+        owner can take the new one, and neither would know of the other.
+        """
+        try:
+            there = os.stat(self._path)
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._fd))
 
     def release(self) -> None:
         """Let another process have it; again: nothing."""

@@ -6,6 +6,7 @@ Knows nothing of what happens in between.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from iris_bootstrap.keeper.clock import boot_s, wall_ms
@@ -48,7 +49,9 @@ def run_keeper(
         log("not_started", error=str(error))
         return 1
     if ready_fd is not None:
-        os.write(ready_fd, READY)
+        # Whoever started us may be gone by now.
+        with suppress(OSError):
+            os.write(ready_fd, READY)
         os.close(ready_fd)
     why = keeper.run()
     status = 0
@@ -77,7 +80,7 @@ def _make_keeper(
     if (error := memory.flush()) is not None:
         raise error
     log("started", host_dir=str(host_dir), attempts=len(memory.attempts))
-    tasks = Tasks(base_environment(os.environb), spawner, Trees(host_dir / "tasks"), memory, clock)
+    tasks = Tasks(base_environment(os.environb), spawner, Trees(host_dir / "tasks"), memory, clock, log)
     return memory, Keeper(session_command, tasks, memory, clock, orphan_timeout_s, log)
 
 
@@ -86,8 +89,6 @@ def _keep_descriptors_to_ourselves() -> None:
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         if fd > 2:
-            try:
+            # One of them is the one that listed them, and is closed.
+            with suppress(OSError):
                 os.set_inheritable(fd, False)
-            except OSError:
-                # The one that listed them.
-                continue

@@ -31,6 +31,7 @@ from iris_bootstrap.keeper.attempts import (
 from iris_bootstrap.keeper.memory import Memory
 from iris_bootstrap.keeper.timers import Timers
 from iris_bootstrap.keeper.tree import Trees
+from iris_bootstrap.log import Log
 from iris_platform import processes
 
 # What a program left behind has this long to end by itself.
@@ -57,17 +58,20 @@ class Endings:
         log_bytes: Callable[[AttemptKey], int],
         timers: Timers,
         clock: Clock,
+        log: Log,
     ) -> None:
         self._trees = trees
         self._memory = memory
         self._log_bytes = log_bytes
         self._timers = timers
         self._clock = clock
+        self._log = log
         self.live: dict[AttemptKey, Attempt] = {}
         # Those whose main process was reaped, and those that SIGKILL is after.
         self._orphaned: dict[AttemptKey, Attempt] = {}
         self._killing: dict[AttemptKey, Attempt] = {}
         self._pause_s = FIRST_PAUSE_S
+        self._immortals: list[int] = []
 
     def begin(self, attempt: Attempt, pid: int) -> None:
         """An attempt's main process was started."""
@@ -83,6 +87,8 @@ class Endings:
         # Another user's: SIGKILL will fail too, and scans go on finding it.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGTERM)
+            # One that was stopped hears nothing until it goes on.
+            os.killpg(pid, signal.SIGCONT)
         attempt.phase = Stopping(pid, stop, kill_at_s)
         self._timers.set(attempt.key, kill_at_s, partial(self.kill, attempt))
 
@@ -144,20 +150,29 @@ class Endings:
         attempt.phase = replace(phase, told=phase.told | left)
 
     def _kill_round(self) -> None:
-        found: set[AttemptKey] = set()
+        found: dict[int, AttemptKey] = {}
 
         def find() -> dict[int, AttemptKey]:
             members = self._trees.members(self._killing)
-            found.update(members.values())
+            found.update(members)
             return members
 
         processes.kill_round(find)
+        hit = set(found.values())
         for key, attempt in list(self._killing.items()):
             if isinstance(attempt.phase, Killing):
-                self._judge_killed(attempt, attempt.phase, key in found)
+                self._judge_killed(attempt, attempt.phase, key in hit)
         if self._killing:
             self._timers.set("kill", self._clock.boot_s() + self._pause_s, self._kill_round)
+            self._note_immortals(found)
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def _note_immortals(self, found: dict[int, AttemptKey]) -> None:
+        """Say what SIGKILL does not end: a device that hangs, or another user's process."""
+        immortals = sorted(found) if self._pause_s == LONGEST_PAUSE_S else []
+        if immortals and immortals != self._immortals:
+            self._log("still_alive", pids=immortals, attempts=sorted({str(key) for key in found.values()}))
+        self._immortals = immortals
 
     def _judge_killed(self, attempt: Attempt, phase: Killing, found: bool) -> None:
         if found or phase.exit is None or self._trees.leftovers(attempt.key):

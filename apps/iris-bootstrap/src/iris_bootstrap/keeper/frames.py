@@ -98,8 +98,8 @@ class Lease(NamedTuple):
 class Forget(NamedTuple):
     """The ends of these attempts are settled: keep nothing but their ids; nothing of the jobs.
 
-    `spares` are directories in `spare/`, empty but for an empty `work`, that
-    attempts to come may have.
+    `spares` are directories in `spare/`, with nothing in them but an empty
+    `work` and perhaps an empty `log`, that attempts to come may have.
     """
 
     ids: Sequence[str]

@@ -63,6 +63,7 @@ class Keeper:
         self._link: Link | None = None
         self._link_started_s = 0.0
         self._listening = 0
+        self._more_to_reap = False
         self._backoff = Backoff()
         self._leaving = ""
         self._said_bye = False
@@ -103,7 +104,7 @@ class Keeper:
             self._log("file_not_written" if problem else "file_written_again", error=problem)
 
     def _wait_s(self) -> float:
-        if self._tasks.queued:
+        if self._tasks.queued or self._more_to_reap:
             return 0.0
         now_s = self._clock.boot_s()
         busy = self._tasks.busy
@@ -135,18 +136,20 @@ class Keeper:
         self._tasks.leave()
 
     def _reap(self) -> None:
-        reaped = False
-        for _ in range(_REAPED_PER_TURN):
+        reaped = 0
+        while reaped < _REAPED_PER_TURN:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
-            reaped = True
+            reaped += 1
             self._tasks.endings.on_exit(pid, status)
             if self._link is not None and pid == self._link.pid:
                 self._on_session_exit(self._link, status)
+        # Those that are left have had their signal, and will not wake us again.
+        self._more_to_reap = reaped == _REAPED_PER_TURN
         if reaped:
             self._tasks.endings.judge()
 

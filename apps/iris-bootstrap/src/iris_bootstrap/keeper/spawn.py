@@ -90,9 +90,9 @@ def to_bytes(env: Mapping[str, str]) -> dict[bytes, bytes]:
 class Spawner:
     """Starts attempts below `host_dir/tasks`.
 
-    To make two directories and remove them costs more than to make a process,
-    on ext4 at least; so those of earlier attempts that had nothing in them are
-    used again.
+    To make two directories and a file and to remove them costs as much as to
+    make a process, on ext4 at least; so those of earlier attempts that have
+    nothing in them are used again.
     """
 
     def __init__(self, host_dir: Path) -> None:
@@ -146,6 +146,8 @@ class Spawner:
             else:
                 with suppress(OSError):
                     os.rmdir(f"{name}/work", dir_fd=self._spare_fd)
+                    with suppress(FileNotFoundError):
+                        os.unlink(f"{name}/log", dir_fd=self._spare_fd)
                     os.rmdir(name, dir_fd=self._spare_fd)
 
     def log_bytes(self, key: AttemptKey) -> int:
@@ -170,7 +172,7 @@ class Spawner:
         if not self._take_spare(name):
             os.mkdir(name, 0o700, dir_fd=self._fd)
             os.mkdir(f"{name}/work", 0o700, dir_fd=self._fd)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         return os.open(f"{name}/log", flags, 0o600, dir_fd=self._fd)
 
     def _take_spare(self, name: str) -> bool:

@@ -30,6 +30,7 @@ from iris_bootstrap.keeper.memory import Memory
 from iris_bootstrap.keeper.spawn import CannotStart, Spawner, to_bytes
 from iris_bootstrap.keeper.timers import Timers
 from iris_bootstrap.keeper.tree import Trees
+from iris_bootstrap.log import Log
 from iris_platform import processes
 
 LEASE_EXPIRED = Stop("lease_expired", "the agent had no word from the controller for the task lease")
@@ -40,7 +41,13 @@ class Tasks:
     """The attempts of this host, under the lease that its controller gave last."""
 
     def __init__(
-        self, base_env: Mapping[bytes, bytes], spawner: Spawner, trees: Trees, memory: Memory, clock: Clock
+        self,
+        base_env: Mapping[bytes, bytes],
+        spawner: Spawner,
+        trees: Trees,
+        memory: Memory,
+        clock: Clock,
+        log: Log,
     ) -> None:
         self.trees = trees
         self._base_env = base_env
@@ -53,7 +60,7 @@ class Tasks:
         # Started, and not on record yet.
         self._unlisted: list[Attempt] = []
         self.timers = Timers()
-        self.endings = Endings(trees, memory, spawner.log_bytes, self.timers, clock)
+        self.endings = Endings(trees, memory, spawner.log_bytes, self.timers, clock, log)
 
     @property
     def busy(self) -> bool:

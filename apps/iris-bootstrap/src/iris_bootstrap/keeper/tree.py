@@ -96,7 +96,7 @@ class Trees:
         for pid in map(int, listed):
             if pid not in self._mains and pid not in self._strays:
                 self._take_in(pid)
-        return [pid for pid, owner in self._strays.items() if owner is not None and owner not in self._live]
+        return [pid for pid in self._strays if self._is_nobodys(pid)]
 
     def leftovers(self, key: AttemptKey) -> frozenset[int]:
         """The strays that are left of an attempt whose main process was reaped."""
@@ -122,6 +122,11 @@ class Trees:
                 if pid not in self._mains and pid not in self._strays:
                     self._hints[pid] = key
         return found
+
+    def _is_nobodys(self, pid: int) -> bool:
+        owner = self._strays[pid]
+        owners = self._unknown[pid] if owner is None else [owner]
+        return not any(key in self._live for key in owners)
 
     def _is_due(self, key: AttemptKey, pid: int) -> bool:
         """Whether a stray of unknown origin can be nobody's but this attempt's, as far as still matters."""

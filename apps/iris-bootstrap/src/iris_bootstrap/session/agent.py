@@ -141,7 +141,7 @@ class Agent:
         while True:
             try:
                 await self._connect_once()
-            except (NoController, HungUp) as error:
+            except (NoController, HungUp, asyncio.InvalidStateError) as error:
                 self._note_trouble(str(error))
             except asyncio.TimeoutError:
                 self._note_trouble("the controller did not answer in time")

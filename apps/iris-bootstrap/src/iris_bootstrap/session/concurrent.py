@@ -27,4 +27,8 @@ async def run_until_first(*coroutines: Coroutine[object, object, None]) -> None:
         # Asked for, so that asyncio does not report as lost what the first error has caused.
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
-        task.result()
+        if not task.cancelled():
+            task.result()
+    if all(task.cancelled() for task in done):
+        # Not by us: gRPC does so to whoever waits for a stream that is given up.
+        raise asyncio.InvalidStateError("what was waited for has been given up")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from enum import Enum
 from pathlib import Path
 
@@ -88,7 +89,8 @@ class TaskFiles:
         try:
             if not _is_plain(self._root / name):
                 return Retired.NOT_YET
-            os.unlink(f"{name}/log", dir_fd=self._fd)
+            if not (spare and self._is_fresh(f"{name}/log")):
+                os.unlink(f"{name}/log", dir_fd=self._fd)
             if spare:
                 os.rename(name, name, src_dir_fd=self._fd, dst_dir_fd=self._spare_fd)
                 return Retired.SPARE
@@ -101,6 +103,11 @@ class TaskFiles:
         except OSError:
             return Retired.NOT_YET
 
+    def _is_fresh(self, log: str) -> bool:
+        """Whether a log is as it was made, so that it does for another attempt too."""
+        status = os.stat(log, dir_fd=self._fd, follow_symlinks=False)
+        return status.st_mode == stat.S_IFREG | 0o600 and status.st_size == 0 and status.st_nlink == 1
+
     def remove_tree(self, key: AttemptKey) -> None:
         """Remove an attempt's directory with all that its task left there.
 
@@ -111,10 +118,11 @@ class TaskFiles:
 
 
 def _is_plain(directory: Path) -> bool:
-    """Whether there is nothing but a log and a `work` that is empty and as we made it."""
+    """Whether there is nothing but a log and an empty `work`, in directories as we made them."""
     with os.scandir(directory) as entries:
         kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
     if kinds != {"log": False, "work": True}:
         return False
     work = directory / "work"
-    return work.stat().st_mode & 0o7777 == 0o700 and not os.listdir(work)
+    modes = {path.stat().st_mode & 0o7777 for path in (directory, work)}
+    return modes == {0o700} and not os.listdir(work)

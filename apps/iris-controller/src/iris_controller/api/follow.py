@@ -144,7 +144,8 @@ def _end_of(view: View, attempt: Attempt, stored: int) -> tuple[int | None, bool
             if stored >= length:
                 return length, False
             slice_ = view.slices.get(attempt.place.slice_name)
-            if slice_ is None or isinstance(slice_.state, s.SliceGone):
+            # All of it was here once, or it can come no more: what is missing is lost.
+            if attempt.log_stored or slice_ is None or isinstance(slice_.state, s.SliceGone):
                 return stored, True
             return None, False
         case state if isinstance(state, ATTEMPT_LIVE):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -22,6 +22,7 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core import states as s
 from iris_controller.core.entities import Job, Settings
+from iris_controller.core.explain import no_such_job
 from iris_controller.core.states import JobState, WorkerState
 from iris_controller.core.values import Reason, TaskId
 from iris_controller.shell.clock import now
@@ -61,10 +62,17 @@ class ClusterFacts:
 class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
     """See controller.proto."""
 
-    def __init__(self, facts: ClusterFacts, controller: Controller, logs: LogStore) -> None:
+    def __init__(
+        self,
+        facts: ClusterFacts,
+        controller: Controller,
+        logs: LogStore,
+        platform_troubles: Callable[[], Sequence[str]],
+    ) -> None:
         self._facts = facts
         self._controller = controller
         self._logs = logs
+        self._platform_troubles = platform_troubles
 
     # -- jobs ------------------------------------------------------------
 
@@ -197,7 +205,8 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
             for w in view.workers.values()
             if w.state is WorkerState.SUSPECT
         ]
-        return troubled + suspects
+        store = [self._controller.store_trouble] if self._controller.store_trouble else []
+        return [*store, *self._platform_troubles(), *troubled, *suspects]
 
     async def ListScaleGroups(
         self, request: controller_pb2.ListScaleGroupsRequest, context: Context
@@ -276,19 +285,15 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
             words = f"the controller could not write its store ({error}); nothing was changed"
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
         if isinstance(answer, fx.Refusal):
-            await context.abort(_STATUS_OF[answer.kind], f"{answer.reason.code}: {answer.reason.message}")
+            code = "" if answer.kind is fx.RefusalKind.NOT_FOUND else f"{answer.reason.code}: "
+            await context.abort(_STATUS_OF[answer.kind], code + answer.reason.message)
         return answer
 
     async def _job(self, job_id: str, context: Context) -> Job:
         job = self._controller.view.jobs.get(job_id)
         if job is None:
-            await _not_found(f"there is no job {job_id!r}; see `iris job list`", context)
+            await context.abort(grpc.StatusCode.NOT_FOUND, no_such_job(job_id))
         return job
-
-
-async def _not_found(words: str, context: Context) -> NoReturn:
-    await context.abort(grpc.StatusCode.NOT_FOUND, words)
-    raise AssertionError("abort raises")
 
 
 async def _page_size(asked: int, context: Context) -> int:

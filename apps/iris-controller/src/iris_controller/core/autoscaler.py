@@ -95,7 +95,7 @@ def _creates(view: GroupView, demand: Demand, left: Headroom) -> list[Create]:
 
 def _why(i: int, for_demand: int, below_min: int) -> Reason:
     if i < for_demand:
-        return Reason("demand", "tasks wait that no present or coming slice can take")
+        return Reason("demand", "asked for when tasks waited that no other slice could take")
     if i < below_min:
         return Reason("min_slices", "the group keeps at least so many slices")
     return Reason("buffer", "kept ready beyond demand")

@@ -90,5 +90,8 @@ def _why_not(shape: Shape, groups: Sequence[GroupView], room_left: Mapping[str, 
     limits = [room_left[policy.name].limit for policy in able]
     if not limits:
         return Reason("impossible", "no scale group has hosts that are large enough")
-    words = "; ".join(limit.message for limit in limits if limit.message)
-    return Reason(limits[0].code or "capacity", words or "all workers are in use")
+    words = [limit.message for limit in limits if limit.message]
+    code = limits[0].code or "capacity"
+    if code in ("at_max_slices", "capacity"):
+        words.append("earlier tasks go first")
+    return Reason(code, "; ".join(words))

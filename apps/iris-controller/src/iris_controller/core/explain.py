@@ -8,6 +8,9 @@ from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.states import JobState
 from iris_controller.core.values import AttemptEnd, Reason, Resources
 
+# More of an unknown id than any real one has.
+SHOWN_OF_ID = 80
+
 
 def state_word(state: JobState) -> str:
     """A job's state as events show it."""
@@ -62,6 +65,16 @@ def end_reason(end: AttemptEnd) -> Reason:
     if end.exit_code is not None:
         return Reason(end.reason.code, f"ended with exit code {end.exit_code}")
     return end.reason
+
+
+def no_such_job(job_id: str) -> str:
+    """What to say of an id that nobody gave; it may be anything, so not all of it is repeated."""
+    return f"there is no job {job_id[:SHOWN_OF_ID]!r}; see `iris job list`"
+
+
+def how_many(count: int, noun: str) -> str:
+    """A count with its noun: `1 slice`, `3 slices`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration(ms: int) -> str:

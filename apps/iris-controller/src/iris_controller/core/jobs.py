@@ -16,7 +16,7 @@ from iris_controller.core.effects import (
 )
 from iris_controller.core.entities import Attempt, Job, Task
 from iris_controller.core.events import AttemptReport, JobStopRequested, JobSubmitted
-from iris_controller.core.explain import end_reason, nearest_shape, state_word
+from iris_controller.core.explain import end_reason, nearest_shape, no_such_job, state_word
 from iris_controller.core.scheduler import fits
 from iris_controller.core.states import JobState, TaskState
 from iris_controller.core.values import (
@@ -71,7 +71,7 @@ def request_stop(world: World, event: JobStopRequested, now: Now) -> Answer:
     """Ends a job: waiting tasks at once, live ones as soon as their agents did it."""
     status = world.statuses.get(event.job_id)
     if status is None:
-        return Refusal(RefusalKind.NOT_FOUND, Reason("unknown_job", f"there is no job {event.job_id}"))
+        return Refusal(RefusalKind.NOT_FOUND, Reason("unknown_job", no_such_job(event.job_id)))
     if status.state.is_terminal or status.stop is not None:
         return JobAnswer(event.job_id)
     why = Reason("stopped", "stopped by request")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from iris_controller.core import states as s
 from iris_controller.core.entities import GroupPolicy, GroupStanding
-from iris_controller.core.explain import duration
+from iris_controller.core.explain import duration, how_many
 from iris_controller.core.states import SliceState
 from iris_controller.core.values import NO_REASON, Now, Reason
 
@@ -60,7 +60,9 @@ def headroom(view: GroupView, creates_per_minute: int, now: Now) -> Headroom:
         return Headroom(0, Reason(standing.reason.code, words))
     room = policy.max_slices - len(view.slices)
     if room <= 0:
-        return Headroom(0, Reason("at_max_slices", f"{policy.name} has its {policy.max_slices} slices"))
+        return Headroom(
+            0, Reason("at_max_slices", f"{policy.name} has all of its {how_many(policy.max_slices, 'slice')}")
+        )
     allowed = creates_per_minute - view.created_last_minute
     if allowed <= 0:
         return Headroom(

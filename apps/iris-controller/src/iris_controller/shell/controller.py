@@ -78,6 +78,8 @@ class Controller:
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self.hub = Hub()
         self.last_batch_boot_ms = clock().boot_ms
+        # Why the last commit failed; empty when it did not.
+        self.store_trouble = ""
         self.world, self.view = self._load()
 
     @property
@@ -183,7 +185,9 @@ class Controller:
         except (sqlite3.OperationalError, OSError) as error:
             log.error("commit of %d rows failed, the batch is dropped: %s", len(rows), error)
             self._drop(batch, error)
+            self.store_trouble = f"cannot write the store: {error}"
             return False
+        self.store_trouble = ""
         return True
 
     def _drop(self, batch: list[_Posted], error: Exception) -> None:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 PlatformEffect: TypeAlias = fx.CreateSlice | fx.DeleteSlice | fx.LookAtSlice | fx.ListZone
 
+PlatformAnswer: TypeAlias = e.CreateAnswered | e.DeleteAnswered | e.SliceLooked | e.ZoneListed
+
 # Platform calls that may be under way at once, for each provider.
 THREADS_PER_PROVIDER = 8
 
@@ -60,6 +62,7 @@ class Performer:
         self._managers = managers
         self._platforms = platforms
         self._post = post
+        self._troubles: dict[str, str] = {}
         self._queues: dict[str, deque[PlatformEffect]] = {}
         self._pools = {
             provider: ThreadPoolExecutor(THREADS_PER_PROVIDER, thread_name_prefix=f"platform-{provider}")
@@ -84,14 +87,28 @@ class Performer:
             effect = queue[0]
             answer = await loop.run_in_executor(self._pool(effect), self._call, effect)
             queue.popleft()
+            self._note(line, answer)
             self._post(answer)
         del self._queues[line]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What failed when it was last tried: a line for each slice and zone."""
+        return list(self._troubles.values())
+
+    def _note(self, line: str, answer: PlatformAnswer) -> None:
+        """Remembers a failure until a call about the same thing succeeds."""
+        what, outcome = _outcome(answer)
+        if isinstance(outcome, e.CallFailed):
+            self._troubles[line] = f"{what}: {outcome.message}"
+        else:
+            self._troubles.pop(line, None)
 
     def _pool(self, effect: PlatformEffect) -> ThreadPoolExecutor:
         provider = effect.provider if isinstance(effect, fx.ListZone) else self._provider_of[effect.group]
         return self._pools[provider]
 
-    def _call(self, effect: PlatformEffect) -> e.Event:
+    def _call(self, effect: PlatformEffect) -> PlatformAnswer:
         """One platform call; the catch-all around an effect (STYLE)."""
         error: e.CallFailed | None = None
         seen: SliceInfo | None = None
@@ -127,3 +144,16 @@ class Performer:
         """Starts nothing more; what is under way ends by its own deadline."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(answer: PlatformAnswer) -> tuple[str, object]:
+    """What was tried, in words, and its result or failure."""
+    match answer:
+        case e.CreateAnswered(name, error):
+            return f"cannot create slice {name}", error
+        case e.DeleteAnswered(name, error):
+            return f"cannot delete slice {name}", error
+        case e.SliceLooked(name, seen):
+            return f"cannot look at slice {name}", seen
+        case e.ZoneListed(provider, zone, listed):
+            return f"cannot list zone {zone} of {provider}", listed

@@ -17,6 +17,7 @@ from iris_controller.core.entities import Row
 MIGRATIONS: Sequence[str] = (
     """
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE owner (id INTEGER PRIMARY KEY CHECK (id = 0), cluster_id TEXT NOT NULL);
     CREATE TABLE jobs (
         job_id TEXT PRIMARY KEY, request_id TEXT NOT NULL, submitted_ms INTEGER NOT NULL,
         turn INTEGER NOT NULL, adopted INTEGER NOT NULL, spec BLOB NOT NULL);
@@ -84,7 +85,11 @@ class Store:
             self._migrate(self._db)
             self._commit = self.get_meta("commit")
         except sqlite3.Error as error:
+            self.close()
             raise StoreError(f"{self._path}: {error}") from error
+        except StoreError:
+            self.close()
+            raise
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -108,6 +113,20 @@ class Store:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+    def claim(self, cluster_id: str) -> None:
+        """Makes a new store this cluster's.
+
+        Raises:
+            StoreError: it is another cluster's.
+        """
+        self.db.execute("INSERT OR IGNORE INTO owner VALUES (0, ?)", (cluster_id,))
+        (owner,) = self.db.execute("SELECT cluster_id FROM owner").fetchone()
+        if owner != cluster_id:
+            raise StoreError(
+                f"{self._path}: belongs to cluster {owner}, and the keys are those of {cluster_id}; "
+                "bring back the keys, or move this state directory away to start anew"
+            )
 
     def get_meta(self, key: str) -> int:
         """A number beside the tables, such as the epoch; 0 if it was never set."""
