@@ -1,15 +1,15 @@
 """Quantiles and bootstrap intervals. Knows nothing of what the numbers are.
 
 Rounds are resampled whole (Efron & Tibshirani, An Introduction to the Bootstrap,
-chapters 8 and 13): the values of one round share the machine's mood, and so do
-the two sides of a ratio.
+chapters 8 and 13), and a ratio is taken within each round: what is measured within
+seconds shares the machine's mood.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 RESAMPLES = 1_000
@@ -45,25 +45,24 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def estimate(rounds: Rounds, share: float) -> Estimate:
     """A quantile over all rounds."""
-    return _bootstrap(len(rounds), lambda chosen: _pooled(rounds, chosen, share))
+    return _bootstrap(rounds, share)
 
 
 def estimate_ratio(above: Rounds, below: Rounds, share: float) -> Estimate:
-    """The ratio of two subjects' quantiles over the same rounds."""
-    return _bootstrap(
-        min(len(above), len(below)),
-        lambda chosen: _pooled(above, chosen, share) / _pooled(below, chosen, share),
-    )
+    """The median, over the rounds, of the ratio of two subjects' quantiles in that round."""
+    ratios = [
+        [quantile(own, share) / quantile(other, share)] for own, other in zip(above, below, strict=True)
+    ]
+    return _bootstrap(ratios, 0.5)
 
 
-def _pooled(rounds: Rounds, chosen: Sequence[int], share: float) -> float:
-    return quantile([value for number in chosen for value in rounds[number]], share)
-
-
-def _bootstrap(count: int, figure: Callable[[Sequence[int]], float]) -> Estimate:
+def _bootstrap(rounds: Rounds, share: float) -> Estimate:
     # Seeded: the same measurements give the same report.
     dice = random.Random(20)
-    every = range(count)
-    figures = [figure(dice.choices(every, k=count)) for _ in range(RESAMPLES)]
+    drawn = [_pooled(dice.choices(rounds, k=len(rounds)), share) for _ in range(RESAMPLES)]
     tail = (1 - CONFIDENCE) / 2
-    return Estimate(figure(every), quantile(figures, tail), quantile(figures, 1 - tail))
+    return Estimate(_pooled(rounds, share), quantile(drawn, tail), quantile(drawn, 1 - tail))
+
+
+def _pooled(rounds: Rounds, share: float) -> float:
+    return quantile([value for one in rounds for value in one], share)

@@ -28,11 +28,11 @@ StartKeeper = Callable[..., KeeperUnderTest]
 
 @pytest.fixture
 def start_keeper(host_dir: Path) -> Iterator[StartKeeper]:
-    """Starts keepers on the test's host."""
+    """Starts keepers, on the test's host unless told otherwise."""
     started: list[KeeperUnderTest] = []
 
-    def start(orphan_timeout_s: float = 1800.0) -> KeeperUnderTest:
-        keeper = KeeperUnderTest(host_dir, orphan_timeout_s)
+    def start(where: Path = host_dir, orphan_timeout_s: float = 1800.0) -> KeeperUnderTest:
+        keeper = KeeperUnderTest(where, orphan_timeout_s)
         started.append(keeper)
         return keeper
 

@@ -49,6 +49,12 @@ def host_processes(host_dir: Path) -> list[int]:
     return processes.marked(processes.HOST_MARK, str(host_dir.resolve()))
 
 
+def attempt_processes(host_dir: Path, key: object) -> list[int]:
+    """What carries the mark of an attempt on this host."""
+    host = (processes.HOST_MARK, str(host_dir.resolve()))
+    return [pid for pid, value in processes.marks("IRIS_ATTEMPT_ID", host).items() if value == str(key)]
+
+
 class SessionEnd:
     """The session's end of a keeper's pipe, in the hands of a test."""
 

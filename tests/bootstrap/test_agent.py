@@ -17,7 +17,7 @@ from iris_bootstrap.session.book import key_of
 from iris_platform import env_probe, processes
 from iris_proto.v1.job_pb2 import AttemptState
 from tests.bootstrap.controller import TOKEN, PlayedController
-from tests.bootstrap.support import PATIENCE_S, eventually, host_processes
+from tests.bootstrap.support import PATIENCE_S, attempt_processes, eventually, host_processes
 
 A = AttemptKey("job", 0, 7, 1)
 B = AttemptKey("job", 1, 7, 1)
@@ -244,7 +244,7 @@ def test_controller_that_comes_back_hears_everything(agent: Agent, controller: P
     (agent.host_dir / "tasks/job-0-7-1/work/f").write_text("alone\n")
     log = agent.host_dir / "tasks/job-0-7-1/log"
     eventually(lambda: log.read_text() == "ready\nalone\n", "its last line")
-    eventually(lambda: not processes.marked("IRIS_ATTEMPT_ID", str(A)), "its end")
+    eventually(lambda: not attempt_processes(agent.host_dir, A), "its end")
     controller.epoch = 8
     controller.reports.clear()
     controller.start()
@@ -267,7 +267,7 @@ def test_controller_of_a_lower_epoch_is_not_served(agent: Agent, controller: Pla
     controller.stop_at_welcome = {A}
     controller.start()
     controller.connected(3)
-    assert processes.marked("IRIS_ATTEMPT_ID", str(A)) != []
+    assert attempt_processes(agent.host_dir, A) != []
     assert "stale epoch 6" in agent.log()
     controller.stop()
     controller.epoch = 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,16 @@ from iris_bootstrap.keeper.frames import (
     Stop,
 )
 from iris_platform import processes
-from tests.bootstrap.support import IGNORES_SIGTERM, KEY, KeeperUnderTest, eventually, python
+from tests.bootstrap.conftest import StartKeeper
+from tests.bootstrap.support import (
+    IGNORES_SIGTERM,
+    KEY,
+    KeeperUnderTest,
+    attempt_processes,
+    eventually,
+    host_processes,
+    python,
+)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +137,22 @@ def test_lease_that_is_renewed_kills_nothing(keeper: KeeperUnderTest) -> None:
     session.send(Job("job", "", ["sh", "-c", "sleep 1.6; echo done"], {}, 5.0), Start(KEY, "", {}))
     session.lease()
     assert session.ended(KEY).state == "SUCCEEDED"
+
+
+def test_attempt_of_the_same_name_on_another_host_is_left_alone(
+    keeper: KeeperUnderTest, start_keeper: StartKeeper, tmp_path: Path
+) -> None:
+    session = keeper.accept()
+    other = start_keeper(tmp_path.resolve())
+    there = other.accept()
+    there.run(KEY, "sleep", "1000")
+    there.running(KEY)
+    session.run(KEY, *python(IGNORES_SIGTERM + "time.sleep(1000)"), grace_s=0.1)
+    eventually(lambda: keeper.log_of(KEY) == "deaf\n", "the deaf one")
+    session.send(Stop(KEY, "job_stopped"))
+    assert session.ended(KEY).signal == signal.SIGKILL
+    assert attempt_processes(keeper.host_dir, KEY) == []
+    assert len(attempt_processes(other.host_dir, KEY)) == 1
+    assert other.leave() == 0
+    assert there.ended(KEY).signal == signal.SIGTERM
+    assert host_processes(other.host_dir) == []

@@ -13,7 +13,8 @@ import pytest
 from iris_platform import processes
 from tests.bootstrap.support import eventually
 
-MARK = "IRIS_TEST_MARK"
+# Of this run alone, since marks are looked for on the whole machine.
+MARK = f"IRIS_TEST_MARK_{os.getpid()}"
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -86,6 +87,9 @@ def test_marks_are_exact(start: Start) -> None:
     eventually(lambda: processes.marked(MARK, "ab") == [other.pid], "the other's mark")
     assert processes.marked(MARK, "a") == [process.pid]
     assert processes.mark_of(none.pid, MARK) is None
+    assert processes.mark_of(process.pid, MARK, (f"X{MARK}", "b")) == "a"
+    assert processes.mark_of(process.pid, MARK, (f"X{MARK}", "")) is None
+    assert processes.marks(MARK, (f"X{MARK}", "b")) == {process.pid: "a"}
     assert processes.marks(MARK) == {process.pid: "a", other.pid: "ab"}
 
 

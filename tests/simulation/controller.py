@@ -46,6 +46,7 @@ class _Posted:
 class _Batch:
     """What is let go once its rows are committed."""
 
+    decided_ms: int
     changes: Changes
     rows: list[RowWrite]
     effects: list[fx.Effect]
@@ -161,7 +162,7 @@ class Controller:
         changes = self.world.take_changes()
         if changes or not all(isinstance(p.event, e.AgentBeat | e.Tick) for p in events):
             self._check_world()
-        return _Batch(changes, writes(changes), effects, answers)
+        return _Batch(self._stage.engine.now_ms, changes, writes(changes), effects, answers)
 
     def _check_world(self) -> None:
         for problem in problems(self.world):
@@ -172,7 +173,7 @@ class Controller:
         if hits("commit_fails"):
             self._drop(batch)
             return
-        self._machine.commit(batch.rows, list(batch.changes.values()))
+        self._machine.commit(batch.rows, list(batch.changes.values()), batch.decided_ms)
         if hits("commit_in_doubt"):
             self._drop(batch)
         elif hits("crash_after_commit"):

@@ -46,7 +46,7 @@ class Machine:
         """A controller has read the store, and knows these jobs."""
         self._oracle.on_loaded(jobs)
 
-    def commit(self, rows: list[RowWrite], meant: Sequence[Row | None]) -> None:
+    def commit(self, rows: list[RowWrite], meant: Sequence[Row | None], decided_ms: int) -> None:
         """Puts a batch into the store, before the oracle's eyes."""
         self.store.commit(rows)
-        self._oracle.on_commit(rows, meant)
+        self._oracle.on_commit(rows, meant, decided_ms)

@@ -164,8 +164,8 @@ class Oracle:
         if lost:
             raise Objection("forgotten", f"{lost} are in the store and were not read", lost)
 
-    def on_commit(self, writes: Iterable[RowWrite], rows: Sequence[Row | None]) -> None:
-        """A batch is in the store. `rows` are those that `writes` were made from."""
+    def on_commit(self, writes: Iterable[RowWrite], rows: Sequence[Row | None], decided_ms: int) -> None:
+        """A batch is in the store. `rows` are those that `writes` were made from, then."""
         self.deeds["commit"] += 1
         changed: list[tuple[Row | None, Row]] = []
         past: dict[AttemptId, Attempt] = {}
@@ -184,7 +184,7 @@ class Oracle:
                 case Task():
                     self._check_task(was if isinstance(was, Task) else Task(row.id), row, past)
                 case Slice():
-                    self._check_slice(was if isinstance(was, Slice) else None, row)
+                    self._check_slice(was if isinstance(was, Slice) else None, row, decided_ms)
                 case JobStatus():
                     self._check_status(was if isinstance(was, JobStatus) else None, row)
                 case Worker():
@@ -262,12 +262,12 @@ class Oracle:
         if found:
             raise Objection("wrong_end", f"{_name(task.id)}: {found}", [_name(task.id)])
 
-    def _check_slice(self, was: Slice | None, row: Slice) -> None:
+    def _check_slice(self, was: Slice | None, row: Slice, decided_ms: int) -> None:
         if was is not None and type(was.state) is type(row.state):
             return
         self._story.tell("store", f"slice {row.name} {row.state}")
         if was is None:
-            self._check_pace(row)
+            self._check_pace(row, decided_ms)
         here = [live for live in self.live.values() if live.place.slice_name == row.name]
         match row.state:
             case s.SliceGone():
@@ -285,10 +285,10 @@ class Oracle:
             case _:
                 pass
 
-    def _check_pace(self, row: Slice) -> None:
+    def _check_pace(self, row: Slice, decided_ms: int) -> None:
         times = self._requested.setdefault(row.group, [])
-        times.append(self._story.now_ms)
-        times[:] = [at_ms for at_ms in times if at_ms > self._story.now_ms - 60_000]
+        times.append(decided_ms)
+        times[:] = [at_ms for at_ms in times if at_ms > decided_ms - 60_000]
         if len(times) > self._settings.creates_per_minute:
             raise Objection("too_fast", f"{len(times)} slices of {row.group} within a minute", [row.name])
 

@@ -42,11 +42,6 @@ class Story:
             self._say(line)
 
     @property
-    def now_ms(self) -> int:
-        """The time that the next line will show."""
-        return self._engine.now_ms
-
-    @property
     def digest(self) -> str:
         """Stands for every line so far."""
         return self._hash.hexdigest()

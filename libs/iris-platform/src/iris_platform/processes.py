@@ -93,19 +93,22 @@ def descendants(pid: int) -> list[int]:
     return sorted(with_descendants([pid], parents()) - {pid})
 
 
-def mark_of(pid: int, name: str) -> str | None:
-    """The value of an environment variable that a process was started with; None if we cannot tell."""
+def mark_of(pid: int, name: str, beside: tuple[str, str] | None = None) -> str | None:
+    """The value of an environment variable that a process was started with; None if we cannot tell.
+
+    With `beside`, another variable and its value, also None where that is not so.
+    """
     wanted = b"\0" + os.fsencode(name) + b"="
-    block = b"\0" + _environ(pid)
+    block = b"\0" + _environ(pid) + b"\0"
     begin = block.find(wanted)
-    if begin < 0:
+    if begin < 0 or (beside is not None and os.fsencode("\0{}={}\0".format(*beside)) not in block):
         return None
     return os.fsdecode(block[begin + len(wanted) :].split(b"\0", 1)[0])
 
 
-def marks(name: str) -> dict[int, str]:
+def marks(name: str, beside: tuple[str, str] | None = None) -> dict[int, str]:
     """What `mark_of` says of every process, those left out of which it cannot tell."""
-    return {pid: value for pid in _pids() if (value := mark_of(pid, name)) is not None}
+    return {pid: value for pid in _pids() if (value := mark_of(pid, name, beside)) is not None}
 
 
 def marked(name: str, value: str) -> list[int]:

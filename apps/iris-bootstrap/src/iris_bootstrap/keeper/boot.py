@@ -80,7 +80,7 @@ def _make_keeper(
     if (error := memory.flush()) is not None:
         raise error
     log("started", host_dir=str(host_dir), attempts=len(memory.attempts))
-    tasks = Tasks(base_environment(os.environb), spawner, Trees(host_dir / "tasks"), memory, clock, log)
+    tasks = Tasks(base_environment(os.environb), spawner, Trees(host_dir), memory, clock, log)
     return memory, Keeper(session_command, tasks, memory, clock, orphan_timeout_s, log)
 
 

@@ -34,8 +34,8 @@ from iris_bootstrap.keeper.tree import Trees
 from iris_bootstrap.log import Log
 from iris_platform import processes
 
-# What a program left behind has this long to end by itself.
-LINGER_S = 0.1
+# What a program left behind has this long to end by itself: enough for its last line on a busy host.
+LINGER_S = 0.5
 # Between two rounds of SIGKILL; doubles up to the second while something does not die.
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.5

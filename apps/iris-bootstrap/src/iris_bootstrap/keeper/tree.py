@@ -43,8 +43,10 @@ class Trees:
     not reaped its pid is its own, so what was found out about it stays true.
     """
 
-    def __init__(self, tasks: Path) -> None:
-        self._tasks = f"{tasks}/"
+    def __init__(self, host_dir: Path) -> None:
+        self._tasks = f"{host_dir}/tasks/"
+        # Another host on this machine may run an attempt of the same name.
+        self._host = (processes.HOST_MARK, str(host_dir))
         # Children that we started and have not reaped; None for one that is no attempt's.
         self._mains: dict[int, AttemptKey | None] = {}
         # By the pid of its main process, also after that was reaped: the kernel
@@ -108,7 +110,7 @@ class Trees:
     def members(self, keys: Collection[AttemptKey]) -> dict[int, AttemptKey]:
         """Every live process of these attempts: a scan of /proc."""
         table = processes.parents()
-        marked = processes.marks(ATTEMPT_MARK)
+        marked = processes.marks(ATTEMPT_MARK, self._host)
         found: dict[int, AttemptKey] = {}
         for key in keys:
             roots = set(self.leftovers(key))
@@ -152,7 +154,7 @@ class Trees:
 
     def _owner(self, pid: int) -> AttemptKey | None:
         """Whose a stray is: by its mark, its session, what it was seen under, or its files."""
-        mark = processes.mark_of(pid, ATTEMPT_MARK)
+        mark = processes.mark_of(pid, ATTEMPT_MARK, self._host)
         if mark is not None:
             with suppress(ValueError):
                 return parse_key(mark)

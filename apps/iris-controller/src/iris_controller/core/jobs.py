@@ -33,7 +33,7 @@ from iris_controller.core.world import World
 # Ends that are not the program's doing; they spend the budget for losses.
 INFRASTRUCTURE = frozenset({"lease_expired", "keeper_lost", "start_failed"})
 # Stops on our word that spend no budget: the task goes elsewhere.
-FREE_STOPS = frozenset({"cluster_stop", "draining", "superseded"})
+FREE_STOPS = frozenset({"cluster_stop", "draining", "group_removed", "superseded"})
 
 _TASK_OF_LIVE: dict[type, TaskState] = {
     s.AttemptAssigned: TaskState.ASSIGNED,

@@ -288,6 +288,8 @@ def tick(world: World, now: Now) -> list[Effect]:
         match slice_.state:
             case s.SliceRequesting() | s.SliceBooting() | s.SliceInitializing():
                 effects += _tick_coming(world, slice_, age_ms, now)
+            case s.SliceReady() if world.group(slice_) is None:
+                drain(world, slice_, Reason("group_removed", f"{slice_.group} is no longer configured"), now)
             case s.SliceDraining(why):
                 grace_ms = world.settings.stop_grace_ms + DRAIN_MARGIN_MS
                 if not world.is_busy(slice_) or age_ms > grace_ms:

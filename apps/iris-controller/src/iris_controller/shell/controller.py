@@ -44,6 +44,10 @@ class NotCommitted(Exception):
     """The batch could not be written; nothing of it happened."""
 
 
+class StoreBroken(Exception):
+    """The disk failed under the store."""
+
+
 class SteppedDown(Exception):
     """A newer controller of this cluster exists."""
 
@@ -183,6 +187,9 @@ class Controller:
         try:
             await loop.run_in_executor(self._store_thread, self._memory.commit, rows)
         except (sqlite3.OperationalError, OSError) as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR"):
+                # What reached the disk is not known any more: only a new start can tell.
+                raise StoreBroken(str(error)) from error
             log.error("commit of %d rows failed, the batch is dropped: %s", len(rows), error)
             self._drop(batch, error)
             self.store_trouble = f"cannot write the store: {error}"

@@ -85,7 +85,13 @@ class Performer:
         queue = self._queues[line]
         while queue:
             effect = queue[0]
-            answer = await loop.run_in_executor(self._pool(effect), self._call, effect)
+            provider = self._provider(effect)
+            if provider is None:
+                answer = _answer(
+                    effect, e.CallFailed(e.Failure.UNREACHABLE, "no configured provider has its zone")
+                )
+            else:
+                answer = await loop.run_in_executor(self._pools[provider], self._call, effect, provider)
             queue.popleft()
             self._note(line, answer)
             self._post(answer)
@@ -104,11 +110,15 @@ class Performer:
         else:
             self._troubles.pop(line, None)
 
-    def _pool(self, effect: PlatformEffect) -> ThreadPoolExecutor:
-        provider = effect.provider if isinstance(effect, fx.ListZone) else self._provider_of[effect.group]
-        return self._pools[provider]
+    def _provider(self, effect: PlatformEffect) -> str | None:
+        """Whom to ask. Slices of a group that the configuration dropped are where they were made."""
+        if isinstance(effect, fx.ListZone):
+            return effect.provider
+        known = self._provider_of.get(effect.group)
+        with_zone = (p for p, platform in self._platforms.items() if effect.zone in platform.zones())
+        return known or next(with_zone, None)
 
-    def _call(self, effect: PlatformEffect) -> PlatformAnswer:
+    def _call(self, effect: PlatformEffect, provider: str) -> PlatformAnswer:
         """One platform call; the catch-all around an effect (STYLE)."""
         error: e.CallFailed | None = None
         seen: SliceInfo | None = None
@@ -117,11 +127,11 @@ class Performer:
             match effect:
                 case fx.CreateSlice(name, group, zone):
                     self._managers[group].create_slice(name, zone)
-                case fx.DeleteSlice(name, group, zone):
-                    self._managers[group].delete_slice(name, zone)
-                case fx.LookAtSlice(name, group, zone):
-                    seen = self._managers[group].get_slice(name, zone)
-                case fx.ListZone(provider, zone):
+                case fx.DeleteSlice(name, _, zone):
+                    self._platforms[provider].delete_slice(name, zone)
+                case fx.LookAtSlice(name, _, zone):
+                    seen = self._platforms[provider].get_slice(name, zone)
+                case fx.ListZone(_, zone):
                     listed = tuple(self._platforms[provider].list_slices({}, zone))
         except PlatformError as problem:
             log.warning("%s failed: %s", effect, problem)
@@ -130,20 +140,30 @@ class Performer:
             # A bug in a platform must not end the controller; what happened is not known.
             log.exception("%s raised", effect)
             error = e.CallFailed(e.Failure.UNREACHABLE, f"{type(problem).__name__}: {problem}")
-        match effect:
-            case fx.CreateSlice(name):
-                return e.CreateAnswered(name, error)
-            case fx.DeleteSlice(name):
-                return e.DeleteAnswered(name, error)
-            case fx.LookAtSlice(name):
-                return e.SliceLooked(name, error or seen)
-            case fx.ListZone(provider, zone):
-                return e.ZoneListed(provider, zone, error or listed)
+        return _answer(effect, error, seen, listed)
 
     def close(self) -> None:
         """Starts nothing more; what is under way ends by its own deadline."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer(
+    effect: PlatformEffect,
+    error: e.CallFailed | None,
+    seen: SliceInfo | None = None,
+    listed: tuple[SliceInfo, ...] = (),
+) -> PlatformAnswer:
+    """The event that an effect comes back as."""
+    match effect:
+        case fx.CreateSlice(name):
+            return e.CreateAnswered(name, error)
+        case fx.DeleteSlice(name):
+            return e.DeleteAnswered(name, error)
+        case fx.LookAtSlice(name):
+            return e.SliceLooked(name, error or seen)
+        case fx.ListZone(provider, zone):
+            return e.ZoneListed(provider, zone, error or listed)
 
 
 def _outcome(answer: PlatformAnswer) -> tuple[str, object]:
