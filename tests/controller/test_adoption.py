@@ -40,7 +40,7 @@ class TestCurrent:
     def test_a_failure_is_retried_as_any_other(self) -> None:
         w, job, agent = with_worker()
         first = w.attempt(job)
-        agent.hello(observed(first, failed("lease_expired")))
+        agent.hello(observed(first, killed("lease_expired")))
         assert (agent.verdicts, agent.started) == ({first: "KEEP"}, [w.attempt(job)])
         assert w.task(job).losses == 1
 
@@ -183,7 +183,7 @@ class TestOlderOrOver:
     def test_older(self) -> None:
         w, job, agent = with_worker()
         first = w.attempt(job)
-        agent.says(first, failed("lease_expired"))
+        agent.says(first, killed("lease_expired"))
         assert w.attempt(job) == newer(first)
         agent.hello(observed(first), observed(newer(first)))
         assert agent.verdicts == {first: "STOP superseded", newer(first): "KEEP"}

@@ -77,7 +77,7 @@ def test_the_budget_of_failures_is_spent_exactly(budget: int) -> None:
 def test_the_budget_of_losses_is_spent_exactly(reason: str, budget: int) -> None:
     w, job, agent = with_worker(losses=budget)
     for _ in range(budget):
-        agent.says(w.attempt(job), failed(reason))
+        agent.says(w.attempt(job), killed(reason))
         assert w.states(job) == ["ASSIGNED"]
     agent.says(w.attempt(job), killed(reason))
     task = w.task(job)
@@ -87,7 +87,7 @@ def test_the_budget_of_losses_is_spent_exactly(reason: str, budget: int) -> None
 def test_the_two_budgets_do_not_touch_each_other() -> None:
     w, job, agent = with_worker(failures=1, losses=1)
     agent.says(w.attempt(job), failed())
-    agent.says(w.attempt(job), failed("lease_expired"))
+    agent.says(w.attempt(job), killed("lease_expired"))
     assert w.states(job) == ["ASSIGNED"]
     agent.says(w.attempt(job), failed())
     assert (w.states(job), w.task(job).failures, w.task(job).losses) == (["FAILED"], 2, 1)

@@ -188,7 +188,7 @@ class Walk:
                 RUNNING,
                 succeeded(log_bytes=a % 3),
                 failed(log_bytes=b % 2),
-                failed("lease_expired"),
+                killed("lease_expired"),
                 s.AttemptPreparing(),
             ]
             state = pick(states, a + b)

@@ -23,6 +23,8 @@ PlatformEffect: TypeAlias = fx.CreateSlice | fx.DeleteSlice | fx.LookAtSlice | f
 # More calls about one slice in this time mean that something asks in a circle.
 WINDOW_MS = 10_000
 MOST_CALLS = 60
+# What the provider was asked for may happen so long after the caller gave up.
+LATEST_MS = 100_000
 
 _LOST = CallFailed(Failure.UNREACHABLE, "no answer within the deadline")
 
@@ -161,4 +163,4 @@ class Calls:
         def land() -> None:
             action()
 
-        self._stage.engine.after(self._stage.faults.between(name, 500, 60_000), land)
+        self._stage.engine.after(self._stage.faults.between(name, 500, LATEST_MS), land)

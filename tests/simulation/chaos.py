@@ -14,7 +14,7 @@ from tests.simulation.stage import Stage
 from tests.simulation.users import Users
 
 # How far the wall clock may be set back or forth.
-JUMPS_MS = (-3_600_000, -60_000, -2_000, 2_000, 60_000, 3_600_000)
+JUMPS_MS = (-3_600_000, -3_600_000, -60_000, -2_000, 2_000, 60_000, 3_600_000)
 
 
 class Chaos:

@@ -26,7 +26,7 @@ CHANCES: Mapping[str, float] = {
     # The cloud's answers.
     "create_lost_before": 0.06,
     "create_lost_after": 0.08,
-    "create_lands_late": 0.08,
+    "create_lands_late": 0.12,
     "create_refused": 0.05,
     "create_over_quota": 0.05,
     "create_rate_limited": 0.04,

@@ -66,6 +66,11 @@ class Host:
         """Whether a controller has taken in this boot of it."""
         return self._keeper.lease is not None
 
+    @property
+    def remembers(self) -> list[str]:
+        """The attempts whose ends its agent still has to deliver."""
+        return [] if self._session is None else self._session.remembers
+
     def boot(self) -> None:
         """The machine starts, and its agent a little later."""
         self._boots += 1

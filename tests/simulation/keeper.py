@@ -158,8 +158,8 @@ class Keeper:
             self._report(kept, stopped_report(kept.key, LEASE_EXPIRED, self._wall_ms()))
             return
         if self._stage.faults.hits("start_fails"):
-            failed = new_report(kept.key, "FAILED", self._wall_ms())
-            self._report(kept, failed._replace(reason="start_failed", finished_at_ms=self._wall_ms()))
+            killed = new_report(kept.key, "KILLED", self._wall_ms())
+            self._report(kept, killed._replace(reason="start_failed", finished_at_ms=self._wall_ms()))
             return
         context = worker_pb2.JobContext.FromString(base64.b64decode(job.document))
         process = Process(plan_run(self._stage.scene.seed, kept.key, context.spec), grace_ms)

@@ -67,6 +67,11 @@ class Session:
         self._shipping: dict[AttemptKey, None] = {}
         self.dead = False
 
+    @property
+    def remembers(self) -> list[str]:
+        """The attempts that are not forgotten."""
+        return [str(key) for key in self._ledger.attempts]
+
     def start(self) -> None:
         """Goes to work on what the keeper told."""
         for known in list(self._ledger.attempts.values()):

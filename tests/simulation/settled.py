@@ -21,6 +21,7 @@ def open_ends(world: World, cloud: Cloud, oracle: Oracle) -> list[str]:
     found += [f"{live.id} runs on {live.place}" for live in oracle.live.values()]
     found += [f"logs of {place} are due" for place, due in world.logs_due.items() if due]
     found += [f"{place} has live attempts" for place, live in world.live.items() if live]
+    found += [f"{host.name} remembers {host.remembers}" for host in cloud.running_hosts() if host.remembers]
     for group in world.settings.groups.values():
         found += _group(world, group)
     return found + _differences(world, cloud)

@@ -16,7 +16,6 @@ from iris_controller.core.values import Reason
 _ON_OUR_WORD = ("cluster_stop", "draining", "superseded")
 # An agent's own word that it lost an attempt, whatever becomes of its slice.
 _AGENTS_LOSSES = ("forgotten", "rebooted")
-_NOT_STARTED = ("start_failed",)
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,8 @@ def _price(final: Attempt, slices: Mapping[str, Slice]) -> tuple[int, int]:
     match final.state:
         case s.AttemptSucceeded():
             return 0, 0
-        case s.AttemptFailed(end=end):
-            return (0, 1) if end.reason.code in _NOT_STARTED else (1, 0)
+        case s.AttemptFailed():
+            return 1, 0
         case s.AttemptKilled(end=end):
             return (0, 0) if end.reason.code in _ON_OUR_WORD else (0, 1)
         case s.AttemptWorkerLost(reason=reason) | s.AttemptPreempted(reason=reason):

@@ -30,9 +30,8 @@ from iris_controller.core.values import (
 )
 from iris_controller.core.world import World
 
-# Ends that are not the program's doing; they spend the budget for losses.
-INFRASTRUCTURE = frozenset({"lease_expired", "keeper_lost", "start_failed"})
-# Stops on our word that spend no budget: the task goes elsewhere.
+# Kills on our word that spend no budget: the task goes elsewhere. Any other kill
+# (a lease that expired, a host that could not start it) is a loss.
 FREE_STOPS = frozenset({"cluster_stop", "draining", "group_removed", "superseded"})
 
 _TASK_OF_LIVE: dict[type, TaskState] = {
@@ -159,8 +158,6 @@ def _end(world: World, task: Task, state: s.AttemptEnded, now: Now) -> None:
         case s.AttemptKilled() if reason.code in FREE_STOPS:
             _again(world, task, reason, now)
         case s.AttemptKilled():
-            _charge_loss(world, task, reason, now)
-        case s.AttemptFailed() if reason.code in INFRASTRUCTURE:
             _charge_loss(world, task, reason, now)
         case s.AttemptFailed():
             task = replace(task, failures=task.failures + 1)

@@ -297,7 +297,9 @@ class AttemptReport(_message.Message):
     SIGNAL_FIELD_NUMBER: _builtins.int
     LOG_BYTES_FIELD_NUMBER: _builtins.int
     state: _job_pb2.AttemptState.ValueType
-    """PREPARING, RUNNING, SUCCEEDED, FAILED or KILLED."""
+    """PREPARING, RUNNING, SUCCEEDED, FAILED (by the program's own doing, one that
+    cannot be started included) or KILLED (by anything else).
+    """
     reason: _builtins.str
     """A stable code: `exit`, `signal`, `not_found`, `not_executable`,
     `stopped`, `lease_expired`, `keeper_lost`, `start_failed`.
