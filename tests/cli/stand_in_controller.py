@@ -81,6 +81,8 @@ def main() -> None:
 def serve(options: argparse.Namespace) -> FakeController:
     config = IrisConfig.from_json(options.config.read_text())
     identity = ensure_identity(config.name, options.pki_dir)
+    # Where the real one has its store.
+    (options.state_dir / "iris.db").touch()
     paths = ClusterPaths(options.state_dir, options.pki_dir, options.local_root)
     service = MachineService(create_platforms(config.scale_groups, identity, paths), deaf=options.deaf)
     service.config.CopyFrom(config.proto)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,31 @@ def test_a_dead_controllers_file(iris: Runner, controller: FakeController) -> No
     controller.write_file("127.0.0.1:1", "x", pid=2**22 + 1)
     done = iris(*DEMO, "job", "list")
     assert done.status == 5 and "is not running" in done.err
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+def test_a_file_that_cannot_be_used(iris: Runner, controller: FakeController, text: str) -> None:
+    path = iris.state_dir / "controller.json"
+    path.write_text(text)
+    done = iris(*DEMO, "job", "list")
+    assert done.status == 5 and f"iris: {path}: " in done.err
+    assert "no controller runs; start it: iris --cluster demo cluster start" in done.err
+
+
+def test_a_file_that_was_lost(iris: Runner, controller: FakeController) -> None:
+    (iris.state_dir / "controller.json").unlink()
+    words = ["iris-controller", "--state-dir", str(iris.state_dir)]
+    with subprocess.Popen([sys.executable, "-", *words], stdin=subprocess.PIPE) as process:
+        try:
+            done = iris(*DEMO, "job", "list")
+            assert done.status == 5
+            gone = f"{iris.state_dir}/controller.json is not there"
+            assert f"runs as process {process.pid}, but {gone}" in done.err
+            assert "iris --cluster demo cluster stop" in done.err
+            (iris.state_dir / "controller.json").write_text("{}")
+            assert f"process {process.pid}; remove {iris.state_dir}" in iris(*DEMO, "job", "list").err
+        finally:
+            process.kill()
 
 
 def test_a_controller_that_hangs_up(iris: Runner, controller: FakeController) -> None:

@@ -26,6 +26,7 @@ def fleet(service: FakeService) -> FakeService:
             reason="at_max_slices",
             message="4 of 4 slices",
             max_slices=4,
+            slice_size=2,
             slices=4,
             ready_slices=3,
             wanted_slices=6,
@@ -60,7 +61,7 @@ def test_status(iris: Runner, fleet: FakeService) -> None:
     assert done.status == 0
     for line in ("cluster:     demo", "id:          abcdefghij", "phase:       RUNNING", "problems:    1"):
         assert line in done.text
-    assert "AT_MAX_SLICES  at_max_slices — 4 of 4 slices" in done.text
+    assert "AT_MAX_SLICES  4 of 4 slices" in done.text
     assert "problem: the moon is full" in done.err
     document = iris(*DEMO, "cluster", "status", "-o", "json").document
     assert document["name"] == "demo" and document["jobs_running"] == 0
@@ -70,6 +71,8 @@ def test_status(iris: Runner, fleet: FakeService) -> None:
 def test_groups(iris: Runner, fleet: FakeService) -> None:
     rows = iris(*DEMO, "group", "list").text.splitlines()
     assert rows[1].split()[:7] == ["here", "local", "4", "3", "6", "0-4", "AT_MAX_SLICES"]
+    wide = iris(*DEMO, "group", "list", "-o", "wide").text.splitlines()
+    assert wide[0].split()[-1] == "HOSTS" and wide[1].split()[-1] == "2"
     (group,) = iris(*DEMO, "group", "list", "-o", "json").document["scale_groups"]
     assert group["availability"] == "GROUP_AVAILABILITY_AT_MAX_SLICES" and group["min_slices"] == 0
 
@@ -118,6 +121,17 @@ def test_events_are_followed_through_a_restart(iris: Runner, controller: FakeCon
         done = running.finish()
     assert done.status == 130
     assert [json.loads(line)["events"][0]["what"] for line in lines] == ["FIRST", "SECOND"]
+
+
+def test_followed_events_have_the_same_columns(iris: Runner, service: FakeService) -> None:
+    service.add_event("FIRST")
+    listed = iris(*DEMO, "events").text.splitlines()
+    with iris.start(*DEMO, "events", "--follow") as running:
+        followed = [running.read_line().decode(), running.read_line().decode()]
+        running.interrupt()
+        running.finish()
+    assert [line.split() for line in followed] == [line.split() for line in listed]
+    assert followed[0].index("REASON") == followed[1].index("demand")
 
 
 def test_verbose_says_which_cluster(iris: Runner, service: FakeService) -> None:

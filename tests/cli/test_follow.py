@@ -264,6 +264,30 @@ def test_many_tasks_are_counted_and_their_troubles_told() -> None:
     ]
 
 
+def test_a_running_job_says_for_whom_its_reason_is() -> None:
+    told = Narrator().lines(
+        job("RUNNING", "starting", "slice s-1", replicas=3, RUNNING=1, PENDING=2), [], 0.0
+    )
+    assert told == ["    0.0s  running; 2 wait: starting — slice s-1 (1 running, 2 pending)"]
+    done = Narrator().lines(job("RUNNING", "starting", "slice s-1", replicas=2, RUNNING=2), [], 0.0)
+    assert done == ["    0.0s  running (2 running)"]
+
+
+def test_an_attempt_whose_end_nobody_saw_is_told() -> None:
+    narrator = Narrator()
+    again = with_attempt(task("RUNNING", index=1, attempts=2), attempt("RUNNING", number=2, index=1))
+    again.failures = 1
+    told = narrator.lines(job("RUNNING", replicas=2, RUNNING=2), [again], 1.0)
+    assert told[0] == "    1.0s  task 1: attempt 1 has ended; attempt 2 follows (1 failed so far)"
+    ended = with_attempt(task("RUNNING", index=0), attempt("FAILED", reason="exit", exit_code=2))
+    assert narrator.lines(job("RUNNING", replicas=2, RUNNING=2), [ended], 2.0) == [
+        "    2.0s  task 0: exit code 2; will run again"
+    ]
+    # It was told when it ended; that the next one runs is no news of it.
+    after = with_attempt(task("RUNNING", index=0, attempts=2), attempt("RUNNING", number=2))
+    assert narrator.lines(job("RUNNING", replicas=2, RUNNING=2), [after], 3.0) == []
+
+
 def test_troubles_have_a_bound() -> None:
     narrator = Narrator()
     tasks = [

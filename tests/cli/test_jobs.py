@@ -9,6 +9,7 @@ import pytest
 from tests.cli.fake_controller import FakeController
 from tests.cli.fake_service import FakeService
 from tests.cli.runner import Runner
+from tests.cli.terminal import Terminal
 
 DEMO = ("--cluster", "demo")
 
@@ -145,7 +146,32 @@ def test_unknown_jobs(iris: Runner, service: FakeService) -> None:
         done = iris(*DEMO, "job", verb, "nope")
         assert (done.status, done.out) == (3, b"")
         assert "there is no job nope" in done.err
-    assert iris(*DEMO, "job", "wait", "nope").status == 113
+    done = iris(*DEMO, "job", "wait", "nope")
+    assert done.status == 113 and "wait again" not in done.err
+    done = iris(*DEMO, "job", "show", b"\xff")
+    assert done.status == 2 and "is not UTF-8 text" in done.err and "unexpected" not in done.err
+
+
+def test_what_is_for_programs_is_not_cut(iris: Runner, service: FakeService) -> None:
+    message = "no slice has room " * 20
+    job = service.add_job("hold", "a b", "$x")
+    job.wait("no_capacity", message.strip())
+    assert message.strip() in iris(*DEMO, "job", "list").text
+    assert "hold 'a b' '$x'" in iris(*DEMO, "job", "list", "-o", "wide").text
+    with Terminal(iris, *DEMO, "job", "list") as terminal:
+        assert terminal.finish() == 0
+    assert max(map(len, terminal.shown.splitlines())) <= 80 and "…" in terminal.shown
+
+
+def test_a_task_that_did_well_needs_no_reason(iris: Runner, service: FakeService) -> None:
+    iris(*DEMO, "job", "run", "--", "echo")
+    row = iris(*DEMO, "job", "show", "job-1").text.splitlines()[-1]
+    assert "SUCCEEDED" in row and not row.endswith("exit")
+
+
+def test_an_empty_list_of_active_jobs(iris: Runner, service: FakeService) -> None:
+    done = iris(*DEMO, "job", "list", "--active")
+    assert (done.status, done.out) == (0, b"") and "no job is active" in done.err
 
 
 def test_list_and_show(iris: Runner, service: FakeService) -> None:

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from iris_cli.exits import CliError, after_submission
-from iris_cli.outcome import exit_status, how_it_ended
+from iris_cli.outcome import exit_code_text, exit_status, how_it_ended
 from iris_cli.statuses import EXIT_STATUS, WORTH_ANOTHER_STREAM
 from iris_proto.v1.job_pb2 import Attempt
 from tests.cli.builders import attempt, job, task, with_attempt
@@ -45,9 +45,15 @@ def test_how_an_attempt_ended() -> None:
         return how_it_ended(with_attempt(task("FAILED"), latest))
 
     assert words(attempt("FAILED", reason="exit", exit_code=3)) == "exit code 3"
-    assert words(attempt("FAILED", reason="timeout", signal=9)) == "ended by signal 9 (SIGKILL) (timeout)"
+    assert words(attempt("FAILED", reason="timeout", signal=9)) == "ended by signal 9 (SIGKILL): timeout"
     assert words(attempt("FAILED", reason="signal", signal=250)) == "ended by signal 250"
     assert words(attempt("FAILED", reason="not_found")) == "not_found"
+
+
+def test_a_signal_has_one_name() -> None:
+    stopped = attempt("KILLED", reason="job_stopped", signal=15)
+    assert how_it_ended(with_attempt(task("KILLED"), stopped)) == "ended by signal 15 (SIGTERM): job_stopped"
+    assert exit_code_text(stopped) == "signal 15 (SIGTERM)"
 
 
 def test_every_grpc_code_has_a_status() -> None:

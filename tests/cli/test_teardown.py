@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from iris_cli.teardown.live import SliceTeller
-from iris_cli.teardown.look import Blind, Seen
+from iris_cli.teardown.live import SliceTeller, TroubleTeller
+from iris_cli.teardown.look import Blind, Foreign, Seen
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
-from iris_cli.teardown.proof import left_lines, left_over, proof_lines, zone_documents
+from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
 from iris_cli.teardown.scope import Site
 from iris_platform import Platform
 from iris_platform.base import SliceCloudState, SliceInfo, VmInfo, VmState
+from iris_platform.local import Found
 from iris_proto.v1.controller_pb2 import Slice, SliceState
 
 NO_LABELS: Mapping[str, str] = {}
@@ -86,6 +87,13 @@ def test_proof_counts_and_does_not_take_blindness_for_emptiness() -> None:
         ("b", 1),
         ("c", None),
     ]
+    beyond = Foreign("a", (Found("s-9", "zzzzzzzzzz", "a", 2, 1), Found("s-8", "b", None, 1, 0, "no record")))
+    assert proof_lines([seen("a"), beyond]) == ["zone a: 2 slices, 1 agent"]
+    assert [entry["why"] for entry in left_over([beyond], {})] == [
+        "carries cluster id zzzzzzzzzz",
+        "no record",
+    ]
+    assert foreign_ids([*looks, beyond], ["b"]) == ["zzzzzzzzzz"]
     left = left_over(looks, {"s-2": "its process does not end"})
     assert left_lines(left, "iris cluster stop -y") == (
         "left in zone b: slice s-2 (its process does not end)",
@@ -102,3 +110,13 @@ def test_slices_are_told_at_every_change() -> None:
     assert told == ["slice s-1: DRAINING: cluster_stop"]
     assert teller.lines([believed("s-1", "a", "DELETING")]) == ["slice s-1: DELETING", "slice s-2: GONE"]
     assert teller.lines([]) == ["slice s-1: GONE"]
+
+
+def test_a_slice_that_does_not_progress_says_why() -> None:
+    teller = SliceTeller([believed("s-1", "a", "DELETING")])
+    told = teller.lines([believed("s-1", "a", "DELETING", "not permitted")])
+    assert told == ["slice s-1: DELETING: not permitted"]
+    troubles = TroubleTeller()
+    assert troubles.due(10.0) and not troubles.due(10.5) and troubles.due(11.5)
+    assert troubles.lines(["delete of s-1: not ours"]) == ["problem: delete of s-1: not ours"]
+    assert troubles.lines(["delete of s-1: not ours"]) == []

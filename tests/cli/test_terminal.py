@@ -30,4 +30,16 @@ def test_a_note_does_not_hang_on_to_an_unfinished_line(iris: Runner, service: Fa
         terminal.wait_for("50%")
         job.end()
         assert terminal.finish() == 0
-    assert "50%\niris: job job-1 SUCCEEDED" in terminal.shown
+    # Any line of ours may be the next one.
+    after = terminal.shown.partition("50%")[2]
+    assert after.startswith("\n") and "\niris: job job-1 SUCCEEDED" in after
+
+
+def test_an_error_does_not_hang_on_to_an_unfinished_line(iris: Runner, service: FakeService) -> None:
+    service.streams_end = "end"
+    job = service.add_job("hold")
+    job.run()
+    job.write(b"50%")
+    with Terminal(iris, *DEMO, "job", "logs", "-f", "job-1", IRIS_RECONNECT_TIMEOUT="100ms") as terminal:
+        assert terminal.finish() == 8
+    assert "50%\niris: " in terminal.shown

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from iris_cli import dispatch
-from iris_cli.arguments.quantities import at_least_one, cpu_millis, duration_s, not_negative, size_bytes
+from iris_cli.arguments.quantities import (
+    cpu_millis,
+    duration_s,
+    job_id,
+    not_negative,
+    replicas,
+    size_bytes,
+)
 from iris_cli.arguments.words import split_words
 from iris_cli.main import main
 
@@ -41,7 +48,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["job", "run", "--"], "a command is missing"),
         (["job", "run", "--", ""], "a command is missing"),
         (["job", "run", "-e", "--", "x"], "argument -e/--env: expected one argument"),
-        (["job", "run", "--replicas", "0", "--", "x"], "0 is not between 1 and"),
+        (["job", "run", "--replicas", "0", "--", "x"], "0 is not between 1 and 1,000,000"),
+        (["job", "show", "\udcff"], "argument ID: '\\udcff' is not UTF-8 text: no job has that id"),
+        (["job", "wait", "x" * 65], "no job has an id of 65 characters"),
+        (["--cluster", "\udcff", "job", "list"], "there is no cluster"),
         (["job", "run", "--cpu", "many", "--", "x"], "'many' is not a number of processors"),
         (["job", "run", "--memory", "2 giga", "--", "x"], "expected a size such as 8GiB"),
         (["job", "wait", "--timeout", "soon", "x"], "expected a duration such as 90s"),
@@ -92,7 +102,9 @@ def test_the_command_is_not_ours() -> None:
         (size_bytes, "500MB", 500_000_000),
         (duration_s, "1h30m", 5400.0),
         (duration_s, "250ms", 0.25),
-        (at_least_one, "1", 1),
+        (replicas, "1", 1),
+        (replicas, "1000000", 1_000_000),
+        (job_id, "x" * 64, "x" * 64),
         (not_negative, "0", 0),
     ],
 )  # fmt: skip
@@ -114,8 +126,12 @@ def test_quantities(parse: type, text: str, value: object) -> None:
         (size_bytes, "99999999999TiB"),
         (duration_s, "0s"),
         (duration_s, ""),
-        (at_least_one, "1_0"),
-        (at_least_one, " 1"),
+        (replicas, "1_0"),
+        (replicas, " 1"),
+        (replicas, "1000001"),
+        (job_id, ""),
+        (job_id, "x" * 65),
+        (job_id, "\udcff"),
         (not_negative, "9" * 5000),
         (not_negative, "2147483648"),
     ],

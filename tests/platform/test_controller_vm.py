@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from iris_platform import processes
+from iris_platform import ClusterPaths, processes
 from iris_platform.base import Refused, StartFailed, Unreachable, VmState
 from iris_platform.controller_file import (
     ControllerFileError,
@@ -23,6 +24,7 @@ from iris_platform.controller_vm import (
     ControllerStatus,
     LocalController,
     find_controller,
+    find_controllers,
 )
 from iris_platform.launch import end_processes, start_detached
 from iris_platform.state_lock import StateLock
@@ -203,6 +205,54 @@ def test_one_whose_file_was_lost_is_found_by_its_lock(home: Home) -> None:
     assert home.controller().status() == ControllerStatus(ControllerState.UNRESPONSIVE, record.pid)
     assert home.controller().stop()
     assert home.running() == []
+
+
+def test_one_whose_state_directory_was_removed_is_found_in_the_process_table(home: Home) -> None:
+    record = home.controller().start("{}")
+    shutil.rmtree(home.paths.state_dir)
+    status = ControllerStatus(ControllerState.UNRESPONSIVE, record.pid)
+    assert home.controller().status() == status
+    # Another cluster's places are not its.
+    other = ClusterPaths(home.world.home / "s", home.world.home / "p", home.world.home / "l")
+    assert find_controllers(other) == []
+    assert [process.pid for process in find_controllers(home.paths)] == [record.pid]
+    assert home.controller().stop()
+    assert home.running() == []
+
+
+def test_of_two_on_one_root_both_are_found_and_stopped(home: Home) -> None:
+    record = home.controller().start("{}")
+    shutil.rmtree(home.paths.state_dir)
+    home.paths.state_dir.mkdir()
+    elsewhere = ClusterPaths(home.world.home / "other", home.world.home / "keys", home.paths.local_root)
+    argv = [sys.executable, "-I", "-S", str(STAND_IN)]
+    # As if it had been started past us: a start of ours would find the first one.
+    elsewhere.state_dir.mkdir()
+    elsewhere.config_file.write_text("{}")
+    words = ["--state-dir", str(elsewhere.state_dir), "--pki-dir", str(elsewhere.pki_dir)]
+    words += ["--config", str(elsewhere.config_file), "--local-root", str(elsewhere.local_root), "--resume"]
+    second = start_detached([*argv, *words], home.world.home / "log", os.environ)
+    assert second is not None
+    assert processes.wait_until(elsewhere.controller_file.exists, 10)
+    assert {process.pid for process in find_controllers(home.paths)} == {record.pid, second.pid}
+    assert home.controller().stop()
+    assert not second.is_alive() and home.running() == []
+
+
+def test_why_one_that_runs_does_not_answer(home: Home) -> None:
+    record = home.controller().start("{}")
+    text = home.paths.controller_file.read_text()
+    hurried = home.controller(probe=is_silent, start_s=0.2)
+    home.paths.controller_file.write_text("{}")
+    with pytest.raises(StartFailed, match=r"address: expected a string; remove that file, and the contr"):
+        hurried.start("{}")
+    home.paths.controller_file.unlink()
+    with pytest.raises(StartFailed, match=r"controller\.json is gone; `iris cluster stop` ends it"):
+        hurried.start("{}")
+    home.paths.controller_file.write_text(text)
+    os.kill(record.pid, signal.SIGSTOP)
+    with pytest.raises(StartFailed, match=rf"it was halted; let it go on: kill -CONT {record.pid}"):
+        hurried.start("{}")
 
 
 def test_one_whose_file_is_damaged(home: Home) -> None:

@@ -49,3 +49,11 @@ def test_whatever_fails_is_counted(dev: ModuleType) -> None:
 def test_a_missing_interpreter_is_named_and_nothing_else_is(dev: ModuleType) -> None:
     words = dev.summary({"py310": SKIPPED, "never asked for": {}})
     assert words == "py310 skipped: this machine has no such interpreter\n0 passed, 0 failed"
+
+
+def test_an_unknown_command_is_named(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["dev", "foo"])
+    assert dev.main() == 2
+    assert "dev: there is no command 'foo'; there are: setup, demo, test" in capsys.readouterr().err

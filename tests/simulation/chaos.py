@@ -68,6 +68,8 @@ class Chaos:
         self._stage.faults.off()
         self._cloud.unreachable_until_ms = self._cloud.full_until_ms = 0
         self._machine.stalled_until_ms = 0
+        if not self._site.is_whole:
+            self._site.crash("to be configured again")
         for host in self._cloud.running_hosts():
             host.cut_off_until_ms = 0
 

@@ -15,7 +15,7 @@ from iris_controller.codec import wire
 from iris_controller.codec.rows import RowWrite, writes
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core.entities import JobStatus
+from iris_controller.core.entities import JobStatus, Settings
 from iris_controller.core.moves import IllegalMove
 from iris_controller.core.problems import problems
 from iris_controller.core.restore import restore
@@ -56,9 +56,17 @@ class _Batch:
 class Controller:
     """One run of the controller, from its start to its death."""
 
-    def __init__(self, machine: Machine, epoch: int, calls: Calls, on_crash: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        settings: Settings,
+        epoch: int,
+        calls: Calls,
+        on_crash: Callable[[str], None],
+    ) -> None:
         """`on_crash` is called when a fault ends this run."""
         self._stage = machine.stage
+        self._settings = settings
         self._machine = machine
         self._epoch = epoch
         self._calls = calls
@@ -76,7 +84,7 @@ class Controller:
 
     def _load(self) -> World:
         rows = self._machine.store.load()
-        world = restore(self._stage.scene.settings, self._epoch, rows, self._machine.now())
+        world = restore(self._settings, self._epoch, rows, self._machine.now())
         self._machine.on_loaded(world.jobs)
         return world
 

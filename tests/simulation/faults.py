@@ -20,6 +20,7 @@ CHANCES: Mapping[str, float] = {
     "commit_fails": 0.003,
     "commit_in_doubt": 0.002,
     "commit_slow": 0.004,
+    "group_dropped": 0.2,
     # Users.
     "answer_lost": 0.15,
     "request_twice": 0.15,

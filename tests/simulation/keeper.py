@@ -116,7 +116,7 @@ class Keeper:
 
     # -- orders ------------------------------------------------------------
 
-    def on_order(self, order: frames.FromSession) -> None:
+    def on_order(self, order: frames.Message) -> None:
         """Carries out an order; `Ping` is the host's to answer."""
         match order:
             case frames.Job():
@@ -132,6 +132,8 @@ class Keeper:
                 self._forget(order)
             case frames.Ping():
                 pass
+            case _:
+                raise AssertionError(f"not an order: {order}")
 
     def _forget(self, order: frames.Forget) -> None:
         for key in map(parse_key, order.ids):

@@ -265,7 +265,7 @@ class Oracle:
     def _check_slice(self, was: Slice | None, row: Slice, decided_ms: int) -> None:
         if was is not None and type(was.state) is type(row.state):
             return
-        self._story.tell("store", f"slice {row.name} {row.state}")
+        self._story.tell("store", f"slice {row.name} {verdicts.slice_words(row)}")
         if was is None:
             self._check_pace(row, decided_ms)
         here = [live for live in self.live.values() if live.place.slice_name == row.name]

@@ -58,6 +58,7 @@ class Session:
         state = read_memory(keeper.messages(), memory)
         assert state is not None
         self._ledger = Ledger(identify(state), memory)
+        self._reader = frames.FrameReader()
         self._jobs_told: dict[str, None] = {}
         self._orders = Pipe[frames.FromSession](stage.engine, self._short, self._deliver(keeper), _nothing)
         self._news = Pipe[frames.FromKeeper](stage.engine, self._short, self._on_news, _nothing)
@@ -91,11 +92,11 @@ class Session:
     # -- the keeper --------------------------------------------------------
 
     def _deliver(self, keeper: Keeper) -> Callable[[frames.FromSession], None]:
-        def deliver(order: frames.FromSession) -> None:
-            (order,) = frames.decode(frames.encode([order])[4:])  # type: ignore[assignment]
-            keeper.on_order(order)
-            if isinstance(order, frames.Ping):
-                self._answer(order)
+        def deliver(sent: frames.FromSession) -> None:
+            for order in self._reader.feed(frames.encode([sent])):
+                keeper.on_order(order)
+                if isinstance(order, frames.Ping):
+                    self._answer(order)
 
         return deliver
 

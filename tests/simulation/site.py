@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from iris_controller.core import events as e
+from iris_controller.core.entities import Settings
 from iris_controller.core.values import AttemptId
 from iris_platform.names import parse_slice_name
 from tests.simulation.calls import Calls
@@ -22,6 +25,8 @@ class Site:
         self._machine = machine
         self._random = stage.random("site")
         self._runs = 0
+        # Whether the controller has been given all scale groups.
+        self.is_whole = True
         self.cloud: Cloud | None = None
         self.controller: Controller | None = None
 
@@ -33,8 +38,19 @@ class Site:
         epoch = self._machine.next_epoch(max([0, *(n.epoch for n in names if n is not None)]))
         self._stage.story.tell("controller", f"starts with epoch {epoch}")
         calls = Calls(self._stage, self.cloud, self._post, self._runs)
-        self.controller = Controller(self._machine, epoch, calls, self.crash)
+        self.controller = Controller(self._machine, self._settings(), epoch, calls, self.crash)
         self.controller.start()
+
+    def _settings(self) -> Settings:
+        """The configuration of a new run; somebody may have left a group out."""
+        settings = self._stage.scene.settings
+        names = list(settings.groups)
+        self.is_whole = len(names) == 1 or not self._stage.faults.hits("group_dropped")
+        if self.is_whole:
+            return settings
+        dropped = names[self._stage.faults.pick("group_dropped", len(names))]
+        self._stage.story.tell("controller", f"is configured without {dropped}")
+        return replace(settings, groups={name: g for name, g in settings.groups.items() if name != dropped})
 
     def _post(self, event: e.Event) -> None:
         if self.controller is not None:

@@ -13,7 +13,7 @@ from iris_controller.core.states import GoneCause, TaskState
 from iris_controller.core.values import Reason
 
 # Ends that are our own doing: no budget pays for them.
-_ON_OUR_WORD = ("cluster_stop", "draining", "superseded")
+_ON_OUR_WORD = ("cluster_stop", "draining", "group_removed", "superseded")
 # An agent's own word that it lost an attempt, whatever becomes of its slice.
 _AGENTS_LOSSES = ("forgotten", "rebooted")
 
@@ -37,13 +37,17 @@ def task_words(task: Task) -> str:
     return f"{task.state.name} {spent} attempt {attempt.id.number} {state} on {where} ({task.reason.code})"
 
 
+def slice_words(slice_: Slice) -> str:
+    """A slice's state in a few words."""
+    reason = slice_.state.reason
+    return f"{node_name('slice', type(slice_.state))} ({reason.code}: {reason.message})"
+
+
 def end_is_wrong(state: s.AttemptEnded, truth: End | None) -> str:
     """What does not agree between an agent's last report and the process; empty if all does."""
     end = state.end
     if truth is None:
-        if isinstance(state, s.AttemptKilled) or end.reason.code in _NOT_STARTED:
-            return ""
-        return f"recorded {state}, but it never ran"
+        return "" if isinstance(state, s.AttemptKilled) else f"recorded {state}, but it never ran"
     recorded = (end.exit_code, end.signal)
     real = (truth.how.code, None) if isinstance(truth.how, Exited) else (None, truth.how.number)
     if recorded != real and not (isinstance(state, s.AttemptKilled) and recorded == (None, None)):

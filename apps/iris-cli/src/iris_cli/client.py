@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import grpc
 
-from iris_cli.exits import FAILED, NOT_ALLOWED, UNREACHABLE, CliError
+from iris_cli.exits import NOT_ALLOWED, UNREACHABLE, CliError
 from iris_cli.locate import Cluster
 from iris_cli.statuses import EXIT_STATUS, WORTH_ANOTHER_STREAM
 from iris_platform.controller_file import (
@@ -21,7 +21,8 @@ from iris_platform.controller_file import (
     ControllerRecord,
     read_controller_file,
 )
-from iris_platform.processes import is_alive
+from iris_platform.controller_vm import find_controller
+from iris_platform.processes import is_alive, is_stopped
 from iris_proto.v1.controller_pb2_grpc import ControllerServiceStub
 
 Request = TypeVar("Request")
@@ -57,23 +58,24 @@ class Controller:
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
 
-    def record(self) -> ControllerRecord | None:
-        """What its file says, live or not; None where there is none."""
-        try:
-            return read_controller_file(self.cluster.paths.controller_file)
-        except ControllerFileError as error:
-            raise CliError(FAILED, str(error)) from error
-
     def live_record(self) -> ControllerRecord | None:
-        """What its file says if that process lives."""
-        record = self.record()
+        """What its file says if that process lives; None where there is none.
+
+        Raises:
+            RpcFailed: the file is there and cannot be used.
+        """
+        try:
+            record = read_controller_file(self.cluster.paths.controller_file)
+        except ControllerFileError as error:
+            raise self._unusable(error) from error
         return record if record and is_alive(record.pid, record.start_time) else None
 
     def connect(self) -> Connection:
         """A connection to the controller that lives now.
 
         Raises:
-            RpcFailed: none lives; retrying helps where one is being started.
+            RpcFailed: none lives or can be found; retrying helps where one is
+                being started.
         """
         record = self.live_record()
         if record is None:
@@ -96,13 +98,38 @@ class Controller:
             connection.close()
 
     def not_running(self) -> RpcFailed:
-        """The error where no controller lives."""
+        """The error where no controller lives, or none that can be reached."""
+        process = find_controller(self.cluster.paths)
+        if process is not None:
+            return RpcFailed(
+                UNREACHABLE,
+                f"the controller of cluster {self.cluster.name} runs as process {process.pid}, but"
+                f" {self.cluster.paths.controller_file} is not there",
+                hint=self._halted(process.pid)
+                or "it writes that file again within seconds; if not, stop and start the cluster: "
+                + self.cluster.command("cluster stop"),
+                again=True,
+            )
         return RpcFailed(
             UNREACHABLE,
             f"the controller of cluster {self.cluster.name} is not running",
             hint=f"start it: {self.cluster.command('cluster start')}",
             again=True,
         )
+
+    def _unusable(self, error: ControllerFileError) -> RpcFailed:
+        """The error where the file cannot be used; what helps depends on who lives."""
+        process = find_controller(self.cluster.paths)
+        path = self.cluster.paths.controller_file
+        if process is None:
+            start = self.cluster.command("cluster start")
+            return RpcFailed(UNREACHABLE, str(error), hint=f"no controller runs; start it: {start}")
+        hint = f"the controller runs as process {process.pid}; remove {path}, and it is written again"
+        return RpcFailed(UNREACHABLE, str(error), hint=hint)
+
+    def _halted(self, pid: int) -> str:
+        """What to do about a controller that was halted; empty where it was not."""
+        return f"process {pid} was halted; let it go on: kill -CONT {pid}" if is_stopped(pid) else ""
 
     def failure(self, error: grpc.RpcError, record: ControllerRecord) -> RpcFailed:
         """A failed call as an error for people."""
@@ -118,10 +145,11 @@ class Controller:
                 hint=f"its log: {self.cluster.paths.controller_log}",
                 again=again,
             )
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            details = f"the controller (pid {record.pid}) did not answer in time"
         status = EXIT_STATUS[code]
         hint = "is this cluster yours?" if status == NOT_ALLOWED else ""
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            details = f"the controller (pid {record.pid}) did not answer in time"
+            hint = self._halted(record.pid) or f"its log: {self.cluster.paths.controller_log}"
         return RpcFailed(status, details, hint=hint, again=again)
 
 

@@ -3,6 +3,7 @@
 Here is the one place that catches every error of a command.
 """
 
+import contextlib
 import os
 import sys
 
@@ -44,7 +45,7 @@ def run(argv: list[str]) -> int:
     try:
         return _run_command(argv)
     except CliError as error:
-        _report(error.message, error.hint, error.details)
+        _report(error.message, error.hint, error.details, error.after)
         if _wants_trace(argv) and error.status != USAGE:
             _print_trace()
         return error.status
@@ -130,13 +131,19 @@ def _checked_command(before: list[str], after: list[str] | None) -> list[str]:
     return after
 
 
-def _report(message: str, hint: str, details: tuple[str, ...]) -> None:
+def _report(message: str, hint: str, details: tuple[str, ...], after: tuple[str, ...] = ()) -> None:
+    from iris_cli.cursor import fresh_line
+
     lines = [*details]
     if message:
         lines.append(f"iris: {message}")
+    lines += after
     if hint:
         lines.append(f"      {hint}")
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    # Where both share a pipe, what was printed before stays before.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    sys.stderr.write(fresh_line() + "".join(f"{line}\n" for line in lines))
 
 
 def _wants_trace(argv: list[str]) -> bool:

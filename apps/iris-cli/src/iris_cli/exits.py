@@ -31,15 +31,24 @@ class CliError(Exception):
     """Ends a command: an exit status, one line that says why, perhaps a hint.
 
     `details` are lines printed as they stand, for findings that have a format
-    of their own.
+    of their own; those in `after` belong under the message, such as a log's end.
     """
 
-    def __init__(self, status: int, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        hint: str = "",
+        details: tuple[str, ...] = (),
+        after: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.hint = hint
         self.details = details
+        self.after = after
 
 
 def after_submission(error: CliError) -> CliError:
@@ -47,4 +56,4 @@ def after_submission(error: CliError) -> CliError:
     status = error.status
     if 0 < status < AFTER_SUBMISSION:
         status += AFTER_SUBMISSION
-    return CliError(status, error.message, hint=error.hint, details=error.details)
+    return CliError(status, error.message, hint=error.hint, details=error.details, after=error.after)

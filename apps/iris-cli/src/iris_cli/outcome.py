@@ -17,6 +17,9 @@ _OVER = frozenset(
     }
 )
 
+# Reasons that only repeat that there is an exit code or a signal.
+SAID_BY_EXIT = frozenset({"", "exit", "signal"})
+
 # The agent's codes for programs that could not be started (worker.proto).
 _NOT_STARTED = {"not_found": COMMAND_NOT_FOUND, "not_executable": NOT_EXECUTABLE}
 
@@ -58,10 +61,7 @@ def how_it_ended(task: Task) -> str:
 
 
 def _with_why(words: str, attempt: Attempt) -> str:
-    # `exit` and `signal` only repeat what was just said.
-    if attempt.reason in ("", "exit", "signal"):
-        return words
-    return f"{words} ({safe(attempt.reason)})"
+    return words if attempt.reason in SAID_BY_EXIT else f"{words}: {safe(attempt.reason)}"
 
 
 def signal_name(number: int) -> str:
@@ -75,5 +75,5 @@ def signal_name(number: int) -> str:
 def exit_code_text(attempt: Attempt) -> str:
     """An attempt's exit code or signal for a table; empty where it has neither."""
     if attempt.HasField("signal"):
-        return f"signal {attempt.signal}"
+        return f"signal {signal_name(attempt.signal)}"
     return str(attempt.exit_code) if attempt.HasField("exit_code") else ""

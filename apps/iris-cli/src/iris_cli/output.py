@@ -1,10 +1,12 @@
 """What a command prints, and where: data on stdout, all else on stderr."""
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from iris_cli.table import render_fields, render_table
+from iris_cli.cursor import fresh_line, wrote
+from iris_cli.table import cut_last_column, render_fields, render_table
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -26,13 +28,16 @@ class Output:
     def __init__(self, options: "Namespace") -> None:
         self.format: str = options.output
         self.verbose: int = options.verbose
-        # Whether the cursor stands behind text that a task left unfinished.
-        self._mid_line = False
 
     @property
     def wide(self) -> bool:
         """Whether tables show every column."""
         return self.format == "wide"
+
+    @property
+    def cuts(self) -> bool:
+        """Whether long cells are cut: for eyes only, never for programs."""
+        return not self.wide and _is_terminal(sys.stdout)
 
     @property
     def structured(self) -> bool:
@@ -41,9 +46,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """A line for people, on stderr."""
-        start = "\n" if self._mid_line and _is_terminal(sys.stderr) else ""
-        self._mid_line = False
-        sys.stderr.write(f"{start}{text}\n")
+        sys.stderr.write(f"{fresh_line()}{text}\n")
         sys.stderr.flush()
 
     def detail(self, text: str) -> None:
@@ -58,10 +61,15 @@ class Output:
             sys.stdout.flush()
 
     def table(self, headers: "Sequence[str]", rows: "Sequence[Sequence[str]]", empty: str) -> None:
-        """A table on stdout; where it has no rows, a note that says so."""
+        """A table on stdout; where it has no rows, a note that says so.
+
+        The last column is cut to what a terminal has room for, elsewhere never.
+        """
         if not rows:
             self.note(empty)
             return
+        if self.cuts:
+            rows = cut_last_column(headers, rows, shutil.get_terminal_size().columns)
         paint = _painted if _colours_wanted(sys.stdout) else None
         sys.stdout.write(render_table(headers, rows, paint))
 
@@ -95,11 +103,11 @@ class Output:
         stream = sys.stderr if self.structured else sys.stdout
         stream.buffer.write(data)
         stream.buffer.flush()
-        self._mid_line = not data.endswith(b"\n")
+        wrote(data, stream.fileno())
 
     def ask(self, question: str) -> bool:
         """A yes-or-no question on the terminal; anything but yes is no."""
-        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.write(f"{fresh_line()}{question} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 

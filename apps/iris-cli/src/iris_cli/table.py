@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from iris_cli.text import safe
+from iris_cli.text import clip, safe
 
+GAP = "  "
+# A terminal that has less room wraps its lines.
+LEAST_LAST_COLUMN = 20
 Paint = Callable[[str], str]
 
 
@@ -23,6 +26,33 @@ def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], paint: P
     return "".join(f"{line}\n" for line in lines)
 
 
+def cut_last_column(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], columns: int
+) -> list[tuple[str, ...]]:
+    """The rows with their last cells cut so that a line fits so many columns, if it can."""
+    before = [max(len(safe(row[i])) for row in (headers, *rows)) for i in range(len(headers) - 1)]
+    room = max(LEAST_LAST_COLUMN, columns - sum(before) - len(GAP) * len(before))
+    return [(*row[:-1], clip(safe(row[-1]), room)) for row in rows]
+
+
+class GrowingTable:
+    """A table whose rows are printed as they come; its columns grow with what came."""
+
+    def __init__(self, headers: Sequence[str], least: Sequence[int]) -> None:
+        self._headers = headers
+        self._widths = [max(len(header), width) for header, width in zip(headers, least, strict=True)]
+
+    def header(self) -> str:
+        """The first line."""
+        return _line(self._headers, self._widths, None)
+
+    def row(self, cells: Sequence[str]) -> str:
+        """The line of a row."""
+        shown = [safe(cell) for cell in cells]
+        self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, shown, strict=True)]
+        return _line(shown, self._widths, None)
+
+
 def render_fields(fields: Sequence[tuple[str, str]], paint: Paint | None = None) -> str:
     """`name: value` lines with the values in one column."""
     width = max((len(name) for name, _ in fields), default=0) + 1
@@ -39,4 +69,4 @@ def _line(cells: Sequence[str], widths: Sequence[int], paint: Paint | None) -> s
     for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         shown = paint(cell) if paint else cell
         parts.append(shown if column == last else shown + " " * (width - len(cell)))
-    return "  ".join(parts).rstrip()
+    return GAP.join(parts).rstrip()

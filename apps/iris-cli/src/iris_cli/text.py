@@ -94,6 +94,11 @@ def reason_words(reason: str, message: str) -> str:
     return safe(" — ".join(filter(None, (reason, message))))
 
 
+def why_words(state: str, reason: str, message: str) -> str:
+    """`reason_words` without a reason that only says the state again."""
+    return reason_words("" if reason.lower() == state.lower() else reason, message)
+
+
 def clip(text: str, width: int) -> str:
     """Text of at most `width` characters."""
     return text if len(text) <= width else text[: width - 1] + "…"

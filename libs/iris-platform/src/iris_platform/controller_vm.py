@@ -21,6 +21,7 @@ from iris_platform.controller_file import (
     ControllerRecord,
     read_controller_file,
 )
+from iris_platform.controller_table import controllers_in_table
 from iris_platform.files import make_private_dir, read_tail, write_atomic
 from iris_platform.launch import ProcessId, end_processes, find_executable, start_detached
 from iris_platform.paths import ClusterPaths
@@ -35,6 +36,8 @@ START_LOCK = "start.lock"
 LOG_TAIL_BYTES = 4096
 START_S = 30.0
 STOP_S = 20.0
+# One that has run for long and lost its file writes it again within this.
+SETTLE_S = 6.0
 
 # Says whether the controller's standard health service answers SERVING. Must
 # have a deadline of its own, about a second, and raise nothing.
@@ -191,13 +194,27 @@ class LocalController:
         process = find_controller(self._paths)
         if process is None:
             return None
-        record = self._serving(process)
+        patience_s = self._start_s
+        if processes.age_s(process.pid) > patience_s:
+            patience_s = min(patience_s, SETTLE_S)
+        record = self._serving(process, patience_s)
         if record is None and process.is_alive():
             raise StartFailed(
                 f"a controller runs already (process {process.pid}) but did not answer"
-                f" within {self._start_s:g} s; see {self._paths.controller_log}"
+                f" within {patience_s:g} s{self._why_silent(process.pid)}; its log: {self._paths.controller_log}"
             )
         return record
+
+    def _why_silent(self, pid: int) -> str:
+        """What can be seen of why a live controller does not answer, and what helps."""
+        path = self._paths.controller_file
+        if processes.is_stopped(pid):
+            return f": it was halted; let it go on: kill -CONT {pid}"
+        try:
+            known = read_controller_file(path)
+        except ControllerFileError as error:
+            return f": {error}; remove that file, and the controller writes it again"
+        return "" if known else f": {path} is gone; `iris cluster stop` ends it, then start it again"
 
     def _start(self, argv: list[str], config: str) -> ControllerRecord:
         log = self._paths.controller_log
@@ -207,17 +224,17 @@ class LocalController:
             process = start_detached(argv, log, os.environ)
         except (OSError, subprocess.SubprocessError) as error:
             raise StartFailed(f"cannot start {argv[0]}: {error}") from error
-        record = self._serving(process) if process else None
+        record = self._serving(process, self._start_s) if process else None
         if record is not None:
             return record
         ended = process is None or not process.is_alive()
         if process is not None:
-            _end(process, grace_s=1.0)
+            _end([process], grace_s=1.0)
         what = "ended" if ended else f"did not answer within {self._start_s:g} s"
         tail = read_tail(log, LOG_TAIL_BYTES, log_start).strip() or "(it wrote nothing)"
         raise StartFailed(f"the controller {what}; the end of {log}:\n{tail}")
 
-    def _serving(self, process: ProcessId) -> ControllerRecord | None:
+    def _serving(self, process: ProcessId, timeout_s: float) -> ControllerRecord | None:
         """What reaches the controller once it serves; None if `process` ended or time ran out."""
         found: list[ControllerRecord] = []
 
@@ -230,16 +247,29 @@ class LocalController:
                     found.append(record)
             return bool(found) or not alive
 
-        processes.wait_until(settled, self._start_s)
+        processes.wait_until(settled, timeout_s)
         return found[0] if found else None
 
 
 def find_controller(paths: ClusterPaths) -> ProcessId | None:
-    """The live controller process of a state directory, if there is one.
+    """The live controller process of a cluster, if there is one.
 
     By controller.json, else by who holds the directory's lock: one that is
-    just starting, or whose file was lost.
+    just starting, or whose file was lost; else by the process table: one whose
+    state directory was removed.
     """
+    known = _known_controller(paths)
+    return known or next(iter(controllers_in_table(paths)), None)
+
+
+def find_controllers(paths: ClusterPaths) -> list[ProcessId]:
+    """Every live controller process that has any of a cluster's places."""
+    known = _known_controller(paths)
+    return list(dict.fromkeys([*([known] if known else []), *controllers_in_table(paths)]))
+
+
+def _known_controller(paths: ClusterPaths) -> ProcessId | None:
+    """The live controller that the state directory's files name."""
     try:
         record = read_controller_file(paths.controller_file)
     except ControllerFileError:
@@ -260,24 +290,24 @@ def stop_controller(paths: ClusterPaths, grace_s: float) -> bool:
     Raises:
         Unreachable: it outlived SIGKILL, or another one came up meanwhile.
     """
-    process = find_controller(paths)
-    if process is None:
+    found = find_controllers(paths)
+    if not found:
         return False
-    _end(process, grace_s)
+    _end(found, grace_s)
     other = find_controller(paths)
     if other is not None:
-        raise Unreachable(f"process {process.pid} was stopped but {other.pid} has taken its place")
+        raise Unreachable(f"process {found[0].pid} was stopped but {other.pid} has taken its place")
     with suppress(ControllerFileError):
         record = read_controller_file(paths.controller_file)
         # A clean end removes it; after SIGKILL it would name a dead process.
-        if record is not None and (record.pid, record.start_time) == process:
+        if record is not None and (record.pid, record.start_time) in found:
             paths.controller_file.unlink(missing_ok=True)
     return True
 
 
-def _end(process: ProcessId, grace_s: float) -> None:
+def _end(found: Sequence[ProcessId], grace_s: float) -> None:
     try:
-        end_processes([process], grace_s)
+        end_processes(found, grace_s)
     except processes.StillAlive as error:
         raise Unreachable(f"the controller does not end: {error}") from error
 

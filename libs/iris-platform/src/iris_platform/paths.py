@@ -34,6 +34,11 @@ class ClusterPaths:
         return self.state_dir / "controller.log"
 
     @property
+    def store_file(self) -> Path:
+        """The controller's database; made only after the cluster's keys were."""
+        return self.state_dir / "iris.db"
+
+    @property
     def config_file(self) -> Path:
         """The resolved configuration that the controller was last given."""
         return self.state_dir / "cluster.json"

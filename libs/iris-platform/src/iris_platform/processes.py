@@ -54,6 +54,32 @@ def is_alive(pid: int, start_time_ticks: int) -> bool:
     return start_time(pid) == start_time_ticks
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process was halted (SIGSTOP, a debugger): it lives, and answers nobody."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] in (b"T", b"t")
+
+
+def age_s(pid: int) -> float:
+    """Seconds since a process started; 0 when it is gone."""
+    started = start_time(pid)
+    if started is None:
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+
+
+def command_lines() -> dict[int, list[str]]:
+    """The arguments of every live process of this user."""
+    own = os.geteuid()
+    found = {}
+    for pid in _pids():
+        with suppress(OSError):
+            data = _read(f"/proc/{pid}/cmdline")
+            if data and os.stat(f"/proc/{pid}").st_uid == own:
+                found[pid] = [os.fsdecode(word) for word in data.rstrip(b"\0").split(b"\0")]
+    return found
+
+
 def parents() -> dict[int, int]:
     """Every live process and its parent."""
     table = {}

@@ -24,7 +24,19 @@ def _stop(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
     parser.add_argument(
-        "-y", "--yes", action="store_true", help="do not ask; needed where there is no terminal"
+        "-y",
+        "--yes",
+        action="store_true",
+        help="do not ask; needed where there is no terminal, and not enough for a"
+        " cluster that is only the last one started: name it with --cluster",
+    )
+    parser.add_argument(
+        "--cluster-id",
+        action="append",
+        default=[],
+        metavar="ID",
+        dest="cluster_ids",
+        help="also what carries this id, where its keys were lost",
     )
     _add_directories(parser)
 
@@ -84,7 +96,8 @@ VERBS = (
             "for the next start. Works without a live controller, and works twice. What\n"
             "will be deleted is shown first.",
             examples=(
-                "iris cluster stop --dry-run",
+                "iris --cluster demo cluster stop --dry-run",
+                "iris --cluster demo cluster stop",
                 "iris --cluster demo cluster stop -y",
             ),
             exits=(

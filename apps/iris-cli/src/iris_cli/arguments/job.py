@@ -3,19 +3,21 @@
 import argparse
 
 from iris_cli.arguments.quantities import (
-    at_least_one,
     cpu_millis,
     duration_s,
+    job_id,
     not_negative,
+    replicas,
     size_bytes,
 )
 from iris_cli.arguments.spec import HelpText, Verb
 
 _PROGRAM_EXITS = (
     ("0", "the job succeeded"),
-    ("N", "one task: the program's own status; 128+N for a signal;"),
-    ("", "127 command not found, 126 not executable"),
-    ("1", "several tasks: at least one failed; or the job was stopped"),
+    ("N", "one task: the program's own status; 128+N for a signal, such as 143 or"),
+    ("", "137 where the job was stopped; 127 command not found, 126 not executable"),
+    ("1", "several tasks: not all succeeded; one task: it never started, or ended"),
+    ("", "well only because the job was stopped"),
     ("115", "the controller could not be reached after the submission"),
 )
 
@@ -25,7 +27,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="any text (default: the program's name)")
     parser.add_argument(
         "--replicas",
-        type=at_least_one,
+        type=replicas,
         default=1,
         metavar="N",
         help="tasks to run, each with its IRIS_TASK_INDEX (default: 1)",
@@ -61,7 +63,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _id(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job_id", metavar="ID", help="the job's id, as `iris job list` shows it")
+    parser.add_argument("job_id", type=job_id, metavar="ID", help="the job's id, as `iris job list` shows it")
 
 
 def _list(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,25 @@ from collections.abc import Callable
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+# The controller's limits.
+MAX_REPLICAS = 1_000_000
+LONGEST_ID = 64
 
 
-def at_least_one(text: str) -> int:
-    """A whole number from 1."""
-    return _whole(text, 1)
+def replicas(text: str) -> int:
+    """How many tasks a job has, within the controller's limit."""
+    return _whole(text, 1, MAX_REPLICAS)
+
+
+def job_id(text: str) -> str:
+    """A job's id, or something that could be one."""
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ArgumentTypeError(f"{text!r} is not UTF-8 text: no job has that id") from error
+    if not 0 < len(data) <= LONGEST_ID:
+        raise ArgumentTypeError(f"no job has an id of {len(text)} characters")
+    return text
 
 
 def not_negative(text: str) -> int:
@@ -21,13 +35,13 @@ def not_negative(text: str) -> int:
     return _whole(text, 0)
 
 
-def _whole(text: str, least: int) -> int:
+def _whole(text: str, least: int, most: int = INT32_MAX) -> int:
     # `int` alone would take `1_0`, ` 7` and other scripts' digits.
     if not (text.isascii() and text.isdigit()):
         raise ArgumentTypeError(f"{text!r} is not a whole number from {least}")
     # The length first: a number of a million digits takes seconds to read.
-    if len(text) > 12 or not least <= int(text) <= INT32_MAX:
-        raise ArgumentTypeError(f"{text} is not between {least} and {INT32_MAX}")
+    if len(text) > 12 or not least <= int(text) <= most:
+        raise ArgumentTypeError(f"{text} is not between {least} and {most:,}")
     return int(text)
 
 

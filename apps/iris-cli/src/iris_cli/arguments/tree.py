@@ -126,7 +126,7 @@ EPILOG = """\
 a first session:
   iris cluster start --config demo.yaml
   iris job run -- echo hello
-  iris cluster stop
+  iris --cluster demo cluster stop
 
 exit status:
   0 done   1 failed   2 usage or configuration   3 not found   4 not allowed

@@ -14,6 +14,7 @@ from iris_cli.health import is_serving
 from iris_cli.locate import Cluster, find_config, paths_of, with_directories
 from iris_cli.output import Output
 from iris_cli.records import Record, read_records, remember
+from iris_cli.teardown.whose import refuse_other_identity
 from iris_cli.text import plural
 from iris_config import IrisConfig, diff_configs
 from iris_platform import PROVIDER_MODULES
@@ -35,6 +36,8 @@ def run(options: Namespace) -> int:
     paths = with_directories(paths_of(config.name, earlier), options)
     refuse_second_controller(config.name, paths, earlier)
     cluster = Cluster(config.name, paths, path, option=f"--cluster {config.name} ")
+    refuse_other_identity(cluster)
+    warn_of_no_groups(config, path, output)
     vm = create_controller_vm(config.proto.controller, paths, is_serving)
     return bring_up(vm, cluster, config, output)
 
@@ -44,7 +47,7 @@ def bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Out
     groups = plural(len(config.scale_groups), "scale group")
     output.note(f"cluster {config.name}: {groups}, state in {cluster.paths.state_dir}")
     with _worded_errors():
-        running = vm.discover()
+        running = find_controller(cluster.paths)
         if running is None:
             output.note("starting the controller")
             # Before the start: one that is cut short must be stoppable too.
@@ -61,6 +64,7 @@ def bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Out
         output.message(status)
     else:
         output.note(f"next: {cluster.command('job run -- echo hello')}")
+        output.note(f"and at the end: {cluster.command('cluster stop')}")
     return 0
 
 
@@ -83,6 +87,12 @@ def refuse_missing_providers(config: IrisConfig, path: Path) -> None:
             lines.append(f"{path}: scale_groups.{name}: provider {arm} is not available in this release")
     if lines:
         raise CliError(USAGE, f"{path} cannot be used", details=tuple(lines))
+
+
+def warn_of_no_groups(config: IrisConfig, path: Path, output: Output) -> None:
+    """A cluster that has nowhere to run anything comes up, but is probably not what was meant."""
+    if not config.scale_groups:
+        output.note(f"{path}: warning: scale_groups: there are none; no job can run")
 
 
 def refuse_second_controller(name: str, paths: ClusterPaths, earlier: Record | None) -> None:
@@ -134,7 +144,7 @@ def _worded_errors() -> Iterator[None]:
         yield
     except (PlatformError, ControllerFileError, StateDirError) as error:
         first, *rest = str(error).splitlines() or [type(error).__name__]
-        raise CliError(FAILED, first, details=tuple(f"  {line}" for line in rest)) from error
+        raise CliError(FAILED, first, after=tuple(f"  {line}" for line in rest)) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise CliError(FAILED, f"{where}{error.strerror or error}") from error

@@ -6,7 +6,7 @@ import time
 from argparse import Namespace
 
 from iris_cli.client import Controller
-from iris_cli.commands.group_list import HEADERS, group_rows
+from iris_cli.commands.group_list import print_groups
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
 from iris_cli.text import duration, seconds_of, short_name
@@ -31,7 +31,7 @@ def run(options: Namespace) -> int:
     where = f"{connection.record.address} (process {connection.record.pid})"
     output.fields([*status_fields(status, time.time()), ("controller", where)])
     output.line("")
-    output.table(HEADERS, group_rows(groups.scale_groups, output), "no scale groups")
+    print_groups(groups.scale_groups, output)
     for problem in status.problems:
         output.note(f"problem: {problem}")
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from iris_cli.client import Controller
@@ -13,14 +12,16 @@ from iris_cli.locate import Cluster, find_cluster, with_directories
 from iris_cli.output import Output, can_ask
 from iris_cli.teardown.direct import clear
 from iris_cli.teardown.live import Believed, ask_controller, shut_down
-from iris_cli.teardown.look import Blind, Seen, look_at
+from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
-from iris_cli.teardown.proof import left_lines, left_over, proof_lines, zone_documents
-from iris_cli.teardown.scope import Site, choose_zones, open_sites, read_scope
+from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
+from iris_cli.teardown.scope import Site, choose_zones, open_sites, read_scope, sites_of
+from iris_cli.teardown.whose import ask_about, check_ids, count_local, own_identity, without_keys
 from iris_cli.text import plural
 from iris_platform.base import ClusterIdentity, Unreachable
-from iris_platform.controller_vm import STOP_S, find_controller, stop_controller
-from iris_platform.identity import IdentityError, load_identity
+from iris_platform.controller_vm import STOP_S, find_controllers, stop_controller
+from iris_platform.local import Found
+from iris_proto.v1.controller_pb2 import Slice
 
 
 def run(options: Namespace) -> int:
@@ -28,10 +29,9 @@ def run(options: Namespace) -> int:
     output = Output(options)
     cluster = find_cluster(options)
     cluster = replace(cluster, paths=with_directories(cluster.paths, options))
-    identity = _identity(cluster)
-    if identity is None:
+    stop = _prepare(cluster, options, output)
+    if stop is None:
         return _never_started(cluster, output)
-    stop = _prepare(cluster, identity, options, output)
     for line in plan_lines(stop.plan):
         output.line(line)
     if options.dry_run:
@@ -61,6 +61,8 @@ class Stop:
     looks: list[Seen | Blind]
     controller: Controller
     believed: Believed | None
+    # What the controller said was left when it was last asked.
+    told: tuple[Slice, ...] = ()
 
     def refuse_single_zones(self) -> None:
         """The controller would fill again what is deleted behind its back.
@@ -80,15 +82,18 @@ class Stop:
     def carry_out(self) -> int:
         """Delete, stop the controller, look again, report."""
         if self.believed is not None:
-            shut_down(self.controller, self.believed, self.output.note)
+            self.told = shut_down(self.controller, self.believed, self.output.note)
         self._stop_controller()
         result = clear(self.sites, self.plan.zones, self.cluster.paths, self.output.note)
         return self.report(list(result.looks), result.errors)
 
-    def report(self, looks: list[Seen | Blind], errors: dict[str, str], *, dry_run: bool = False) -> int:
+    def report(self, seen: list[Seen | Blind], errors: dict[str, str], *, dry_run: bool = False) -> int:
         """Print the proof and what stays; returns the exit status."""
+        zones = self.plan.zones if self.plan.others else None
+        looks: list[Look] = [*seen, *look_beyond(count_local(self.cluster), seen, zones)]
         left = [] if dry_run else left_over(looks, errors)
-        controller = find_controller(self.cluster.paths)
+        left += [] if dry_run else still_there(self.told, self.sites, {entry["name"] for entry in left})
+        controllers = [process.pid for process in find_controllers(self.cluster.paths)]
         kept = {
             "state_dir": str(self.cluster.paths.state_dir),
             "pki_dir": str(self.cluster.paths.pki_dir),
@@ -99,24 +104,21 @@ class Stop:
             document |= {"left": left, "kept": kept, "jobs_kept": self._jobs()}
             self.output.document(document)
         else:
-            self._print_report(looks, kept, running=controller is not None, dry_run=dry_run)
-        blind = any(isinstance(look, Blind) for look in looks)
+            self._print_report(looks, kept, running=bool(controllers), dry_run=dry_run)
         if dry_run:
-            return LEFT_OVER if blind else 0
-        if not left and (controller is None or self.plan.others):
+            return LEFT_OVER if self.plan.blind or self.plan.foreign else 0
+        if not left and (not controllers or self.plan.others):
             return 0
-        if controller is not None:
-            left.append({"zone": "", "name": "", "why": f"controller process {controller.pid} runs"})
-        again = self.cluster.command("cluster stop -y")
+        left += [{"zone": "", "name": "", "why": f"controller process {pid} runs"} for pid in controllers]
+        ids = "".join(f" --cluster-id {name}" for name in foreign_ids(looks, [self.plan.cluster_id]))
+        again = self.cluster.command(f"cluster stop -y{ids}")
         raise CliError(
             LEFT_OVER,
             f"something is left of cluster {self.cluster.name}",
             details=left_lines(left, again),
         )
 
-    def _print_report(
-        self, looks: list[Seen | Blind], kept: dict[str, str], *, running: bool, dry_run: bool
-    ) -> None:
+    def _print_report(self, looks: list[Look], kept: dict[str, str], *, running: bool, dry_run: bool) -> None:
         if not dry_run:
             for line in proof_lines(looks):
                 self.output.line(line)
@@ -124,12 +126,20 @@ class Stop:
                 self.output.line("controller: not running")
         for zone in self.plan.others:
             self.output.line(f"left as it was: zone {zone}")
-        if jobs := self._jobs():
+        jobs = self._jobs()
+        if jobs is None:
+            self.output.line(
+                "kept for the next start: jobs that have not ended (no controller said how many)"
+            )
+        elif jobs:
             self.output.line(f"kept for the next start: {plural(jobs, 'job')} not ended")
         self.output.line(f"kept: state in {kept['state_dir']}, keys in {kept['pki_dir']}")
 
-    def _jobs(self) -> int:
-        return self.believed.unfinished_jobs if self.believed else 0
+    def _jobs(self) -> int | None:
+        """How many jobs wait for the next start; None where only the store knows."""
+        if self.believed:
+            return self.believed.unfinished_jobs
+        return None if self.cluster.paths.store_file.exists() else 0
 
     def _stop_controller(self) -> None:
         try:
@@ -139,32 +149,58 @@ class Stop:
             raise CliError(LEFT_OVER, str(error)) from error
 
 
-def _prepare(cluster: Cluster, identity: ClusterIdentity, options: Namespace, output: Output) -> Stop:
-    """Look at everything and plan; changes nothing."""
-    scope = read_scope(cluster)
+def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | None:
+    """Look at everything and plan; changes nothing. None where nothing was ever started."""
     controller = Controller(cluster)
-    process = find_controller(cluster.paths)
-    believed = ask_controller(controller, output.note) if process else None
-    known = sorted({*scope.zones, *(entry.zone for entry in (believed.slices if believed else ()))})
-    zones = choose_zones(options.zones, tuple(known))
+    running = find_controllers(cluster.paths)
+    believed = ask_controller(controller, output.note) if running else None
+    census = count_local(cluster)
+    meant = _whose(cluster, believed, census, options, output)
+    if meant is None:
+        return None
+    identity, ids = meant
+    scope = read_scope(cluster)
     sites = open_sites(scope, identity, cluster)
+    sites += sites_of(census, ids, sites, cluster)
+    told = believed.slices if believed else ()
+    known = sorted({*scope.zones, *(entry.zone for entry in told), *(site.zone for site in sites)})
+    zones = choose_zones(options.zones, tuple(known))
     looks = look_at(sites, zones)
     looks += [
         Blind(zone, "unknown", "no scale group of the configuration is there any more")
         for zone in scope.untold
-        if zone in zones
+        if zone in zones and not any(site.zone == zone for site in sites)
     ]
     others = tuple(zone for zone in known if zone not in zones)
+    beyond = look_beyond(census, looks, zones if others else None)
     plan = Plan(
         cluster.name,
         identity.cluster_id,
         zones,
-        doomed_slices(believed.slices if believed else (), looks, zones),
-        process.pid if process else None,
+        doomed_slices(told, looks, zones),
+        running[0].pid if running else None,
         tuple(look for look in looks if isinstance(look, Blind)),
         others,
+        tuple(entry for look in beyond for entry in look.slices),
     )
     return Stop(cluster, output, plan, sites, looks, controller, believed)
+
+
+def _whose(
+    cluster: Cluster, believed: Believed | None, census: list[Found], options: Namespace, output: Output
+) -> tuple[ClusterIdentity, set[str]] | None:
+    """The cluster's identity, and all ids whose local slices go."""
+    wanted = list(check_ids(options.cluster_ids))
+    told = believed.status.cluster_id if believed else ""
+    own = own_identity(cluster, told, wanted)
+    ids = {told, *wanted, own.cluster_id if own else ""}
+    if can_ask() and not options.yes and not options.dry_run:
+        agreed = ask_about(census, ids, cluster, output)
+        ids |= set(agreed)
+        if own is None and agreed:
+            own = ClusterIdentity(cluster.name, agreed[0])
+    own = own or without_keys(cluster, census)
+    return (own, ids - {""}) if own else None
 
 
 def _agreed(cluster: Cluster, plan: Plan, options: Namespace, output: Output) -> bool:
@@ -192,34 +228,9 @@ def _agreed(cluster: Cluster, plan: Plan, options: Namespace, output: Output) ->
     return False
 
 
-def _identity(cluster: Cluster) -> ClusterIdentity | None:
-    try:
-        return load_identity(cluster.name, cluster.paths.pki_dir)
-    except IdentityError as error:
-        raise CliError(FAILED, str(error)) from error
-
-
 def _never_started(cluster: Cluster, output: Output) -> int:
-    """Without an identity nothing was ever made; unless the identity is lost.
-
-    Raises:
-        CliError: something is there that nobody can prove to be this cluster's.
-    """
-    paths = cluster.paths
-    traces = [place for place in (paths.config_file, paths.local_root) if _holds_something(place)]
-    if traces or find_controller(paths):
-        where = ", ".join(str(place) for place in traces) or str(paths.state_dir)
-        raise CliError(
-            LEFT_OVER,
-            f"the identity of cluster {cluster.name} is not in {paths.pki_dir}, but there is {where}",
-            hint="say where its keys are: --pki-dir DIR",
-        )
     if output.structured:
         plan = Plan(cluster.name, "", (), (), None)
         output.document({**plan_document(plan), "left": []})
     output.note(f"cluster {cluster.name} was never started from here: nothing to stop")
     return 0
-
-
-def _holds_something(place: Path) -> bool:
-    return any(place.iterdir()) if place.is_dir() else place.exists()

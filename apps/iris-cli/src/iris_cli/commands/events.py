@@ -11,11 +11,13 @@ from iris_cli.follow.retry import Retry, limit_from_environment, resilient
 from iris_cli.listings import list_events
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
-from iris_cli.text import clip, moment_text, reason_words, safe
+from iris_cli.table import GrowingTable
+from iris_cli.text import moment_text, why_words
 from iris_proto.v1.controller_pb2 import Event, WatchEventsRequest, WatchEventsResponse
 
+# What most kinds, subjects and states fit in, where rows are printed as they come.
+LEAST_WIDTHS = (20, 11, 36, 12, 0)
 HEADERS = ("TIME", "KIND", "SUBJECT", "WHAT", "REASON")
-REASON_WIDTH = 80
 
 
 def run(options: Namespace) -> int:
@@ -29,13 +31,15 @@ def run(options: Namespace) -> int:
     if output.structured:
         output.message(response)
         return 0
-    rows = [_row(event, output.wide) for event in response.events]
+    rows = [_row(event) for event in response.events]
     output.table(HEADERS, rows, "no events")
     return 0
 
 
 def _follow(controller: Controller, output: Output) -> int:
     seen = 0
+    table = GrowingTable(HEADERS, LEAST_WIDTHS)
+    output.line(table.header())
 
     def open_stream(connection: Connection) -> Iterator[WatchEventsResponse]:
         request = WatchEventsRequest(after_event_id=seen)
@@ -55,25 +59,12 @@ def _follow(controller: Controller, output: Output) -> int:
             if output.structured:
                 output.stream_message(WatchEventsResponse(events=fresh))
             for event in fresh:
-                output.line(_line(event, output.wide))
+                output.line(table.row(_row(event)))
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
 
 
-def _row(event: Event, wide: bool) -> tuple[str, ...]:
-    why = reason_words(event.reason, event.message)
-    return (
-        moment_text(event.at),
-        event.kind,
-        event.subject,
-        event.what,
-        why if wide else clip(why, REASON_WIDTH),
-    )
-
-
-def _line(event: Event, wide: bool) -> str:
-    # No column can be laid out before what comes later is known.
-    moment, kind, subject, what, why = _row(event, wide)
-    words = f"{moment}  {kind} {subject} {what}"
-    return safe(f"{words}: {why}" if why else words)
+def _row(event: Event) -> tuple[str, ...]:
+    why = why_words(event.what, event.reason, event.message)
+    return (moment_text(event.at), event.kind, event.subject, event.what, why)

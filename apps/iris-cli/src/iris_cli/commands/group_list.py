@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from iris_cli.client import Controller
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
-from iris_cli.text import clip, reason_words, short_name
+from iris_cli.text import short_name, why_words
 from iris_proto.v1.controller_pb2 import GroupAvailability, ListScaleGroupsRequest, ScaleGroup
 
 HEADERS = ("GROUP", "PROVIDER", "SLICES", "READY", "WANTED", "LIMITS", "STATE", "REASON")
-REASON_WIDTH = 60
+WIDE_HEADERS = (*HEADERS, "HOSTS")
 
 
 def run(options: Namespace) -> int:
@@ -23,24 +23,26 @@ def run(options: Namespace) -> int:
     if output.structured:
         output.message(response)
     else:
-        output.table(HEADERS, group_rows(response.scale_groups, output), "no scale groups")
+        print_groups(response.scale_groups, output)
     return 0
 
 
-def group_rows(groups: Iterable[ScaleGroup], output: Output) -> list[tuple[str, ...]]:
-    """A row for each group."""
-    return [_row(group, output.wide) for group in groups]
+def print_groups(groups: Iterable[ScaleGroup], output: Output) -> None:
+    """A table with a row for each group."""
+    rows = [_row(group, output.wide) for group in groups]
+    output.table(WIDE_HEADERS if output.wide else HEADERS, rows, "no scale groups")
 
 
 def _row(group: ScaleGroup, wide: bool) -> tuple[str, ...]:
-    why = reason_words(group.reason, group.message)
-    return (
+    state = short_name(GroupAvailability, group.availability)
+    row = (
         group.name,
         group.provider,
         str(group.slices),
         str(group.ready_slices),
         str(group.wanted_slices),
         f"{group.min_slices}-{group.max_slices}",
-        short_name(GroupAvailability, group.availability),
-        why if wide else clip(why, REASON_WIDTH),
+        state,
+        why_words(state, group.reason, group.message),
     )
+    return (*row, str(group.slice_size)) if wide else row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from argparse import Namespace
 
@@ -14,17 +15,18 @@ from iris_cli.text import (
     clip,
     duration,
     moment_text,
-    reason_words,
     safe,
     seconds_of,
     short_name,
+    why_words,
 )
 from iris_proto.v1.job_pb2 import Job, JobState, TaskState
 
 HEADERS = ("JOB ID", "NAME", "STATE", "TASKS", "AGE", "RAN", "REASON")
 WIDE_HEADERS = (*HEADERS, "SUBMITTED", "COMMAND")
 NAME_WIDTH = 24
-REASON_WIDTH = 60
+NONE = "no jobs; submit one: iris job run -- COMMAND"
+NONE_ACTIVE = "no job is active; those that have ended: iris job list"
 
 
 def run(options: Namespace) -> int:
@@ -36,32 +38,32 @@ def run(options: Namespace) -> int:
         output.message(response)
         return 0
     now = time.time()
-    rows = [job_row(job, now, wide=output.wide) for job in response.jobs]
+    rows = [job_row(job, now, wide=output.wide, cut=output.cuts) for job in response.jobs]
     headers = WIDE_HEADERS if output.wide else HEADERS
-    output.table(headers, rows, "no jobs; submit one: iris job run -- COMMAND")
+    output.table(headers, rows, NONE_ACTIVE if options.active else NONE)
     if response.next_page_token:
         output.note(f"iris: only the newest {len(rows)} jobs are shown")
     return 0
 
 
-def job_row(job: Job, now: float, *, wide: bool) -> tuple[str, ...]:
+def job_row(job: Job, now: float, *, wide: bool, cut: bool) -> tuple[str, ...]:
     """A job as a row of the table."""
-    why = reason_words(job.reason, job.message)
+    state = short_name(JobState, job.state)
     age = duration(now - seconds_of(job.submitted_at)) if job.HasField("submitted_at") else ""
     name = safe(job.name)
     row = (
         job.job_id,
-        name if wide else clip(name, NAME_WIDTH),
-        short_name(JobState, job.state),
+        clip(name, NAME_WIDTH) if cut else name,
+        state,
         _progress(job),
         age,
         _ran(job, now),
-        why if wide else clip(why, REASON_WIDTH),
+        why_words(state, job.reason, job.message),
     )
     if not wide:
         return row
     submitted = moment_text(job.submitted_at) if job.HasField("submitted_at") else ""
-    return (*row, submitted, " ".join(job.spec.command))
+    return (*row, submitted, shlex.join(job.spec.command))
 
 
 def _progress(job: Job) -> str:

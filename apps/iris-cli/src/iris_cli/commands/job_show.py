@@ -11,10 +11,9 @@ from iris_cli.documents import message_to_dict
 from iris_cli.jobwords import count_words, replicas
 from iris_cli.listings import list_tasks
 from iris_cli.locate import find_cluster
-from iris_cli.outcome import exit_code_text
+from iris_cli.outcome import SAID_BY_EXIT, exit_code_text
 from iris_cli.output import Output
 from iris_cli.text import (
-    clip,
     cpus,
     duration,
     moment_text,
@@ -22,12 +21,12 @@ from iris_cli.text import (
     seconds_of,
     short_name,
     size,
+    why_words,
 )
 from iris_proto.v1.controller_pb2 import GetJobRequest, GetJobResponse, ListTasksResponse
 from iris_proto.v1.job_pb2 import Job, JobState, Task, TaskState
 
 HEADERS = ("TASK", "STATE", "ATTEMPTS", "EXIT", "RAN", "WHERE", "REASON")
-REASON_WIDTH = 60
 
 
 def run(options: Namespace) -> int:
@@ -43,7 +42,7 @@ def run(options: Namespace) -> int:
     now = time.time()
     output.fields(job_fields(response.job))
     output.line("")
-    rows = [task_row(task, now, wide=output.wide) for task in tasks.tasks]
+    rows = [task_row(task, now) for task in tasks.tasks]
     output.table(HEADERS, rows, "its tasks are not known")
     return 0
 
@@ -76,10 +75,9 @@ def job_fields(job: Job) -> list[tuple[str, str]]:
     return [(name, value) for name, value in fields if value]
 
 
-def task_row(task: Task, now: float, *, wide: bool) -> tuple[str, ...]:
+def task_row(task: Task, now: float) -> tuple[str, ...]:
     """A task with its latest attempt as a row of the table."""
     attempt = task.attempt
-    why = reason_words(task.reason or attempt.reason, task.message or attempt.message)
     place = attempt.place
     where = f"{place.slice_name}/{place.worker_index}" if attempt.HasField("place") else ""
     return (
@@ -89,8 +87,16 @@ def task_row(task: Task, now: float, *, wide: bool) -> tuple[str, ...]:
         exit_code_text(attempt),
         _ran(task, now),
         where,
-        why if wide else clip(why, REASON_WIDTH),
+        _why(task),
     )
+
+
+def _why(task: Task) -> str:
+    """Why a task is as it is, where the other columns do not say it."""
+    reason, message = task.reason or task.attempt.reason, task.message or task.attempt.message
+    if reason in SAID_BY_EXIT:
+        reason = ""
+    return why_words(short_name(TaskState, task.state), reason, message)
 
 
 def _ran(task: Task, now: float) -> str:

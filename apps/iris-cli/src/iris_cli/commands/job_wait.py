@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from iris_cli.client import Controller
-from iris_cli.exits import INTERRUPTED, CliError, after_submission
+from iris_cli.exits import INTERRUPTED, NOT_FOUND, CliError, after_submission
 from iris_cli.follow.detach import say_detached
 from iris_cli.follow.job import Follower
 from iris_cli.follow.retry import limit_from_environment
@@ -27,7 +27,9 @@ def run(options: Namespace) -> int:
         return follower.run(job, with_logs=False)
     except CliError as error:
         # The program's own status may be any small number.
-        hint = error.hint or f"wait again: {cluster.command(f'job wait {options.job_id}')}"
+        hint = error.hint
+        if not hint and error.status != NOT_FOUND:
+            hint = f"wait again: {cluster.command(f'job wait {options.job_id}')}"
         hinted = CliError(error.status, error.message, hint=hint, details=error.details)
         raise after_submission(hinted) from error
     except KeyboardInterrupt:

@@ -9,12 +9,11 @@ from iris_cli.client import Controller
 from iris_cli.listings import list_slices
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
-from iris_cli.text import clip, duration, moment_text, reason_words, seconds_of, short_name
+from iris_cli.text import duration, moment_text, seconds_of, short_name, why_words
 from iris_proto.v1.controller_pb2 import Slice, SliceState
 
 HEADERS = ("SLICE", "GROUP", "ZONE", "STATE", "FOR", "HOSTS", "TASKS", "REASON")
 WIDE_HEADERS = (*HEADERS, "REQUESTED")
-REASON_WIDTH = 60
 
 
 def run(options: Namespace) -> int:
@@ -32,17 +31,18 @@ def run(options: Namespace) -> int:
 
 
 def _row(entry: Slice, now: float, wide: bool) -> tuple[str, ...]:
-    why = reason_words(entry.reason, entry.message)
+    state = short_name(SliceState, entry.state)
+    why = why_words(state, entry.reason, entry.message)
     since = duration(now - seconds_of(entry.changed_at)) if entry.HasField("changed_at") else ""
     row = (
         entry.name,
         entry.scale_group,
         entry.zone,
-        short_name(SliceState, entry.state),
+        state,
         since,
         f"{entry.hosts_registered}/{entry.hosts}",
         str(entry.live_attempts),
-        why if wide else clip(why, REASON_WIDTH),
+        why,
     )
     if not wide:
         return row

@@ -9,12 +9,11 @@ from iris_cli.client import Controller
 from iris_cli.listings import list_workers
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
-from iris_cli.text import clip, cpus, duration, reason_words, seconds_of, short_name, size
+from iris_cli.text import cpus, duration, seconds_of, short_name, size, why_words
 from iris_proto.v1.controller_pb2 import Worker, WorkerState
 
 HEADERS = ("SLICE", "WORKER", "GROUP", "STATE", "TASKS", "CPU", "MEMORY", "CONTACT", "REASON")
 WIDE_HEADERS = (*HEADERS, "ZONE", "VERSION", "BOOT")
-REASON_WIDTH = 60
 
 
 def run(options: Namespace) -> int:
@@ -32,17 +31,18 @@ def run(options: Namespace) -> int:
 
 
 def _row(worker: Worker, now: float, wide: bool) -> tuple[str, ...]:
-    why = reason_words(worker.reason, worker.message)
+    state = short_name(WorkerState, worker.state)
+    why = why_words(state, worker.reason, worker.message)
     row = (
         worker.place.slice_name,
         str(worker.place.worker_index),
         worker.scale_group,
-        short_name(WorkerState, worker.state),
+        state,
         str(worker.live_attempts),
         f"{cpus(worker.used.cpu_millis)}/{cpus(worker.capacity.cpu_millis)}",
         _memory(worker),
         _contact(worker, now),
-        why if wide else clip(why, REASON_WIDTH),
+        why,
     )
     return (*row, worker.zone, worker.version, worker.boot_id) if wide else row
 

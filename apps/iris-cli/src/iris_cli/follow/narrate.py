@@ -7,7 +7,7 @@ lines.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -48,7 +48,7 @@ class Narrator:
         self._told = ""
         self._told_at = float("-inf")
         self._counts = ""
-        self._troubles: set[tuple[int, int, int]] = set()
+        self._troubles: set[tuple[int, int]] = set()
 
     def lines(self, job: Job, tasks: Iterable[Task], elapsed_s: float) -> list[str]:
         """What is new, ready to print; how the job ended is `final_line`'s."""
@@ -80,19 +80,35 @@ class Narrator:
     def _trouble_lines(self, tasks: list[Task]) -> list[str]:
         found = []
         for task in tasks:
-            if not task.HasField("attempt") or task.attempt.state not in _TROUBLES:
+            trouble = _trouble(task)
+            if trouble is None or (task.task_index, trouble.ended) in self._troubles:
                 continue
-            attempt = task.attempt.id
-            key = (task.task_index, attempt.epoch, attempt.number)
-            if key in self._troubles:
-                continue
-            self._troubles.add(key)
+            self._troubles.add((task.task_index, trouble.ended))
             if len(self._troubles) <= MOST_TROUBLES:
-                again = "; will run again" if not _is_terminal(task) else ""
-                found.append(f"task {task.task_index}: {how_it_ended(task)}{again}")
+                found.append(f"task {task.task_index}: {trouble.words}")
             elif len(self._troubles) == MOST_TROUBLES + 1:
                 found.append(f"more tasks had troubles: iris job show {task.job_id}")
         return found
+
+
+class _Trouble(NamedTuple):
+    """An end of a task's attempt that was none of a success; `ended` counts its attempts so far."""
+
+    ended: int
+    words: str
+
+
+def _trouble(task: Task) -> _Trouble | None:
+    if task.HasField("attempt") and task.attempt.state in _TROUBLES:
+        again = "" if _is_terminal(task) else "; will run again"
+        return _Trouble(task.attempts, f"{how_it_ended(task)}{again}")
+    if task.attempts < 2:
+        return None
+    # The next attempt was there before anybody could see how the last one ended.
+    counts = (("failed", task.failures), ("lost", task.losses))
+    why = ", ".join(f"{count} {word}" for word, count in counts if count)
+    words = f"attempt {task.attempts - 1} has ended; attempt {task.attempts} follows"
+    return _Trouble(task.attempts - 1, f"{words} ({why} so far)" if why else words)
 
 
 def final_line(job: Job, tasks: Iterable[Task] = ()) -> str:
@@ -126,7 +142,12 @@ def _job_words(job: Job) -> str:
     why = reason_words(job.reason, job.message)
     if job.state == JobState.JOB_STATE_PENDING:
         return _with_reason("waiting", why)
-    return _with_reason(short_name(JobState, job.state).lower(), why)
+    state = short_name(JobState, job.state).lower()
+    # A running job's reason is that of its tasks which wait.
+    waiting = sum(c.count for c in job.task_counts if c.state == TaskState.TASK_STATE_PENDING)
+    if job.state == JobState.JOB_STATE_RUNNING:
+        return f"{state}; {waiting} wait: {why}" if waiting and why else state
+    return _with_reason(state, why)
 
 
 def _task_words(job: Job, task: Task) -> str:

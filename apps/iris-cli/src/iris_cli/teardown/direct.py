@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from iris_cli.exits import FAILED, LEFT_OVER, CliError
-from iris_cli.teardown.look import Blind, Seen, delete_all, look_at
+from iris_cli.teardown.look import Blind, Seen, delete_all, doomed_in, look_at
 from iris_cli.teardown.scope import Site
 from iris_platform.paths import ClusterPaths
 from iris_platform.processes import wait_until
@@ -43,13 +43,12 @@ def clear(
         errors: dict[str, str] = {}
         looks = look_at(sites, zones)
         for _ in range(ROUNDS):
-            seen = [look for look in looks if isinstance(look, Seen) and look.slices]
-            if not seen:
+            doomed = [pair for look in looks for pair in doomed_in(look)]
+            if not doomed:
                 break
-            for look in seen:
-                for info in look.slices:
-                    note(f"deleting slice {info.slice_id} in zone {look.site.zone}")
-            errors = delete_all(seen)
+            for site, name in doomed:
+                note(f"deleting slice {name} in zone {site.zone}")
+            errors = delete_all(looks)
             looks = look_at(sites, zones)
         return Result(tuple(looks), errors)
 

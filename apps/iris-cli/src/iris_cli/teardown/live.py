@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from iris_cli.client import Controller, RpcFailed
 from iris_cli.listings import list_slices
-from iris_cli.text import duration, reason_words, short_name
+from iris_cli.text import duration, reason_words, safe, short_name
 from iris_proto.v1.controller_pb2 import (
     BeginShutdownRequest,
     GetClusterStatusRequest,
@@ -21,6 +21,7 @@ from iris_proto.v1.controller_pb2 import (
 # A controller that does not answer within this is treated as one that is dead.
 LOOK_TIMEOUT_S = 5.0
 POLL_S = 0.2
+TROUBLES_EVERY_S = 1.0
 # Beyond twice the tasks' grace: agents have to be told, and machines to go.
 MARGIN_S = 60.0
 
@@ -56,13 +57,15 @@ def ask_controller(controller: Controller, note: Callable[[str], None]) -> Belie
         return None
 
 
-def shut_down(controller: Controller, believed: Believed, note: Callable[[str], None]) -> bool:
-    """Let the controller delete every slice; returns whether it did.
+def shut_down(controller: Controller, believed: Believed, note: Callable[[str], None]) -> tuple[Slice, ...]:
+    """Let the controller delete every slice; returns those that it last said are left.
 
-    False where it stopped answering or took too long: the caller then deletes
-    what is left without it.
+    Some are where it stopped answering or took too long: the caller then
+    deletes what is left without it.
     """
-    teller = SliceTeller(believed.slices)
+    left = believed.slices
+    teller = SliceTeller(left)
+    troubles = TroubleTeller()
     began = time.monotonic()
     deadline = began + believed.patience_s
     pause = threading.Event()
@@ -72,41 +75,61 @@ def shut_down(controller: Controller, believed: Believed, note: Callable[[str], 
             connection.call(connection.stub.BeginShutdown, request)
             note("the controller deletes the slices")
             while time.monotonic() < deadline:
-                slices = list_slices(connection).slices
-                for line in teller.lines(slices):
+                left = tuple(list_slices(connection).slices)
+                lines = teller.lines(left)
+                if left and troubles.due(time.monotonic()):
+                    status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
+                    lines += troubles.lines(status.problems)
+                for line in lines:
                     note(f"{duration(time.monotonic() - began):>8}  {line}")
-                if not slices:
-                    return True
+                if not left:
+                    return ()
                 pause.wait(POLL_S)
     except RpcFailed as error:
         note(f"{error.message}; going on without it")
-        return False
+        return left
     note(f"slices are left after {duration(believed.patience_s)}; going on without the controller")
-    return False
+    return left
+
+
+class TroubleTeller:
+    """Tells the controller's problems while a stop waits, each once; not all the time."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._due_s = 0.0
+
+    def due(self, now_s: float) -> bool:
+        """Whether it is time to ask again."""
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + TROUBLES_EVERY_S
+        return True
+
+    def lines(self, problems: Iterable[str]) -> list[str]:
+        """Those that were not told before."""
+        fresh = [problem for problem in problems if problem not in self._told]
+        self._told.update(fresh)
+        return [f"problem: {safe(problem)}" for problem in fresh]
 
 
 class SliceTeller:
     """Tells what becomes of slices, a line for each change. Pure."""
 
     def __init__(self, slices: Iterable[Slice]) -> None:
-        self._states: Mapping[str, str] = _states(slices)
+        self._words: Mapping[str, str] = _all_words(slices)
 
     def lines(self, slices: Iterable[Slice]) -> list[str]:
         """What is new since the last time."""
-        now = list(slices)
-        states = _states(now)
-        found = [
-            f"slice {entry.name}: {_words(entry)}"
-            for entry in now
-            if states[entry.name] != self._states.get(entry.name)
-        ]
-        found += [f"slice {name}: GONE" for name in self._states if name not in states]
-        self._states = states
+        now = _all_words(slices)
+        found = [f"slice {name}: {words}" for name, words in now.items() if words != self._words.get(name)]
+        found += [f"slice {name}: GONE" for name in self._words if name not in now]
+        self._words = now
         return found
 
 
-def _states(slices: Iterable[Slice]) -> dict[str, str]:
-    return {entry.name: short_name(SliceState, entry.state) for entry in slices}
+def _all_words(slices: Iterable[Slice]) -> dict[str, str]:
+    return {entry.name: _words(entry) for entry in slices}
 
 
 def _words(entry: Slice) -> str:

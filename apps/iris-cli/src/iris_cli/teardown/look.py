@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from iris_cli.teardown.scope import Site
-from iris_platform.base import PlatformError, SliceInfo
+from iris_platform.base import PlatformError, SliceInfo, Unreachable
+from iris_platform.local import Found, take_census
+from iris_proto.v1.controller_pb2 import Slice
 
 # Deletions that are under way at once.
 AT_ONCE = 8
@@ -23,28 +25,78 @@ class Seen:
 
 @dataclass(frozen=True)
 class Blind:
-    """A place that could not be looked at: nobody knows what it holds."""
+    """A place that could not be looked at: nobody knows all that it holds.
+
+    `known` is what of ours is there all the same, and can be deleted by name.
+    """
 
     zone: str
     provider: str
     why: str
+    site: Site | None = field(default=None, compare=False)
+    known: tuple[Found, ...] = ()
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Slices under the cluster's local root that no listing of its own shows."""
+
+    zone: str
+    slices: tuple[Found, ...]
+
+
+Look = Seen | Blind | Foreign
+
+
+def look_beyond(
+    census: Iterable[Found], looks: Sequence[Seen | Blind], zones: Sequence[str] | None
+) -> list[Foreign]:
+    """What the census has and the looks have not, by zone; `zones` None means all."""
+    shown = {name for look in looks for _, name in doomed_in(look)}
+    default = next((look.site.zone if isinstance(look, Seen) else look.zone for look in looks), "local")
+    found: dict[str, list[Found]] = {}
+    for entry in census:
+        meant = zones is None or entry.zone is None or entry.zone in zones
+        if meant and entry.name not in shown:
+            found.setdefault(entry.zone or default, []).append(entry)
+    return [Foreign(zone, tuple(slices)) for zone, slices in found.items()]
 
 
 def look_at(sites: Iterable[Site], zones: Sequence[str]) -> list[Seen | Blind]:
     """A fresh listing of every place in these zones."""
-    return [_look(site) for site in sites if site.zone in zones]
+    places = list(sites)
+    narrowed = any(site.zone not in zones for site in places)
+    return [_look(site, narrowed=narrowed) for site in places if site.zone in zones]
 
 
-def _look(site: Site) -> Seen | Blind:
+def _look(site: Site, *, narrowed: bool) -> Seen | Blind:
     try:
         return Seen(site, tuple(site.platform.list_slices({}, site.zone)))
     except PlatformError as error:
-        return Blind(site.zone, site.provider, str(error))
+        known = tuple(_known(site, narrowed=narrowed))
+        return Blind(site.zone, site.provider, str(error), site, known)
 
 
-def delete_all(seen: Iterable[Seen]) -> dict[str, str]:
-    """Delete every slice that was seen, by name; returns what went wrong, by slice."""
-    work = [(look.site, info.slice_id) for look in seen for info in look.slices]
+def _known(site: Site, *, narrowed: bool) -> Iterable[Found]:
+    """What of ours lies in a local place that cannot be listed, record by record.
+
+    One without a record that says its zone counts only where all zones are meant.
+    """
+    if site.local_root is None:
+        return
+    try:
+        census = take_census(site.local_root)
+    except Unreachable:
+        return
+    for found in census:
+        here = found.zone == site.zone or (found.zone is None and not narrowed)
+        if here and found.cluster_id == site.cluster_id:
+            yield found
+
+
+def delete_all(looks: Iterable[Seen | Blind]) -> dict[str, str]:
+    """Delete every slice that is known, by name; returns what went wrong, by slice."""
+    work = [(site, name) for look in looks for site, name in doomed_in(look)]
     if not work:
         return {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -52,9 +104,42 @@ def delete_all(seen: Iterable[Seen]) -> dict[str, str]:
     return {name: why for (_, name), why in zip(work, results, strict=True) if why}
 
 
+def doomed_in(look: Seen | Blind) -> list[tuple[Site, str]]:
+    """The slices of a look that can be deleted by name."""
+    if isinstance(look, Seen):
+        return [(look.site, info.slice_id) for info in look.slices]
+    return [(look.site, found.name) for found in look.known] if look.site else []
+
+
 def _delete(site: Site, name: str) -> str:
     try:
         site.platform.delete_slice(name, site.zone)
     except PlatformError as error:
         return str(error)
+    return ""
+
+
+def still_there(told: Iterable[Slice], sites: Iterable[Site], known: Collection[str]) -> list[dict[str, str]]:
+    """What the controller said was left and no provider says is gone, beyond the `known` names."""
+    places = list(sites)
+    found = []
+    for entry in told:
+        why = "" if entry.name in known else _presence(entry, places)
+        if why:
+            found.append({"zone": entry.zone, "name": entry.name, "why": why})
+    return found
+
+
+def _presence(entry: Slice, sites: Iterable[Site]) -> str:
+    """Why a slice is not known to be gone; empty where it is."""
+    here = [site for site in sites if site.zone == entry.zone]
+    if not here:
+        return "the controller knew it, and its zone cannot be looked at"
+    for site in here:
+        try:
+            info = site.platform.get_slice(entry.name, entry.zone)
+        except PlatformError as error:
+            return str(error)
+        if info is not None:
+            return info.detail or info.state.value
     return ""

@@ -8,6 +8,8 @@ from typing import Any
 
 from iris_cli.teardown.look import Blind, Seen
 from iris_cli.text import plural, short_name
+from iris_platform.local import Found
+from iris_platform.names import parse_slice_name
 from iris_proto.v1.controller_pb2 import Slice, SliceState
 
 
@@ -33,6 +35,8 @@ class Plan:
     controller: int | None
     blind: tuple[Blind, ...] = ()
     others: tuple[str, ...] = ()
+    # Under the cluster's local root, and not to be deleted: another identity's.
+    foreign: tuple[Found, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -52,10 +56,16 @@ def doomed_slices(
                 found[info.slice_id] = Doomed(
                     info.slice_id, info.zone, group, info.state.value.upper(), len(info.vms)
                 )
-    for entry in believed:
-        if entry.zone in zones:
-            state = short_name(SliceState, entry.state)
-            found[entry.name] = Doomed(entry.name, entry.zone, entry.scale_group, state, entry.hosts)
+        else:
+            for entry in look.known:
+                parts = parse_slice_name(entry.name)
+                group = parts.group if parts else ""
+                state = "UNREADABLE" if entry.zone is None else "UNLISTED"
+                found.setdefault(entry.name, Doomed(entry.name, look.zone, group, state, entry.hosts))
+    for told in believed:
+        if told.zone in zones:
+            state = short_name(SliceState, told.state)
+            found[told.name] = Doomed(told.name, told.zone, told.scale_group, state, told.hosts)
     return tuple(sorted(found.values(), key=lambda slice_: (slice_.zone, slice_.name)))
 
 
@@ -69,6 +79,8 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"stop the controller (process {plan.controller})")
     for blind in plan.blind:
         lines.append(f"zone {blind.zone} ({blind.provider}) cannot be listed: {blind.why}")
+    for entry in plan.foreign:
+        lines.append(f"slice {entry.name} is left: it carries cluster id {entry.cluster_id or 'none'}")
     for zone in plan.others:
         lines.append(f"zone {zone} is left as it is")
     return lines or ["nothing to delete, and no controller to stop"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from iris_cli.teardown.look import Blind, Seen
+from iris_cli.teardown.look import Blind, Foreign, Look, Seen
 from iris_cli.text import plural
 from iris_platform.base import VmState
 
 
-def proof_lines(looks: Iterable[Seen | Blind]) -> list[str]:
+def proof_lines(looks: Iterable[Look]) -> list[str]:
     """A line for each zone: `zone local: 0 slices, 0 agents`."""
     slices: dict[str, int] = {}
     agents: dict[str, int] = {}
@@ -19,7 +19,7 @@ def proof_lines(looks: Iterable[Seen | Blind]) -> list[str]:
         if isinstance(look, Blind):
             blind.append(f"zone {look.zone}: could not be listed: {look.why}")
         else:
-            zone = look.site.zone
+            zone = look.site.zone if isinstance(look, Seen) else look.zone
             slices[zone] = slices.get(zone, 0) + len(look.slices)
             agents[zone] = agents.get(zone, 0) + agents_of(look)
     seen = [
@@ -28,18 +28,24 @@ def proof_lines(looks: Iterable[Seen | Blind]) -> list[str]:
     return seen + blind
 
 
-def agents_of(look: Seen) -> int:
+def agents_of(look: Seen | Foreign) -> int:
     """The hosts on which something may still run."""
+    if isinstance(look, Foreign):
+        return sum(found.running for found in look.slices)
     gone = (VmState.TERMINATED, VmState.FAILED)
     return sum(vm.state not in gone for info in look.slices for vm in info.vms)
 
 
-def left_over(looks: Iterable[Seen | Blind], why: dict[str, str]) -> list[dict[str, str]]:
+def left_over(looks: Iterable[Look], why: dict[str, str]) -> list[dict[str, str]]:
     """What is still there or not known, with the reason where there is one."""
     found = []
     for look in looks:
         if isinstance(look, Blind):
             found.append({"zone": look.zone, "name": "", "why": look.why})
+        elif isinstance(look, Foreign):
+            for entry in look.slices:
+                reason = why.get(entry.name) or entry.trouble or f"carries cluster id {entry.cluster_id}"
+                found.append({"zone": look.zone, "name": entry.name, "why": reason})
         else:
             for info in look.slices:
                 reason = why.get(info.slice_id) or info.detail or info.state.value
@@ -47,23 +53,31 @@ def left_over(looks: Iterable[Seen | Blind], why: dict[str, str]) -> list[dict[s
     return found
 
 
+def foreign_ids(looks: Iterable[Look], own: Iterable[str]) -> list[str]:
+    """The other cluster ids of what is left."""
+    ids = {entry.cluster_id for look in looks if isinstance(look, Foreign) for entry in look.slices}
+    return sorted(ids - {"", *own})
+
+
 def left_lines(left: Sequence[dict[str, str]], command: str) -> tuple[str, ...]:
     """What is left, and the command that removes it."""
     lines = []
     for entry in left:
-        what = f"slice {entry['name']}" if entry["name"] else "not known"
-        lines.append(f"left in zone {entry['zone']}: {what} ({entry['why']})")
+        where = f"left in zone {entry['zone']}" if entry["zone"] else "left"
+        what = f"slice {entry['name']} ({entry['why']})" if entry["name"] else entry["why"]
+        if entry["zone"] and not entry["name"]:
+            what = f"not known ({entry['why']})"
+        lines.append(f"{where}: {what}")
     return (*lines, f"to remove it: {command}")
 
 
-def zone_documents(looks: Iterable[Seen | Blind]) -> list[dict[str, Any]]:
+def zone_documents(looks: Iterable[Look]) -> list[dict[str, Any]]:
     """The looks for programs."""
     found: list[dict[str, Any]] = []
     for look in looks:
         if isinstance(look, Blind):
             found.append({"zone": look.zone, "slices": None, "agents": None, "error": look.why})
         else:
-            found.append(
-                {"zone": look.site.zone, "slices": len(look.slices), "agents": agents_of(look), "error": ""}
-            )
+            zone = look.site.zone if isinstance(look, Seen) else look.zone
+            found.append({"zone": zone, "slices": len(look.slices), "agents": agents_of(look), "error": ""})
     return found

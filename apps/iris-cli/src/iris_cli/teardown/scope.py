@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from iris_cli.configs import load
 from iris_cli.exits import FAILED, USAGE, CliError
 from iris_cli.locate import Cluster
 from iris_config import ConfigError, IrisConfig
-from iris_platform import PROVIDER_MODULES, Platform, create_platforms
+from iris_platform import (
+    PROVIDER_MODULES,
+    Platform,
+    PlatformSettings,
+    create_platform,
+    create_platforms,
+)
 from iris_platform.base import ClusterIdentity
-from iris_proto.v1.config_pb2 import ScaleGroupConfig
+from iris_platform.local import Found
+from iris_proto.v1.config_pb2 import LocalProvider, ProviderConfig, ScaleGroupConfig
+
+LOCAL = "local"
+# Of local slices whose record does not say it, where nothing else is configured.
+DEFAULT_ZONE = "local"
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,9 @@ class Site:
     zone: str
     provider: str
     platform: Platform
+    # Where local slices lie, and whose of them this place means.
+    local_root: Path | None = None
+    cluster_id: str = ""
 
 
 def read_scope(cluster: Cluster) -> Scope:
@@ -114,5 +129,28 @@ def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> lis
     for name, platform in platforms.items():
         provider = scope.groups[name].provider.WhichOneof("provider") or ""
         for zone in platform.zones():
-            sites[zone, id(platform)] = Site(zone, provider, platform)
+            root = cluster.paths.local_root if provider == LOCAL else None
+            sites[zone, id(platform)] = Site(zone, provider, platform, root, identity.cluster_id)
     return sorted(sites.values(), key=lambda site: (site.zone, site.provider))
+
+
+def sites_of(
+    census: Iterable[Found], ids: Iterable[str], sites: Iterable[Site], cluster: Cluster
+) -> list[Site]:
+    """Further local places, so that all slices of these ids are listed.
+
+    Their zones may have gone from the configuration, and their keys with them.
+    """
+    wanted = set(ids)
+    there = [site for site in sites if site.local_root is not None]
+    default = there[0].zone if there else DEFAULT_ZONE
+    known = {(site.zone, site.cluster_id) for site in there}
+    missing = {(f.zone or default, f.cluster_id) for f in census if f.cluster_id in wanted} - known
+    provider = ProviderConfig(local=LocalProvider())
+    found = []
+    for zone, cluster_id in sorted(missing):
+        identity = ClusterIdentity(cluster.name, cluster_id)
+        settings = PlatformSettings(provider, (zone,), identity, cluster.paths)
+        platform = create_platform(settings)
+        found.append(Site(zone, LOCAL, platform, cluster.paths.local_root, cluster_id))
+    return found

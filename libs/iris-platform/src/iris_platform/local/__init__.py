@@ -6,6 +6,7 @@ and their tasks outlive a controller that is killed.
 
 from __future__ import annotations
 
+from iris_platform.local.census import Found, take_census
 from iris_platform.local.platform import LocalPlatform, LocalVmManager, make_platform
 
-__all__ = ["LocalPlatform", "LocalVmManager", "make_platform"]
+__all__ = ["Found", "LocalPlatform", "LocalVmManager", "make_platform", "take_census"]

@@ -131,6 +131,10 @@ class SliceStore:
             return [path for path in (self.root / name).iterdir() if path.name.isdecimal()]
         return []
 
+    def exists(self, name: str) -> bool:
+        """Whether a slice has a directory."""
+        return (self.root / name).is_dir()
+
     def is_deleting(self, name: str) -> bool:
         """Whether a slice's deletion has begun."""
         return (self.root / name / DELETING_FILE).exists()

@@ -147,25 +147,26 @@ class LocalPlatform:
     def delete_slice(self, slice_id: str, zone: str | None = None) -> None:
         """See `Platform.delete_slice`; returns when nothing of it runs or is on disk.
 
+        A slice whose record cannot be read goes whatever its zone: under our
+        own root and with our id in its name it is ours.
+
         Raises:
-            Unreachable: a process does not end, its file cannot be understood,
-                or another call is at work.
+            Unreachable: a process does not end, or another call is at work.
         """
         zone = resolve_zone(self.zones(), zone)
         parts = parse_slice_name(slice_id)
         if parts is None or parts.cluster_id != self._identity.cluster_id:
             raise NotOurs(f"slice {slice_id}: not a name of cluster {self._identity.cluster_id}")
         with _reported(slice_id), self._store.lock(slice_id, LOCK_S):
-            record = self._store.read(slice_id)
-            hosts = set(self._store.host_dirs(slice_id))
+            record = self._record_to_delete(slice_id)
+            hosts = {*self._store.host_dirs(slice_id), *self._marked_hosts(slice_id)}
             if record is not None:
                 self._check_ours(record)
                 if record.zone != zone:
                     return
-                self._store.mark_deleting(slice_id)
                 hosts |= {self._store.host_dir(slice_id, i) for i in range(record.spec.hosts)}
-            else:
-                hosts |= {path for path in self._stray_hosts(Look()) if path.parent.name == slice_id}
+            if self._store.exists(slice_id):
+                self._store.mark_deleting(slice_id)
             end_agents(sorted(hosts), self._settings.agent_stop_s)
             self._store.remove(slice_id)
 
@@ -177,6 +178,18 @@ class LocalPlatform:
     def vm_manager(self, group: ScaleGroupConfig) -> VmManager:
         """See `Platform.vm_manager`."""
         return LocalVmManager(self, group, self._identity)
+
+    def _record_to_delete(self, name: str) -> SliceRecord | None:
+        """A slice's record; None where there is none that can be read."""
+        try:
+            return self._store.read(name)
+        except Unreachable:
+            return None
+
+    def _marked_hosts(self, name: str) -> set[Path]:
+        """The hosts of a slice of which something runs, their directories gone or not."""
+        place = self._store.root.resolve() / name
+        return {path for path in Look().marked() if path.parent == place and path.name.isdecimal()}
 
     def _ours(self, name: str) -> SliceRecord | None:
         """A slice's record if both its name and its labels are ours."""
