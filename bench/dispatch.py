@@ -118,28 +118,31 @@ def _on_new_clusters(setting: Setting, submit: Submit) -> Callable[[], Sample]:
             used = {name: after - before[name] for name, after in cpu_seconds(cluster).items()}
             found = Counter(map(outcome, tasks()))
             work = Work("tasks by outcome", Counter({DONE: setting.size}), found)
-            return Sample((setting.size / seconds,), work, notes(cluster, used, setting.size))
+            return Sample((setting.size / seconds,), work, _notes(cluster, used, setting.size))
 
     return measure
 
 
-def notes(cluster: LocalCluster, used: dict[str, float], size: int) -> dict[str, float]:
+def _notes(cluster: LocalCluster, used: dict[str, float], size: int) -> dict[str, float]:
     """What a task cost beside time: CPU of each process, disk and memory of the controller."""
     resident = Path(f"/proc/{cluster.controller_pid()}/status").read_text()
     (peak,) = [line.split()[1] for line in resident.splitlines() if line.startswith("VmHWM")]
     database = sum(file.stat().st_size for file in cluster.state_dir.glob("iris.db*"))
-    costs = {f"{name} CPU us a task": seconds / size * 1e6 for name, seconds in used.items()}
     return {
-        **costs,
+        **_cpu_notes(used, size),
         "database bytes a task": database / size,
         "controller MiB at most": int(peak) / 1024,
     }
 
 
+def _cpu_notes(used: dict[str, float], size: int) -> dict[str, float]:
+    return {f"{name} CPU us a task": seconds / size * 1e6 for name, seconds in used.items()}
+
+
 def _limit(companion: Companion, size: int) -> Sample:
     answer = companion.ask(size)
-    done = (answer["codes"], answer["logs"])
-    return Sample((size / answer["seconds"],), Work("processes by exit status", ({"0": size}, size), done))
+    work = Work("processes by exit status", {"0": size}, answer["codes"])
+    return Sample((size / answer["seconds"],), work, _cpu_notes(answer["cpu"], size))
 
 
 def _peer(name: str, setting: Setting) -> Subject | Missing:

@@ -52,6 +52,8 @@ class Cloud:
         self._make_host = make_host
         self._random = stage.random("cloud")
         self._gone: list[CloudSlice] = []
+        # How often a name was made; of two slices with one name a late list may show the first.
+        self._made: dict[str, int] = {}
         self.slices: dict[str, CloudSlice] = {}
         # Names whose creation may take effect after everybody has given it up.
         self.lands_late: dict[str, None] = {}
@@ -75,6 +77,7 @@ class Cloud:
             assert (there.group, there.zone) == (group, zone), f"{name} was asked for in two places"
             return
         self._check_capacity(self.provider(group))
+        self._made[name] = self._made.get(name, 0) + 1
         made = CloudSlice(name, group, zone, self._stage.engine.now_ms)
         self.slices[name] = made
         self._stage.story.tell("cloud", f"{name} is being made")
@@ -207,6 +210,7 @@ class Cloud:
         good = (SliceCloudState.CREATING, SliceCloudState.RUNNING)
         return (
             slice_ is not None
+            and self._made[name] == 1
             and slice_.state in good
             and all(vm.state is not VmState.TERMINATED for vm in slice_.vms)
         )

@@ -87,15 +87,12 @@ class Faults:
 
     def __init__(self, seed: int, single: Single | None = None) -> None:
         """With `single` that fault and no other happens."""
-        swarm = Random(f"{seed}/swarm")
         self.counts: dict[str, int] = dict.fromkeys([*CHANCES, *INTERVALS], 0)
         self.occasions: Counter[str] = Counter()
         self._single = single
         self._on = True
         self._streams = {name: Random(f"{seed}/fault/{name}") for name in self.counts}
-        self._factors = {
-            name: swarm.choice((0.5, 1.0, 1.0, 3.0)) if swarm.random() < 0.6 else 0.0 for name in self.counts
-        }
+        self._factors = {name: _factor(Random(f"{seed}/swarm/{name}")) for name in self.counts}
 
     def off(self) -> None:
         """From now on nothing goes wrong."""
@@ -140,3 +137,8 @@ class Faults:
     def pick(self, name: str, among: int) -> int:
         """Which of so many this fault hits."""
         return self._streams[name].randrange(among)
+
+
+def _factor(random: Random) -> float:
+    """How much more often than usual; 0 for never."""
+    return random.choice((0.5, 1.0, 1.0, 3.0)) if random.random() < 0.6 else 0.0

@@ -20,7 +20,7 @@ WHY = Reason("mutant", "a rule was broken on purpose")
 # -- tasks and budgets ----------------------------------------------------------------
 
 
-@breaks_a_rule(seed=2)
+@breaks_a_rule(seed=4)
 def reports_of_older_attempts_count(patch: Patch) -> None:
     real = jobs.report
 
@@ -33,7 +33,7 @@ def reports_of_older_attempts_count(patch: Patch) -> None:
     patch.setattr(jobs, "report", report)
 
 
-@breaks_a_rule(seed=2)
+@breaks_a_rule(seed=0)
 def an_attempt_number_comes_twice(patch: Patch) -> None:
     real = jobs.assign
 
@@ -58,7 +58,7 @@ def a_stop_is_lost(patch: Patch) -> None:
     patch.setattr(jobs, "request_stop", stop)
 
 
-@breaks_a_rule(seed=15)
+@breaks_a_rule(seed=13)
 def a_stop_is_not_told_at_hello(patch: Patch) -> None:
     real = workers._settle
 
@@ -68,7 +68,7 @@ def a_stop_is_not_told_at_hello(patch: Patch) -> None:
     patch.setattr(workers, "_settle", settle)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=4)
 def stopped_jobs_are_retried(patch: Patch) -> None:
     real = jobs._end
 
@@ -92,7 +92,7 @@ def a_failure_costs_two(patch: Patch) -> None:
     patch.setattr(jobs, "_end", end)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=2)
 def a_loss_costs_a_failure(patch: Patch) -> None:
     def charge(world: World, task: Task, why: Reason, now: Now) -> None:
         jobs._again(world, replace(task, failures=task.failures + 1), why, now)
@@ -100,7 +100,7 @@ def a_loss_costs_a_failure(patch: Patch) -> None:
     patch.setattr(jobs, "_charge_loss", charge)
 
 
-@breaks_a_rule(seed=3)
+@breaks_a_rule(seed=2)
 def losses_are_free(patch: Patch) -> None:
     real = jobs.lose
 
@@ -110,7 +110,7 @@ def losses_are_free(patch: Patch) -> None:
     patch.setattr(jobs, "lose", lose)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=1)
 def a_killed_attempt_is_a_success(patch: Patch) -> None:
     real = jobs.report
 
@@ -138,7 +138,7 @@ def what_succeeded_runs_again(patch: Patch) -> None:
 # -- the agent ----------------------------------------------------------------
 
 
-@breaks_a_rule(seed=24)
+@breaks_a_rule(seed=8)
 def a_report_is_sent_once(patch: Patch) -> None:
     def told(self: Book, told: Any) -> None:
         """Believes that everything arrived."""

@@ -172,7 +172,10 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        # Ctrl-C can hit gRPC between the start of a call and the start of the thread
+        # that serves it; closing then waits for ever. The process ends now anyway.
+        if kind is not KeyboardInterrupt:
+            self.close()
 
     def close(self) -> None:
         """Close the channel; what is in flight on it is cancelled."""
