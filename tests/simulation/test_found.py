@@ -1,4 +1,4 @@
-"""What the simulator found in the core, each as the shortest story that shows it.
+"""What was found in the core on the way to the simulator and by it, each as the shortest story that shows it.
 
 Most have a mutant too, which brings the bug back for `test_bites`.
 """
@@ -6,8 +6,9 @@ Most have a mutant too, which brings the bug back for `test_bites`.
 from iris_controller.core import effects as fx
 from iris_controller.core import states as s
 from iris_controller.core.values import AttemptId
+from iris_platform.base import SliceCloudState, VmState
 from tests.controller.agents import observed, spec, succeeded
-from tests.controller.worlds import Scene, deletes, group, looks, world
+from tests.controller.worlds import Scene, deletes, group, info, looks, settings, world
 
 RUNNING = s.AttemptRunning(5)
 
@@ -67,3 +68,10 @@ def test_that_a_log_is_complete_is_answered_only_with_its_commit() -> None:
     w = world(group())
     w.log_is_stored(AttemptId("jx", 0, 1, 1))
     assert w.answer == fx.Done()
+
+
+def test_a_tombstone_of_a_dropped_group_is_still_a_tombstone() -> None:
+    w, name = given_back()
+    w.absent(name)
+    w.world.settings = settings(group("other"))
+    assert deletes(w.lists(info(name, [VmState.RUNNING], SliceCloudState.RUNNING))) == [name]

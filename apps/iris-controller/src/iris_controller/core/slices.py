@@ -259,12 +259,13 @@ def zone_listed(world: World, event: ZoneListed, now: Now) -> list[Effect]:
     listed = {seen.slice_id: seen for seen in event.seen}
     for slice_ in list(world.slices.values()):
         group = world.group(slice_)
-        if group is None or group.provider != event.provider or slice_.zone != event.zone:
+        # Of a group that the configuration dropped the zone is known, and what is there counts.
+        if slice_.zone != event.zone or (group is not None and group.provider != event.provider):
             continue
         found = listed.get(slice_.name)
         if found is not None and is_ours(found.slice_id, found.labels, world.settings.cluster_id):
             effects += _seen(world, slice_, found, now)
-        elif found is None and not isinstance(slice_.state, s.SliceRequesting | s.SliceGone):
+        elif found is None and group and not isinstance(slice_.state, s.SliceRequesting | s.SliceGone):
             effects += look(world, [slice_], now)
     return effects
 
