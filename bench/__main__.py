@@ -18,6 +18,8 @@ from bench.environments import Environments, NoEnvironments, default_cache
 from bench.measure import Benchmark, Peers, Scale, run
 from bench.verdicts import Result, Verdict, conclude
 
+BUSY = "THE MACHINE IS BUSY WITH OTHER THINGS: do not quote this run"
+
 
 def main() -> int:
     """Run what the command line names."""
@@ -31,6 +33,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="iris-bench-", dir=options.scratch) as scratch:
         here = machine.look(Path(scratch))
         print(report.machine_line(here), flush=True)
+        if here.busy:
+            print(BUSY, flush=True)
         for name in options.benchmark or BENCHMARKS:
             benchmark = BENCHMARKS[name]
             scale = _scale(benchmark, options)
@@ -46,6 +50,8 @@ def main() -> int:
     if options.json:
         results_json = {"machine": asdict(here), "results": [report.document(one) for one in results]}
         options.json.write_text(json.dumps(results_json, indent=1) + "\n")
+    if here.busy:
+        print(f"\n{BUSY}")
     return _summary(results, failed)
 
 

@@ -122,14 +122,18 @@ def idle_cluster(home: Path) -> Iterator[tuple[LocalCluster, Client]]:
 
 
 def cpu_seconds(cluster: LocalCluster) -> dict[str, float]:
-    """User and system time so far of a cluster's controller, keeper and session.
+    """User and system time so far of a cluster's controller, keeper and session, and of its tasks.
 
-    Source: fields 14 and 15 of `/proc/PID/stat`, see proc(5).
+    Source: fields 14 to 17 of `/proc/PID/stat`, see proc(5); the tasks are what the
+    keeper reaped.
     """
-    found = dict.fromkeys(PARTS, 0.0)
+    found = dict.fromkeys((*PARTS, "tasks"), 0.0)
     for pid, words in cluster.processes().items():
         part = next((part for part, word in PARTS.items() if word in words), None)
         if part is not None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            found[part] += (int(fields[11]) + int(fields[12])) / TICKS
+            own_user, own_system, reaped_user, reaped_system = map(int, fields[11:15])
+            found[part] += (own_user + own_system) / TICKS
+            if part == "keeper":
+                found["tasks"] += (reaped_user + reaped_system) / TICKS
     return found

@@ -27,6 +27,11 @@ class Machine:
     fdatasync_ms: float
     load: float
 
+    @property
+    def busy(self) -> bool:
+        """Whether others keep the processors from us: then even ratios mislead."""
+        return self.load > self.processors / 2
+
 
 def look(scratch: Path) -> Machine:
     """The machine as it is now; writes a little to `scratch`."""

@@ -45,7 +45,7 @@ def spawn_and_reap(count: int) -> "Counter[int]":
 
 def cpu_seconds() -> dict[str, float]:
     """User and system time so far of this process and of those that it reaped."""
-    who = {"itself": resource.RUSAGE_SELF, "processes": resource.RUSAGE_CHILDREN}
+    who = {"itself": resource.RUSAGE_SELF, "tasks": resource.RUSAGE_CHILDREN}
     return {name: sum(resource.getrusage(number)[:2]) for name, number in who.items()}
 
 

@@ -17,6 +17,10 @@ from tests.simulation.users import Users
 JUMPS_MS = (-3_600_000, -3_600_000, -60_000, -2_000, 2_000, 60_000, 3_600_000)
 
 
+# These need no agent to hit.
+ANY_HOST = ("host_reboots", "host_cut_off")
+
+
 class Chaos:
     """All of them; see `faults.INTERVALS`."""
 
@@ -126,7 +130,7 @@ class Chaos:
 
     def _on_host(self, act: Callable[[str, Host], None]) -> Callable[[str], bool]:
         def hit(name: str) -> bool:
-            hosts = [host for host in self._cloud.running_hosts() if host.has_registered]
+            hosts = [host for host in self._cloud.running_hosts() if host.has_agent or name in ANY_HOST]
             if hosts:
                 host = hosts[self._stage.faults.pick(name, len(hosts))]
                 self._stage.story.tell("fault", f"{name} {host.name}")

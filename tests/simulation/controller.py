@@ -26,14 +26,11 @@ from iris_controller.core.world import Changes, World
 from iris_proto.v1 import worker_pb2
 from tests.simulation.calls import Calls
 from tests.simulation.engine import Action, Pipe
-from tests.simulation.lines import Take
+from tests.simulation.lines import Reply, Take
 from tests.simulation.machine import Machine
 from tests.simulation.story import Objection
 
 BATCH_EVENTS = 1_000
-
-# Gets the answer, or None: it never came.
-Reply = Callable[[fx.Answer | None], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.keeper import frames
@@ -17,18 +16,8 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.session import Session
 from tests.simulation.stage import Stage
 
-# Gets None where there is no answer.
-Reply = Callable[[Answer | None], None]
-
 # The service manager and the keeper start again what died.
 RESTART_MS = 500
-
-
-class LogKeeper(Protocol):
-    """The controller's end of the logs."""
-
-    def store_log(self, attempt_id: AttemptId, reply: Reply) -> None:
-        """Stores an attempt's whole log; the reply is None if it may not be stored."""
 
 
 class Host:
@@ -39,7 +28,6 @@ class Host:
         stage: Stage,
         oracle: Oracle,
         lines: Lines,
-        logs: LogKeeper,
         place: Place,
         offer: Resources,
         remove_agent: Callable[[Place], None],
@@ -47,7 +35,6 @@ class Host:
         """`remove_agent` is called by an agent that has had no controller for too long."""
         self._stage = stage
         self._lines = lines
-        self._logs = logs
         self._offer = offer
         self._remove_agent = remove_agent
         self._keeper = Keeper(stage, oracle, place)
@@ -62,9 +49,9 @@ class Host:
         self.cut_off_until_ms = 0
 
     @property
-    def has_registered(self) -> bool:
-        """Whether a controller has taken in this boot of it."""
-        return self._keeper.lease is not None
+    def has_agent(self) -> bool:
+        """Whether its agent runs, both parts of it."""
+        return self._session is not None and not self._session.dead
 
     @property
     def remembers(self) -> list[str]:
@@ -206,9 +193,9 @@ class Host:
                 self._later(self._random.randint(1, 20), on_durable)
 
         def arrive() -> None:
-            if self._is_cut_off or self._stage.faults.hits("log_not_shipped"):
+            if self._is_cut_off:
                 again()
             else:
-                self._logs.store_log(AttemptId(*key), reply)
+                self._lines.ship_log(AttemptId(*key), reply)
 
         self._later(self._random.randint(1, 100), arrive)

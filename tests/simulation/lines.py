@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from iris_controller.core.effects import Answer
+from iris_controller.core.values import AttemptId
 from tests.simulation.engine import Action, Pipe
 from tests.simulation.stage import Stage
 
 Take = Callable[[bytes], None]
+# Gets the answer to a request, or None: it never came.
+Reply = Callable[[Answer | None], None]
 
 
 @dataclass
@@ -30,6 +34,9 @@ class Listener(Protocol):
 
     def accept(self, down: Pipe[bytes]) -> tuple[Take, Action] | None:
         """Takes a new stream: who gets its messages and its end; None if nobody is there."""
+
+    def store_log(self, attempt_id: AttemptId, reply: Reply) -> None:
+        """Stores an attempt's whole log."""
 
 
 class Lines:
@@ -52,6 +59,13 @@ class Lines:
         if self._stage.faults.hits("hello_stalls"):
             up.delay_next(self._stage.faults.between("hello_stalls", 500, 40_000))
         return Stream(up, down)
+
+    def ship_log(self, attempt_id: AttemptId, reply: Reply) -> None:
+        """Sends an attempt's whole log; the reply is None if it may not be stored."""
+        if self._stage.faults.hits("log_not_shipped"):
+            reply(None)
+        else:
+            self._listener.store_log(attempt_id, reply)
 
     def _delay_ms(self) -> int:
         if self._stage.faults.hits("message_stalls"):

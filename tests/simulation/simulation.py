@@ -69,7 +69,6 @@ class Simulation:
             self._stage,
             self.oracle,
             self._lines,
-            self._site,
             place,
             offer,
             lambda where: self.cloud.remove_agent(where, group),

@@ -10,9 +10,9 @@ from iris_controller.core.values import AttemptId
 from iris_platform.names import parse_slice_name
 from tests.simulation.calls import Calls
 from tests.simulation.cloud import Cloud
-from tests.simulation.controller import Controller, Reply
+from tests.simulation.controller import Controller
 from tests.simulation.engine import Action, Pipe
-from tests.simulation.lines import Take
+from tests.simulation.lines import Reply, Take
 from tests.simulation.machine import Machine
 from tests.simulation.stage import Stage
 

@@ -102,7 +102,7 @@ def looks_keep_deletions_waiting(patch: Patch) -> None:
     patch.setattr(workers, "mark_silent", mark)
 
 
-@breaks_a_rule(seed=11)
+@breaks_a_rule(seed=8)
 def a_dead_host_goes_unnoticed(patch: Patch) -> None:
     real = slices._seen
 
