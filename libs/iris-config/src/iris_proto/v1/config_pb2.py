@@ -26,7 +26,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1airis_proto/v1/config.proto\x12\x07iris.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xce\x02\n\x11IrisClusterConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\ncontroller\x18\x02 \x01(\x0b\x32\x19.iris.v1.ControllerConfig\x12\x41\n\x0cscale_groups\x18\x03 \x03(\x0b\x32+.iris.v1.IrisClusterConfig.ScaleGroupsEntry\x12-\n\nautoscaler\x18\x04 \x01(\x0b\x32\x19.iris.v1.AutoscalerConfig\x12)\n\x08timeouts\x18\x08 \x01(\x0b\x32\x17.iris.v1.TimeoutsConfig\x1aM\n\x10ScaleGroupsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.iris.v1.ScaleGroupConfig:\x02\x38\x01J\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07J\x04\x08\x07\x10\x08\"]\n\x10\x43ontrollerConfig\x12)\n\x05local\x18\x03 \x01(\x0b\x32\x18.iris.v1.LocalControllerH\x00\x42\x0c\n\ncontrollerJ\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03J\x04\x08\n\x10\x0b\"\x1f\n\x0fLocalController\x12\x0c\n\x04port\x18\x01 \x01(\x05\"\xe0\x03\n\x10ScaleGroupConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65lerator_type\x18\x02 \x01(\t\x12\r\n\x05zones\x18\x04 \x03(\t\x12\x12\n\nmin_slices\x18\x06 \x01(\x05\x12\x17\n\nmax_slices\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rbuffer_slices\x18\x08 \x01(\x05\x12\x15\n\x08priority\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x17\n\nslice_size\x18\n \x01(\x05H\x02\x88\x01\x01\x12.\n\x0ehost_resources\x18\x0b \x01(\x0b\x32\x16.iris.v1.HostResources\x12/\n\x0cidle_timeout\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x62oot_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntask_lease\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x08provider\x18Z \x01(\x0b\x32\x17.iris.v1.ProviderConfigB\r\n\x0b_max_slicesB\x0b\n\t_priorityB\r\n\x0b_slice_sizeJ\x04\x08\x03\x10\x04J\x04\x08\x05\x10\x06\"\x95\x01\n\x0eProviderConfig\x12#\n\x03tpu\x18\x01 \x01(\x0b\x32\x14.iris.v1.TpuProviderH\x00\x12)\n\x06manual\x18\x02 \x01(\x0b\x32\x17.iris.v1.ManualProviderH\x00\x12\'\n\x05local\x18\x03 \x01(\x0b\x32\x16.iris.v1.LocalProviderH\x00\x42\n\n\x08provider\"!\n\x0bTpuProvider\x12\x12\n\nproject_id\x18\x01 \x01(\t\"Y\n\x0eManualProvider\x12\r\n\x05hosts\x18\x01 \x03(\t\x12\x10\n\x08ssh_user\x18\x02 \x01(\t\x12\x14\n\x0cssh_key_file\x18\x03 \x01(\t\x12\x10\n\x08ssh_port\x18\x04 \x01(\x05\"\x0f\n\rLocalProvider\"2\n\rHostResources\x12\x0b\n\x03\x63pu\x18\x01 \x01(\x01\x12\x14\n\x06memory\x18\x02 \x01(\x03\x42\x04\x88\xb5\x18\x01\"\x8a\x01\n\x10\x41utoscalerConfig\x12\x36\n\x13\x65valuation_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x16max_creates_per_minute\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x19\n\x17_max_creates_per_minute\"\x86\x02\n\x0eTimeoutsConfig\x12\x30\n\rbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rsuspect_after\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nstop_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eorphan_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66\x65nce_after\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration:3\n\nbytes_size\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1airis_proto/v1/config.proto\x12\x07iris.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf1\x02\n\x11IrisClusterConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\ncontroller\x18\x02 \x01(\x0b\x32\x19.iris.v1.ControllerConfig\x12\x41\n\x0cscale_groups\x18\x03 \x03(\x0b\x32+.iris.v1.IrisClusterConfig.ScaleGroupsEntry\x12-\n\nautoscaler\x18\x04 \x01(\x0b\x32\x19.iris.v1.AutoscalerConfig\x12)\n\x08timeouts\x18\x08 \x01(\x0b\x32\x17.iris.v1.TimeoutsConfig\x12!\n\x04logs\x18\t \x01(\x0b\x32\x13.iris.v1.LogsConfig\x1aM\n\x10ScaleGroupsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.iris.v1.ScaleGroupConfig:\x02\x38\x01J\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07J\x04\x08\x07\x10\x08\"]\n\x10\x43ontrollerConfig\x12)\n\x05local\x18\x03 \x01(\x0b\x32\x18.iris.v1.LocalControllerH\x00\x42\x0c\n\ncontrollerJ\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03J\x04\x08\n\x10\x0b\"\x1f\n\x0fLocalController\x12\x0c\n\x04port\x18\x01 \x01(\x05\"\xe0\x03\n\x10ScaleGroupConfig\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65lerator_type\x18\x02 \x01(\t\x12\r\n\x05zones\x18\x04 \x03(\t\x12\x12\n\nmin_slices\x18\x06 \x01(\x05\x12\x17\n\nmax_slices\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rbuffer_slices\x18\x08 \x01(\x05\x12\x15\n\x08priority\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x17\n\nslice_size\x18\n \x01(\x05H\x02\x88\x01\x01\x12.\n\x0ehost_resources\x18\x0b \x01(\x0b\x32\x16.iris.v1.HostResources\x12/\n\x0cidle_timeout\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x62oot_timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntask_lease\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x08provider\x18Z \x01(\x0b\x32\x17.iris.v1.ProviderConfigB\r\n\x0b_max_slicesB\x0b\n\t_priorityB\r\n\x0b_slice_sizeJ\x04\x08\x03\x10\x04J\x04\x08\x05\x10\x06\"\x95\x01\n\x0eProviderConfig\x12#\n\x03tpu\x18\x01 \x01(\x0b\x32\x14.iris.v1.TpuProviderH\x00\x12)\n\x06manual\x18\x02 \x01(\x0b\x32\x17.iris.v1.ManualProviderH\x00\x12\'\n\x05local\x18\x03 \x01(\x0b\x32\x16.iris.v1.LocalProviderH\x00\x42\n\n\x08provider\"!\n\x0bTpuProvider\x12\x12\n\nproject_id\x18\x01 \x01(\t\"Y\n\x0eManualProvider\x12\r\n\x05hosts\x18\x01 \x03(\t\x12\x10\n\x08ssh_user\x18\x02 \x01(\t\x12\x14\n\x0cssh_key_file\x18\x03 \x01(\t\x12\x10\n\x08ssh_port\x18\x04 \x01(\x05\"\x0f\n\rLocalProvider\"2\n\rHostResources\x12\x0b\n\x03\x63pu\x18\x01 \x01(\x01\x12\x14\n\x06memory\x18\x02 \x01(\x03\x42\x04\x88\xb5\x18\x01\"\x8a\x01\n\x10\x41utoscalerConfig\x12\x36\n\x13\x65valuation_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x16max_creates_per_minute\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x19\n\x17_max_creates_per_minute\"\x86\x02\n\x0eTimeoutsConfig\x12\x30\n\rbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rsuspect_after\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nstop_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eorphan_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x66\x65nce_after\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\nLogsConfig\x12\x16\n\x08max_size\x18\x01 \x01(\x03\x42\x04\x88\xb5\x18\x01:3\n\nbytes_size\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +37,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IRISCLUSTERCONFIG_SCALEGROUPSENTRY']._serialized_options = b'8\001'
   _globals['_HOSTRESOURCES'].fields_by_name['memory']._loaded_options = None
   _globals['_HOSTRESOURCES'].fields_by_name['memory']._serialized_options = b'\210\265\030\001'
+  _globals['_LOGSCONFIG'].fields_by_name['max_size']._loaded_options = None
+  _globals['_LOGSCONFIG'].fields_by_name['max_size']._serialized_options = b'\210\265\030\001'
   _globals['_IRISCLUSTERCONFIG']._serialized_start=106
-  _globals['_IRISCLUSTERCONFIG']._serialized_end=440
-  _globals['_IRISCLUSTERCONFIG_SCALEGROUPSENTRY']._serialized_start=345
-  _globals['_IRISCLUSTERCONFIG_SCALEGROUPSENTRY']._serialized_end=422
-  _globals['_CONTROLLERCONFIG']._serialized_start=442
-  _globals['_CONTROLLERCONFIG']._serialized_end=535
-  _globals['_LOCALCONTROLLER']._serialized_start=537
-  _globals['_LOCALCONTROLLER']._serialized_end=568
-  _globals['_SCALEGROUPCONFIG']._serialized_start=571
-  _globals['_SCALEGROUPCONFIG']._serialized_end=1051
-  _globals['_PROVIDERCONFIG']._serialized_start=1054
-  _globals['_PROVIDERCONFIG']._serialized_end=1203
-  _globals['_TPUPROVIDER']._serialized_start=1205
-  _globals['_TPUPROVIDER']._serialized_end=1238
-  _globals['_MANUALPROVIDER']._serialized_start=1240
-  _globals['_MANUALPROVIDER']._serialized_end=1329
-  _globals['_LOCALPROVIDER']._serialized_start=1331
-  _globals['_LOCALPROVIDER']._serialized_end=1346
-  _globals['_HOSTRESOURCES']._serialized_start=1348
-  _globals['_HOSTRESOURCES']._serialized_end=1398
-  _globals['_AUTOSCALERCONFIG']._serialized_start=1401
-  _globals['_AUTOSCALERCONFIG']._serialized_end=1539
-  _globals['_TIMEOUTSCONFIG']._serialized_start=1542
-  _globals['_TIMEOUTSCONFIG']._serialized_end=1804
+  _globals['_IRISCLUSTERCONFIG']._serialized_end=475
+  _globals['_IRISCLUSTERCONFIG_SCALEGROUPSENTRY']._serialized_start=380
+  _globals['_IRISCLUSTERCONFIG_SCALEGROUPSENTRY']._serialized_end=457
+  _globals['_CONTROLLERCONFIG']._serialized_start=477
+  _globals['_CONTROLLERCONFIG']._serialized_end=570
+  _globals['_LOCALCONTROLLER']._serialized_start=572
+  _globals['_LOCALCONTROLLER']._serialized_end=603
+  _globals['_SCALEGROUPCONFIG']._serialized_start=606
+  _globals['_SCALEGROUPCONFIG']._serialized_end=1086
+  _globals['_PROVIDERCONFIG']._serialized_start=1089
+  _globals['_PROVIDERCONFIG']._serialized_end=1238
+  _globals['_TPUPROVIDER']._serialized_start=1240
+  _globals['_TPUPROVIDER']._serialized_end=1273
+  _globals['_MANUALPROVIDER']._serialized_start=1275
+  _globals['_MANUALPROVIDER']._serialized_end=1364
+  _globals['_LOCALPROVIDER']._serialized_start=1366
+  _globals['_LOCALPROVIDER']._serialized_end=1381
+  _globals['_HOSTRESOURCES']._serialized_start=1383
+  _globals['_HOSTRESOURCES']._serialized_end=1433
+  _globals['_AUTOSCALERCONFIG']._serialized_start=1436
+  _globals['_AUTOSCALERCONFIG']._serialized_end=1574
+  _globals['_TIMEOUTSCONFIG']._serialized_start=1577
+  _globals['_TIMEOUTSCONFIG']._serialized_end=1839
+  _globals['_LOGSCONFIG']._serialized_start=1841
+  _globals['_LOGSCONFIG']._serialized_end=1877
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,7 @@ class IrisClusterConfig(_message.Message):
     SCALE_GROUPS_FIELD_NUMBER: _builtins.int
     AUTOSCALER_FIELD_NUMBER: _builtins.int
     TIMEOUTS_FIELD_NUMBER: _builtins.int
+    LOGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`[a-z][a-z0-9-]*`, not ending in `-local` (that ending marks rehearsals)."""
     @_builtins.property
@@ -71,6 +72,8 @@ class IrisClusterConfig(_message.Message):
     def autoscaler(self) -> Global___AutoscalerConfig: ...
     @_builtins.property
     def timeouts(self) -> Global___TimeoutsConfig: ...
+    @_builtins.property
+    def logs(self) -> Global___LogsConfig: ...
     def __init__(
         self,
         *,
@@ -79,10 +82,11 @@ class IrisClusterConfig(_message.Message):
         scale_groups: _abc.Mapping[_builtins.str, Global___ScaleGroupConfig] | None = ...,
         autoscaler: Global___AutoscalerConfig | None = ...,
         timeouts: Global___TimeoutsConfig | None = ...,
+        logs: Global___LogsConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "controller", b"controller", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "controller", b"controller", "logs", b"logs", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "controller", b"controller", "name", b"name", "scale_groups", b"scale_groups", "timeouts", b"timeouts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "controller", b"controller", "logs", b"logs", "name", b"name", "scale_groups", b"scale_groups", "timeouts", b"timeouts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,6 +447,30 @@ class TimeoutsConfig(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TimeoutsConfig: _TypeAlias = TimeoutsConfig  # noqa: Y015
+
+@_typing.final
+class LogsConfig(_message.Message):
+    """What is kept of what tasks print."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_SIZE_FIELD_NUMBER: _builtins.int
+    max_size: _builtins.int
+    """Bytes of each attempt's log; beyond them the oldest go, and readers are
+    told of the gap. At least 1MiB. Default 1GiB.
+    """
+    def __init__(
+        self,
+        *,
+        max_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_size", b"max_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogsConfig: _TypeAlias = LogsConfig  # noqa: Y015
 
 BYTES_SIZE_FIELD_NUMBER: _builtins.int
 bytes_size: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]

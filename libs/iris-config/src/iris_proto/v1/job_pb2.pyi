@@ -164,6 +164,7 @@ class JobSpec(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
     MAX_LOSSES_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
     STOP_GRACE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Any text without a NUL; need not be unique."""
@@ -188,6 +189,12 @@ class JobSpec(_message.Message):
         """Per task. Default: 1 cpu, no memory limit."""
 
     @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long each attempt may run before it is FAILED with reason `timeout`.
+        Default: as long as it likes.
+        """
+
+    @_builtins.property
     def stop_grace(self) -> _duration_pb2.Duration:
         """Between SIGTERM and SIGKILL. Default: the cluster's `stop_grace`."""
 
@@ -202,11 +209,12 @@ class JobSpec(_message.Message):
         resources: Global___Resources | None = ...,
         max_failures: _builtins.int = ...,
         max_losses: _builtins.int | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
         stop_grace: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses", "max_losses", b"max_losses", "resources", b"resources", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses", "max_losses", b"max_losses", "resources", b"resources", "stop_grace", b"stop_grace", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses", "command", b"command", "env", b"env", "gang", b"gang", "max_failures", b"max_failures", "max_losses", b"max_losses", "name", b"name", "replicas", b"replicas", "resources", b"resources", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses", "command", b"command", "env", b"env", "gang", b"gang", "max_failures", b"max_failures", "max_losses", b"max_losses", "name", b"name", "replicas", b"replicas", "resources", b"resources", "stop_grace", b"stop_grace", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_losses: _TypeAlias = _typing.Literal["max_losses"]  # noqa: Y015
     _WhichOneofArgType__max_losses: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses"]  # noqa: Y015

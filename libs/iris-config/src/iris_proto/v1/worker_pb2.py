@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from iris_proto.v1 import job_pb2 as iris__proto_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1airis_proto/v1/worker.proto\x12\x07iris.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17iris_proto/v1/job.proto\"~\n\x0c\x41gentMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.iris.v1.HelloH\x00\x12\x1d\n\x04\x62\x65\x61t\x18\x02 \x01(\x0b\x32\r.iris.v1.BeatH\x00\x12#\n\x07reports\x18\x03 \x01(\x0b\x32\x10.iris.v1.ReportsH\x00\x42\t\n\x07message\"\xbc\x01\n\x11\x43ontrollerMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.iris.v1.WelcomeH\x00\x12$\n\x08\x62\x65\x61t_ack\x18\x02 \x01(\x0b\x32\x10.iris.v1.BeatAckH\x00\x12*\n\x0breports_ack\x18\x03 \x01(\x0b\x32\x13.iris.v1.ReportsAckH\x00\x12%\n\x08\x63ommands\x18\x04 \x01(\x0b\x32\x11.iris.v1.CommandsH\x00\x42\t\n\x07message\"\x90\x03\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\x05\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x1d\n\x05place\x18\x03 \x01(\x0b\x32\x0e.iris.v1.Place\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\x12\x18\n\x10previous_boot_id\x18\x05 \x01(\t\x12\x15\n\rhighest_epoch\x18\x06 \x01(\x03\x12\x16\n\x0ehighest_commit\x18\x07 \x01(\x03\x12%\n\tresources\x18\x08 \x01(\x0b\x32\x12.iris.v1.Resources\x12\x0f\n\x07version\x18\t \x01(\t\x12!\n\x04jobs\x18\n \x03(\x0b\x32\x13.iris.v1.JobContext\x12*\n\x08observed\x18\x0b \x03(\x0b\x32\x18.iris.v1.ObservedAttempt\x12*\n\x06labels\x18\x0c \x03(\x0b\x32\x1a.iris.v1.Hello.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"i\n\nJobContext\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x04spec\x18\x03 \x01(\x0b\x32\x10.iris.v1.JobSpec\x12\x17\n\x0fsubmitted_at_ms\x18\x04 \x01(\x03\"O\n\x0b\x41ttemptSpec\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x10\n\x08\x66\x61ilures\x18\x02 \x01(\x05\x12\x0e\n\x06losses\x18\x03 \x01(\x05\"]\n\x0fObservedAttempt\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.iris.v1.AttemptSpec\x12&\n\x06report\x18\x02 \x01(\x0b\x32\x16.iris.v1.AttemptReport\"\xfe\x01\n\rAttemptReport\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.iris.v1.AttemptState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x05 \x01(\x03\x12\x16\n\x0e\x66inished_at_ms\x18\x06 \x01(\x03\x12\x16\n\texit_code\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06signal\x18\x08 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\tlog_bytes\x18\t \x01(\x03\x42\x0c\n\n_exit_codeB\t\n\x07_signal\"\x90\x01\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\x05\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x03\x12!\n\x07timings\x18\x04 \x01(\x0b\x32\x10.iris.v1.Timings\x12)\n\x08verdicts\x18\x05 \x03(\x0b\x32\x17.iris.v1.AttemptVerdict\"\xfe\x01\n\x07Timings\x12\x30\n\rbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntask_lease\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nstop_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eorphan_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rsuspect_after\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"c\n\x0e\x41ttemptVerdict\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12!\n\x07verdict\x18\x02 \x01(\x0e\x32\x10.iris.v1.Verdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x18\n\x04\x42\x65\x61t\x12\x10\n\x08sequence\x18\x01 \x01(\x03\":\n\x07\x42\x65\x61tAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x03\"D\n\x07Reports\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\'\n\x07reports\x18\x02 \x03(\x0b\x32\x16.iris.v1.AttemptReport\"=\n\nReportsAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x03\"\x95\x01\n\x08\x43ommands\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x03\x12!\n\x04jobs\x18\x03 \x03(\x0b\x32\x13.iris.v1.JobContext\x12#\n\x05start\x18\x04 \x03(\x0b\x32\x14.iris.v1.AttemptSpec\x12\"\n\x04stop\x18\x05 \x03(\x0b\x32\x14.iris.v1.StopAttempt\"=\n\x0bStopAttempt\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x0e\n\x06reason\x18\x02 \x01(\t\"d\n\x0fShipLogsRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.iris.v1.LogHelloH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.iris.v1.LogChunkH\x00\x42\t\n\x07message\"N\n\x08LogHello\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x1d\n\x05place\x18\x02 \x01(\x0b\x32\x0e.iris.v1.Place\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"n\n\x08LogChunk\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\x12\x16\n\x0e\x64ropped_before\x18\x05 \x01(\x03\"B\n\x10ShipLogsResponse\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x0e\n\x06stored\x18\x02 \x01(\x03*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_KEEP\x10\x01\x12\x10\n\x0cVERDICT_STOP\x10\x02\x32\x96\x01\n\rWorkerService\x12@\n\x07Session\x12\x15.iris.v1.AgentMessage\x1a\x1a.iris.v1.ControllerMessage(\x01\x30\x01\x12\x43\n\x08ShipLogs\x12\x18.iris.v1.ShipLogsRequest\x1a\x19.iris.v1.ShipLogsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1airis_proto/v1/worker.proto\x12\x07iris.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17iris_proto/v1/job.proto\"~\n\x0c\x41gentMessage\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x0e.iris.v1.HelloH\x00\x12\x1d\n\x04\x62\x65\x61t\x18\x02 \x01(\x0b\x32\r.iris.v1.BeatH\x00\x12#\n\x07reports\x18\x03 \x01(\x0b\x32\x10.iris.v1.ReportsH\x00\x42\t\n\x07message\"\xbc\x01\n\x11\x43ontrollerMessage\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x10.iris.v1.WelcomeH\x00\x12$\n\x08\x62\x65\x61t_ack\x18\x02 \x01(\x0b\x32\x10.iris.v1.BeatAckH\x00\x12*\n\x0breports_ack\x18\x03 \x01(\x0b\x32\x13.iris.v1.ReportsAckH\x00\x12%\n\x08\x63ommands\x18\x04 \x01(\x0b\x32\x11.iris.v1.CommandsH\x00\x42\t\n\x07message\"\x9e\x03\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\x05\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x1d\n\x05place\x18\x03 \x01(\x0b\x32\x0e.iris.v1.Place\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\x12\x18\n\x10previous_boot_id\x18\x05 \x01(\t\x12\x15\n\rhighest_epoch\x18\x06 \x01(\x03\x12\x16\n\x0ehighest_commit\x18\x07 \x01(\x03\x12%\n\tresources\x18\x08 \x01(\x0b\x32\x12.iris.v1.Resources\x12\x0f\n\x07version\x18\t \x01(\t\x12!\n\x04jobs\x18\n \x03(\x0b\x32\x13.iris.v1.JobContext\x12*\n\x08observed\x18\x0b \x03(\x0b\x32\x18.iris.v1.ObservedAttempt\x12*\n\x06labels\x18\x0c \x03(\x0b\x32\x1a.iris.v1.Hello.LabelsEntry\x12\x0c\n\x04zone\x18\r \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"i\n\nJobContext\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x1e\n\x04spec\x18\x03 \x01(\x0b\x32\x10.iris.v1.JobSpec\x12\x17\n\x0fsubmitted_at_ms\x18\x04 \x01(\x03\"O\n\x0b\x41ttemptSpec\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x10\n\x08\x66\x61ilures\x18\x02 \x01(\x05\x12\x0e\n\x06losses\x18\x03 \x01(\x05\"]\n\x0fObservedAttempt\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.iris.v1.AttemptSpec\x12&\n\x06report\x18\x02 \x01(\x0b\x32\x16.iris.v1.AttemptReport\"\x8f\x02\n\rAttemptReport\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.iris.v1.AttemptState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x05 \x01(\x03\x12\x16\n\x0e\x66inished_at_ms\x18\x06 \x01(\x03\x12\x16\n\texit_code\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06signal\x18\x08 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\tlog_bytes\x18\t \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\tB\x0c\n\n_exit_codeB\t\n\x07_signal\"\xa7\x01\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\x05\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x03\x12!\n\x07timings\x18\x04 \x01(\x0b\x32\x10.iris.v1.Timings\x12)\n\x08verdicts\x18\x05 \x03(\x0b\x32\x17.iris.v1.AttemptVerdict\x12\x15\n\rlog_max_bytes\x18\x06 \x01(\x03\"\xfe\x01\n\x07Timings\x12\x30\n\rbeat_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntask_lease\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nstop_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eorphan_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rsuspect_after\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"c\n\x0e\x41ttemptVerdict\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12!\n\x07verdict\x18\x02 \x01(\x0e\x32\x10.iris.v1.Verdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x18\n\x04\x42\x65\x61t\x12\x10\n\x08sequence\x18\x01 \x01(\x03\":\n\x07\x42\x65\x61tAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x03\"D\n\x07Reports\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\'\n\x07reports\x18\x02 \x03(\x0b\x32\x16.iris.v1.AttemptReport\"=\n\nReportsAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x03\"\xbf\x01\n\x08\x43ommands\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x03\x12!\n\x04jobs\x18\x03 \x03(\x0b\x32\x13.iris.v1.JobContext\x12#\n\x05start\x18\x04 \x03(\x0b\x32\x14.iris.v1.AttemptSpec\x12\"\n\x04stop\x18\x05 \x03(\x0b\x32\x14.iris.v1.StopAttempt\x12(\n\x07release\x18\x06 \x03(\x0b\x32\x17.iris.v1.ReleaseAttempt\"H\n\x0eReleaseAttempt\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x16\n\x0etask_addresses\x18\x02 \x03(\t\"=\n\x0bStopAttempt\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x0e\n\x06reason\x18\x02 \x01(\t\"d\n\x0fShipLogsRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.iris.v1.LogHelloH\x00\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x11.iris.v1.LogChunkH\x00\x42\t\n\x07message\"N\n\x08LogHello\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x1d\n\x05place\x18\x02 \x01(\x0b\x32\x0e.iris.v1.Place\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"n\n\x08LogChunk\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\x12\x16\n\x0e\x64ropped_before\x18\x05 \x01(\x03\"B\n\x10ShipLogsResponse\x12\x1e\n\x02id\x18\x01 \x01(\x0b\x32\x12.iris.v1.AttemptId\x12\x0e\n\x06stored\x18\x02 \x01(\x03*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_KEEP\x10\x01\x12\x10\n\x0cVERDICT_STOP\x10\x02\x32\x96\x01\n\rWorkerService\x12@\n\x07Session\x12\x15.iris.v1.AgentMessage\x1a\x1a.iris.v1.ControllerMessage(\x01\x30\x01\x12\x43\n\x08ShipLogs\x12\x18.iris.v1.ShipLogsRequest\x1a\x19.iris.v1.ShipLogsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,50 +35,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HELLO_LABELSENTRY']._loaded_options = None
   _globals['_HELLO_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_VERDICT']._serialized_start=2659
-  _globals['_VERDICT']._serialized_end=2729
+  _globals['_VERDICT']._serialized_start=2829
+  _globals['_VERDICT']._serialized_end=2899
   _globals['_AGENTMESSAGE']._serialized_start=96
   _globals['_AGENTMESSAGE']._serialized_end=222
   _globals['_CONTROLLERMESSAGE']._serialized_start=225
   _globals['_CONTROLLERMESSAGE']._serialized_end=413
   _globals['_HELLO']._serialized_start=416
-  _globals['_HELLO']._serialized_end=816
-  _globals['_HELLO_LABELSENTRY']._serialized_start=771
-  _globals['_HELLO_LABELSENTRY']._serialized_end=816
-  _globals['_JOBCONTEXT']._serialized_start=818
-  _globals['_JOBCONTEXT']._serialized_end=923
-  _globals['_ATTEMPTSPEC']._serialized_start=925
-  _globals['_ATTEMPTSPEC']._serialized_end=1004
-  _globals['_OBSERVEDATTEMPT']._serialized_start=1006
-  _globals['_OBSERVEDATTEMPT']._serialized_end=1099
-  _globals['_ATTEMPTREPORT']._serialized_start=1102
-  _globals['_ATTEMPTREPORT']._serialized_end=1356
-  _globals['_WELCOME']._serialized_start=1359
-  _globals['_WELCOME']._serialized_end=1503
-  _globals['_TIMINGS']._serialized_start=1506
-  _globals['_TIMINGS']._serialized_end=1760
-  _globals['_ATTEMPTVERDICT']._serialized_start=1762
-  _globals['_ATTEMPTVERDICT']._serialized_end=1861
-  _globals['_BEAT']._serialized_start=1863
-  _globals['_BEAT']._serialized_end=1887
-  _globals['_BEATACK']._serialized_start=1889
-  _globals['_BEATACK']._serialized_end=1947
-  _globals['_REPORTS']._serialized_start=1949
-  _globals['_REPORTS']._serialized_end=2017
-  _globals['_REPORTSACK']._serialized_start=2019
-  _globals['_REPORTSACK']._serialized_end=2080
-  _globals['_COMMANDS']._serialized_start=2083
-  _globals['_COMMANDS']._serialized_end=2232
-  _globals['_STOPATTEMPT']._serialized_start=2234
-  _globals['_STOPATTEMPT']._serialized_end=2295
-  _globals['_SHIPLOGSREQUEST']._serialized_start=2297
-  _globals['_SHIPLOGSREQUEST']._serialized_end=2397
-  _globals['_LOGHELLO']._serialized_start=2399
-  _globals['_LOGHELLO']._serialized_end=2477
-  _globals['_LOGCHUNK']._serialized_start=2479
-  _globals['_LOGCHUNK']._serialized_end=2589
-  _globals['_SHIPLOGSRESPONSE']._serialized_start=2591
-  _globals['_SHIPLOGSRESPONSE']._serialized_end=2657
-  _globals['_WORKERSERVICE']._serialized_start=2732
-  _globals['_WORKERSERVICE']._serialized_end=2882
+  _globals['_HELLO']._serialized_end=830
+  _globals['_HELLO_LABELSENTRY']._serialized_start=785
+  _globals['_HELLO_LABELSENTRY']._serialized_end=830
+  _globals['_JOBCONTEXT']._serialized_start=832
+  _globals['_JOBCONTEXT']._serialized_end=937
+  _globals['_ATTEMPTSPEC']._serialized_start=939
+  _globals['_ATTEMPTSPEC']._serialized_end=1018
+  _globals['_OBSERVEDATTEMPT']._serialized_start=1020
+  _globals['_OBSERVEDATTEMPT']._serialized_end=1113
+  _globals['_ATTEMPTREPORT']._serialized_start=1116
+  _globals['_ATTEMPTREPORT']._serialized_end=1387
+  _globals['_WELCOME']._serialized_start=1390
+  _globals['_WELCOME']._serialized_end=1557
+  _globals['_TIMINGS']._serialized_start=1560
+  _globals['_TIMINGS']._serialized_end=1814
+  _globals['_ATTEMPTVERDICT']._serialized_start=1816
+  _globals['_ATTEMPTVERDICT']._serialized_end=1915
+  _globals['_BEAT']._serialized_start=1917
+  _globals['_BEAT']._serialized_end=1941
+  _globals['_BEATACK']._serialized_start=1943
+  _globals['_BEATACK']._serialized_end=2001
+  _globals['_REPORTS']._serialized_start=2003
+  _globals['_REPORTS']._serialized_end=2071
+  _globals['_REPORTSACK']._serialized_start=2073
+  _globals['_REPORTSACK']._serialized_end=2134
+  _globals['_COMMANDS']._serialized_start=2137
+  _globals['_COMMANDS']._serialized_end=2328
+  _globals['_RELEASEATTEMPT']._serialized_start=2330
+  _globals['_RELEASEATTEMPT']._serialized_end=2402
+  _globals['_STOPATTEMPT']._serialized_start=2404
+  _globals['_STOPATTEMPT']._serialized_end=2465
+  _globals['_SHIPLOGSREQUEST']._serialized_start=2467
+  _globals['_SHIPLOGSREQUEST']._serialized_end=2567
+  _globals['_LOGHELLO']._serialized_start=2569
+  _globals['_LOGHELLO']._serialized_end=2647
+  _globals['_LOGCHUNK']._serialized_start=2649
+  _globals['_LOGCHUNK']._serialized_end=2759
+  _globals['_SHIPLOGSRESPONSE']._serialized_start=2761
+  _globals['_SHIPLOGSRESPONSE']._serialized_end=2827
+  _globals['_WORKERSERVICE']._serialized_start=2902
+  _globals['_WORKERSERVICE']._serialized_end=3052
 # @@protoc_insertion_point(module_scope)

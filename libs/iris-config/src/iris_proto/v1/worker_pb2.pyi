@@ -140,6 +140,7 @@ class Hello(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     OBSERVED_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """1 for this file."""
     cluster_id: _builtins.str
@@ -153,6 +154,8 @@ class Hello(_message.Message):
     """Highest commit number that a controller acknowledged; 0 at first."""
     version: _builtins.str
     """The agent's release."""
+    zone: _builtins.str
+    """The zone that its slice is in."""
     @_builtins.property
     def place(self) -> _job_pb2.Place: ...
     @_builtins.property
@@ -186,10 +189,11 @@ class Hello(_message.Message):
         jobs: _abc.Iterable[Global___JobContext] | None = ...,
         observed: _abc.Iterable[Global___ObservedAttempt] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "cluster_id", b"cluster_id", "highest_commit", b"highest_commit", "highest_epoch", b"highest_epoch", "jobs", b"jobs", "labels", b"labels", "observed", b"observed", "place", b"place", "previous_boot_id", b"previous_boot_id", "protocol_version", b"protocol_version", "resources", b"resources", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "cluster_id", b"cluster_id", "highest_commit", b"highest_commit", "highest_epoch", b"highest_epoch", "jobs", b"jobs", "labels", b"labels", "observed", b"observed", "place", b"place", "previous_boot_id", b"previous_boot_id", "protocol_version", b"protocol_version", "resources", b"resources", "version", b"version", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,13 +300,14 @@ class AttemptReport(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     SIGNAL_FIELD_NUMBER: _builtins.int
     LOG_BYTES_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     state: _job_pb2.AttemptState.ValueType
     """PREPARING, RUNNING, SUCCEEDED, FAILED (by the program's own doing, one that
     cannot be started included) or KILLED (by anything else).
     """
     reason: _builtins.str
-    """A stable code: `exit`, `signal`, `not_found`, `not_executable`,
-    `stopped`, `lease_expired`, `keeper_lost`, `start_failed`.
+    """A stable code: `exit`, `signal`, `timeout`, `not_found`, `not_executable`,
+    `no_port`, `stopped`, `lease_expired`, `keeper_lost`, `start_failed`.
     """
     message: _builtins.str
     started_at_ms: _builtins.int
@@ -312,6 +317,10 @@ class AttemptReport(_message.Message):
     signal: _builtins.int
     log_bytes: _builtins.int
     """Final length of the log; terminal states only."""
+    address: _builtins.str
+    """Where the other members of a gang reach this one, as `HOST:PORT`: a port
+    that the agent reserved while PREPARING. Empty for tasks of no gang.
+    """
     @_builtins.property
     def id(self) -> _job_pb2.AttemptId: ...
     def __init__(
@@ -326,10 +335,11 @@ class AttemptReport(_message.Message):
         exit_code: _builtins.int | None = ...,
         signal: _builtins.int | None = ...,
         log_bytes: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "id", b"id", "signal", b"signal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "finished_at_ms", b"finished_at_ms", "id", b"id", "log_bytes", b"log_bytes", "message", b"message", "reason", b"reason", "signal", b"signal", "started_at_ms", b"started_at_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "address", b"address", "exit_code", b"exit_code", "finished_at_ms", b"finished_at_ms", "id", b"id", "log_bytes", b"log_bytes", "message", b"message", "reason", b"reason", "signal", b"signal", "started_at_ms", b"started_at_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -351,10 +361,13 @@ class Welcome(_message.Message):
     COMMIT_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
+    LOG_MAX_BYTES_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     epoch: _builtins.int
     """Agents keep the highest on disk and take nothing from a lower one."""
     commit: _builtins.int
+    log_max_bytes: _builtins.int
+    """What is kept of each attempt's log; 0 for the agent's own default, 1 GiB."""
     @_builtins.property
     def timings(self) -> Global___Timings: ...
     @_builtins.property
@@ -369,10 +382,11 @@ class Welcome(_message.Message):
         commit: _builtins.int = ...,
         timings: Global___Timings | None = ...,
         verdicts: _abc.Iterable[Global___AttemptVerdict] | None = ...,
+        log_max_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "epoch", b"epoch", "protocol_version", b"protocol_version", "timings", b"timings", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "epoch", b"epoch", "log_max_bytes", b"log_max_bytes", "protocol_version", b"protocol_version", "timings", b"timings", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -550,6 +564,7 @@ class Commands(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     commit: _builtins.int
     @_builtins.property
@@ -562,6 +577,12 @@ class Commands(_message.Message):
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedCompositeFieldContainer[Global___StopAttempt]: ...
+    @_builtins.property
+    def release(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReleaseAttempt]:
+        """Gang members that may start their programs now: every one is PREPARING and
+        has its address. One that was released before is not released again.
+        """
+
     def __init__(
         self,
         *,
@@ -570,14 +591,43 @@ class Commands(_message.Message):
         jobs: _abc.Iterable[Global___JobContext] | None = ...,
         start: _abc.Iterable[Global___AttemptSpec] | None = ...,
         stop: _abc.Iterable[Global___StopAttempt] | None = ...,
+        release: _abc.Iterable[Global___ReleaseAttempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "epoch", b"epoch", "jobs", b"jobs", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "epoch", b"epoch", "jobs", b"jobs", "release", b"release", "start", b"start", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Commands: _TypeAlias = Commands  # noqa: Y015
+
+@_typing.final
+class ReleaseAttempt(_message.Message):
+    """The end of a gang's rendezvous for one member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TASK_ADDRESSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def id(self) -> _job_pb2.AttemptId: ...
+    @_builtins.property
+    def task_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`AttemptReport.address` of every member, by task index."""
+
+    def __init__(
+        self,
+        *,
+        id: _job_pb2.AttemptId | None = ...,
+        task_addresses: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "task_addresses", b"task_addresses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseAttempt: _TypeAlias = ReleaseAttempt  # noqa: Y015
 
 @_typing.final
 class StopAttempt(_message.Message):
