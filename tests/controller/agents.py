@@ -14,10 +14,27 @@ REPORTED = s.AttemptPreparing | s.AttemptRunning | s.AttemptEnded
 RUNNING = s.AttemptRunning(1)
 
 
-def spec(tasks: int = 1, cpu: float = 1, memory: int = 0, failures: int = 0, losses: int = 100) -> JobSpec:
+def spec(
+    tasks: int = 1,
+    cpu: float = 1,
+    memory: int = 0,
+    failures: int = 0,
+    losses: int = 100,
+    *,
+    gang: bool = False,
+) -> JobSpec:
     """What a person submits; `failures` and `losses` are the budgets."""
     resources = Resources(round(cpu * 1000), memory)
-    return JobSpec("job", ("true",), {}, tasks, resources=resources, max_failures=failures, max_losses=losses)
+    return JobSpec(
+        "job",
+        ("true",),
+        {},
+        tasks,
+        resources=resources,
+        gang=gang,
+        max_failures=failures,
+        max_losses=losses,
+    )
 
 
 def end(reason: str = "exit", code: int | None = None, log_bytes: int = 0) -> AttemptEnd:
@@ -43,11 +60,17 @@ def observed(
     job: JobSpec | None = None,
     failures: int = 0,
     losses: int = 0,
+    address: str = "",
 ) -> e.ObservedAttempt:
     """An attempt as a hello shows it."""
     told = AttemptSpec(attempt, failures, losses)
-    report = e.AttemptReport(attempt, state)
+    report = e.AttemptReport(attempt, state, address)
     return e.ObservedAttempt(told, report, job or spec(), f"request-{attempt.job_id}", 5)
+
+
+def address_of(attempt: AttemptId) -> str:
+    """Where an agent of these tests says that a gang's member is."""
+    return f"host:{20_000 + 100 * attempt.number + attempt.task_index}"
 
 
 class Controller(Protocol):
@@ -74,6 +97,7 @@ class Agent:
     acknowledged: list[int] = field(default_factory=list)
     started: list[AttemptId] = field(default_factory=list)
     stopped: dict[AttemptId, str] = field(default_factory=dict)
+    released: dict[AttemptId, tuple[str, ...]] = field(default_factory=dict)
     verdicts: dict[AttemptId, str] = field(default_factory=dict)
 
     def hello(
@@ -81,12 +105,14 @@ class Agent:
         *seen: e.ObservedAttempt,
         previous_boot_id: str = "",
         highest_epoch: int = 0,
+        highest_commit: int = 0,
         with_events: Sequence[e.Event] = (),
     ) -> list[fx.Effect]:
         """Dials and tells everything; `with_events` come in the same batch, after the hello."""
         self.session = self.controller.new_session(self)
         self.refused = ""
         self.acknowledged, self.started, self.stopped, self.verdicts = [], [], {}, {}
+        self.released = {}
         event = e.AgentHello(
             session_id=self.session,
             cluster_id=self.cluster_id,
@@ -97,6 +123,8 @@ class Agent:
             resources=self.resources,
             version="1.0",
             observed=seen,
+            highest_commit=highest_commit,
+            our_commit=100,
         )
         return self.controller.batch(event, *with_events)
 
@@ -117,6 +145,11 @@ class Agent:
         reports = tuple(e.AttemptReport(attempt, state) for state in states)
         return self.controller.batch(e.AgentReports(self.session, 1, reports))
 
+    def prepares(self, attempt: AttemptId) -> list[fx.Effect]:
+        """Reports a gang's member that has its address."""
+        report = e.AttemptReport(attempt, s.AttemptPreparing(), address_of(attempt))
+        return self.controller.batch(e.AgentReports(self.session, 1, (report,)))
+
     def runs(self, attempt: AttemptId) -> list[fx.Effect]:
         return self.says(attempt, RUNNING)
 
@@ -126,7 +159,8 @@ class Agent:
             case fx.SendWelcome(_, lease_ms, verdicts):
                 self.lease_ms = lease_ms
                 self.verdicts = {v.id: "KEEP" if v.keep else f"STOP {v.reason}" for v in verdicts}
-            case fx.SendCommands(_, start, stop):
+            case fx.SendCommands(_, start, stop, release):
+                self.released.update({one.id: one.addresses for one in release})
                 self.started += [told.id for told in start]
                 self.stopped.update({order.id: order.reason for order in stop})
             case fx.AckBeat(_, sequence) | fx.AckReports(_, sequence):

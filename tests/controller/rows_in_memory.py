@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from iris_controller.codec.rows import TABLES, RowWrite, writes
-from iris_controller.core.entities import Row
+from iris_controller.core.entities import Record, Row
 from iris_controller.core.world import Changes
 
 
@@ -30,6 +30,10 @@ class RowsInMemory:
             for table, rows in self._tables.items()
             for key, values in rows.items()
         ]
+
+    def records(self) -> list[Record]:
+        """What happened, in order."""
+        return [row for row in self.load() if isinstance(row, Record)]
 
     def load(self) -> Iterator[Row]:
         for table in TABLES.values():

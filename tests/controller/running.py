@@ -46,10 +46,10 @@ class SlowStore(Store):
         self.may_commit.set()
         self.is_committing = threading.Event()
 
-    def commit(self, writes: list[RowWrite]) -> int:  # type: ignore[override]
+    def commit(self, writes: list[RowWrite], number: int = 0) -> int:  # type: ignore[override]
         self.is_committing.set()
         assert self.may_commit.wait(PATIENCE_S)
-        number = super().commit(writes)
+        number = super().commit(writes, number)
         self.commits.append(len(writes))
         return number
 

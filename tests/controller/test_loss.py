@@ -57,12 +57,6 @@ class TestSilence:
         assert w.world.workers[agent.place].state is WorkerState.HEALTHY
         assert (w.states(job), w.task(job).losses) == (["RUNNING"], 0)
 
-    def test_silence_alone_never_ends_a_task_on_a_local_slice(self) -> None:
-        w, job, (agent,) = running()
-        agent.silent = True
-        w.later(3600)
-        assert (w.states(job), w.slices) == (["RUNNING"], {w.only: "READY"})
-
     def test_the_end_of_a_stream_is_not_silence(self) -> None:
         w, _, (agent,) = running()
         agent.hangs_up()

@@ -74,46 +74,80 @@ def test_a_mirror_that_cannot_be_read_is_no_start(tmp_path: Path) -> None:
         start(tmp_path)
 
 
-class OldStore(Store):
-    """A store that has seen so many commits more than there were."""
-
-    more = 0
-
-    @property
-    def commit_number(self) -> int:
-        return super().commit_number + self.more
-
-
 @pytest.fixture
-def old(tmp_path: Path) -> Iterator[OldStore]:
-    store = OldStore(tmp_path / "iris.db")
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "iris.db")
     store.open()
     yield store
     store.close()
 
 
-def test_the_mirror_is_never_behind_the_store(tmp_path: Path, old: OldStore) -> None:
-    it = Memory(old, tmp_path / "pki")
+def test_the_mirror_is_never_behind_the_store(tmp_path: Path, store: Store) -> None:
+    it = Memory(store, tmp_path / "pki")
     epoch = it.begin(WALL_MS, 0)
-    old.more = COMMIT_BLOCK - 1
     mirrors: list[Mirror | None] = []
-    for _ in range(3):
-        it.commit([])
+    for above in (COMMIT_BLOCK - 1, 0, 0):
+        it.commit([], above)
         mirrors.append(read_mirror(tmp_path / "pki"))
-    ahead = Mirror(epoch, 2 * COMMIT_BLOCK)
+    ahead = Mirror(epoch, 2 * COMMIT_BLOCK + 1)
     assert (it.commit_number, mirrors) == (COMMIT_BLOCK + 2, [Mirror(epoch, COMMIT_BLOCK), ahead, ahead])
 
 
-def test_a_mirror_that_cannot_be_written_commits_nothing(tmp_path: Path, old: OldStore) -> None:
-    it = Memory(old, tmp_path / "pki")
+def test_a_mirror_that_cannot_be_written_commits_nothing(tmp_path: Path, store: Store) -> None:
+    it = Memory(store, tmp_path / "pki")
     it.begin(WALL_MS, 0)
-    old.more = COMMIT_BLOCK
+    it.commit([], COMMIT_BLOCK - 1)
     shutil.rmtree(tmp_path / "pki")
     (tmp_path / "pki").write_text("a file where a directory should be")
     with pytest.raises(OSError, match="pki"):
         it.commit([])
     (tmp_path / "pki").unlink()
-    assert it.commit([]) == 1
+    assert it.commit([]) == COMMIT_BLOCK + 1
+
+
+class TestIncomplete:
+    """B45, B47: a store that is not the one that was written last."""
+
+    def begin(self, tmp_path: Path) -> Memory:
+        store = Store(tmp_path / "state" / "iris.db")
+        (tmp_path / "state").mkdir(exist_ok=True)
+        store.open()
+        it = Memory(store, tmp_path / "pki")
+        it.begin(WALL_MS, 0)
+        return it
+
+    def test_the_first_start_and_a_plain_restart_are_complete(self, tmp_path: Path) -> None:
+        for _ in range(3):
+            it = self.begin(tmp_path)
+            it.commit([])
+            assert it.incomplete == ""
+            it.close()
+
+    def test_b45_a_store_that_is_new_where_there_was_one(self, tmp_path: Path) -> None:
+        self.begin(tmp_path).close()
+        shutil.rmtree(tmp_path / "state")
+        assert self.begin(tmp_path).incomplete == "the store is new, and this cluster is not"
+
+    def test_b47_a_copy_from_before_the_last_start(self, tmp_path: Path) -> None:
+        self.begin(tmp_path).close()
+        shutil.copytree(tmp_path / "state", tmp_path / "copy")
+        self.begin(tmp_path).close()
+        shutil.rmtree(tmp_path / "state")
+        (tmp_path / "copy").rename(tmp_path / "state")
+        assert "of an earlier start" in self.begin(tmp_path).incomplete
+
+    def test_b47_a_copy_from_long_ago_in_the_same_start(self, tmp_path: Path) -> None:
+        it = self.begin(tmp_path)
+        it.commit([])
+        it.close()
+        shutil.copytree(tmp_path / "state", tmp_path / "copy")
+        store = Store(tmp_path / "state" / "iris.db")
+        store.open()
+        mirror = read_mirror(tmp_path / "pki")
+        assert mirror is not None
+        write_mirror(tmp_path / "pki", Mirror(mirror.epoch, 3 * COMMIT_BLOCK))
+        store.close()
+        assert "the store has 1 commits" in self.begin(tmp_path).incomplete
 
 
 def test_a_store_that_was_lost_does_not_lower_the_mirror(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_what_no_group_can_take_says_what_limits_those_that_could() -> None:
     huge, fitting = Shape(Resources(9000)), Shape(Resources(2000))
     demand = route(queue((1, huge.resources), (1, fitting.resources)), [view], left)
     assert demand.waits == {
-        huge: Reason("impossible", "no scale group has hosts that are large enough"),
+        huge: Reason("impossible", "no scale group has slices that are large enough"),
         fitting: Reason("quota", "local waits 5s after 1 failed: quota"),
     }
 

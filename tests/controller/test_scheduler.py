@@ -118,7 +118,7 @@ def test_nothing_that_was_left_would_still_fit(wishes: list[Wish], offers: list[
 @given(REQUESTS, st.lists(OFFERS, max_size=5))
 def test_a_task_alone_is_placed_wherever_it_fits(request: Resources, offers: list[Resources]) -> None:
     placed = place(queue((1, request)), rooms(*offers))
-    able = [index for index, offer in enumerate(offers) if fits(request, offer)]
+    able = [index for index, offer in enumerate(offers) if fits(Shape(request), 1, offer)]
     assert [one.place.worker_index for one in placed] == able[:1]
 
 

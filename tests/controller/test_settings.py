@@ -48,6 +48,7 @@ def test_everything_that_was_written_is_a_setting() -> None:
             idle_timeout_ms=60_000,
             boot_timeout_ms=40_000,
             task_lease_ms=300_000,
+            fence_after_ms=320_000,
         )
     }
     assert (found.cluster_id, found.beat_interval_ms, found.suspect_after_ms) == ("abcdefgh27", 2_000, 7_000)

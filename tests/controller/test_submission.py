@@ -58,10 +58,15 @@ def test_a_cluster_without_groups_runs_nothing() -> None:
     assert refusal(w.answer)[2] == "a task asks for 1 cpu; the cluster has no scale group"
 
 
-def test_gangs_are_refused_while_they_are_not_built() -> None:
-    w = world(group(cpu=4))
-    w.submit_spec(replace(spec(tasks=2), gang=True))
-    assert refusal(w.answer) == ("INVALID", "gang", "gangs are not available in this release")
+def test_b20_a_gang_that_no_slice_could_hold_is_refused() -> None:
+    w = world(group("one", cpu=4), group("pair", hosts=2, cpu=4))
+    w.submit_spec(replace(spec(tasks=9), gang=True))
+    kind, code, words = refusal(w.answer)
+    assert (kind, code) == ("INVALID", "impossible")
+    asked, nearest = words.split("; ")
+    assert asked == "a gang asks for 9 tasks of 1 cpu on one slice"
+    assert nearest == "the nearest that fits is 2 hosts of 4 cpu (scale group pair)"
+    assert w.submit_spec(replace(spec(tasks=8), gang=True)) != ""
     assert w.submit_spec(replace(spec(tasks=1), gang=True)) != ""
 
 

@@ -85,6 +85,8 @@ def test_a_hello_carries_all_that_a_takeover_needs(job: Job, number: int, state:
         boot_id="b",
         previous_boot_id="a",
         highest_epoch=9,
+        highest_commit=60,
+        zone="z",
         resources=job_pb2.Resources(cpu_millis=4000),
         version="1.0",
         jobs=[wire.job_context(job)],
@@ -96,8 +98,8 @@ def test_a_hello_carries_all_that_a_takeover_needs(job: Job, number: int, state:
         ],
     )
     seen = e.ObservedAttempt(AttemptSpec(attempt, 1, 2), report, job.spec, job.request_id, job.submitted_ms)
-    assert wire.hello_from_proto(message, 5) == e.AgentHello(
-        5, "c", Place("s", 2), "b", "a", 9, Resources(4000), "1.0", (seen,)
+    assert wire.hello_from_proto(message, 5, 70) == e.AgentHello(
+        5, "c", Place("s", 2), "b", "a", 9, Resources(4000), "1.0", (seen,), "z", 60, 70
     )
 
 
@@ -214,7 +216,7 @@ def observed(index: int = 0) -> worker_pb2.ObservedAttempt:
 )
 def test_a_wrong_hello_is_refused_in_words(message: worker_pb2.Hello, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        wire.hello_from_proto(message, 1)
+        wire.hello_from_proto(message, 1, 0)
 
 
 @quick

@@ -3,7 +3,7 @@
 import pytest
 
 from iris_controller.core.explain import cpus, duration, end_reason, nearest_shape, shape_words, size
-from iris_controller.core.values import AttemptEnd, Reason, Resources
+from iris_controller.core.values import AttemptEnd, Reason, Resources, Shape
 from tests.controller.agents import GIB
 from tests.controller.worlds import group
 
@@ -63,4 +63,4 @@ def test_a_shape_without_memory_says_nothing_of_it() -> None:
 )
 def test_the_nearest_host_covers_most_of_the_worst_share(request_: Resources, nearest: str) -> None:
     groups = [group("large", cpu=8, memory=16 * GIB), group("fat", cpu=2, memory=128 * GIB)]
-    assert nearest_shape(request_, groups).endswith(f"(scale group {nearest})")
+    assert nearest_shape(Shape(request_), groups).endswith(f"(scale group {nearest})")

@@ -17,7 +17,6 @@ from iris_controller.core.restore import restore
 from iris_controller.core.states import SliceGone
 from iris_controller.core.step import step
 from iris_controller.core.values import AttemptId, JobSpec, Now, Place, Reason, Resources, TaskId
-from iris_controller.core.world import World
 from iris_platform.base import SliceCloudState, SliceInfo, VmInfo, VmState
 from iris_platform.names import slice_labels, slice_name
 from tests.controller.agents import Agent, spec
@@ -40,6 +39,8 @@ def group(
     priority: int = 100,
     idle_s: float = 60,
     boot_s: float = 30,
+    lease_s: float = 600,
+    fence_s: float | None = 635,
 ) -> GroupPolicy:
     """A scale group of the local provider; times in seconds."""
     return GroupPolicy(
@@ -54,7 +55,8 @@ def group(
         host_resources=Resources(round(cpu * 1000), memory),
         idle_timeout_ms=round(idle_s * 1000),
         boot_timeout_ms=round(boot_s * 1000),
-        task_lease_ms=600_000,
+        task_lease_ms=round(lease_s * 1000),
+        fence_after_ms=None if fence_s is None else round(fence_s * 1000),
     )
 
 
@@ -88,8 +90,8 @@ class Scene:
     """A world, its clock, its store, and the agents that have dialled."""
 
     def __init__(self, its_settings: Settings) -> None:
-        self.world = World(its_settings, EPOCH)
         self.now = START
+        self.world = restore(its_settings, EPOCH, (), START)
         self.rows = RowsInMemory()
         self.effects: list[fx.Effect] = []
         self.answer: fx.Answer | None = None
@@ -275,6 +277,14 @@ class Scene:
         attempt = self.task(job_id, index).attempt
         assert attempt is not None, f"{job_id}/{index} was never assigned"
         return attempt.id
+
+    def seconds(self, seconds: int) -> list[fx.Effect]:
+        """Lets time pass second by second in silence."""
+        return [effect for _ in range(seconds) for effect in self.tick(1)]
+
+    def told(self, event_kind: str) -> list[str]:
+        """What happened of this kind, of all that was recorded: `JOB RETRY` and the like."""
+        return [f"{r.what} {r.reason.code}".strip() for r in self.rows.records() if r.kind == event_kind]
 
     def wait_reason(self, job_id: str) -> str:
         return self.world.waits[self.world.jobs[job_id].spec.shape].code

@@ -16,7 +16,7 @@ from iris_controller.core.states import ATTEMPT_LIVE
 from iris_controller.core.values import AttemptId, TaskId
 from iris_controller.core.view import View
 from iris_controller.shell.controller import Controller
-from iris_controller.shell.logs import LogStore
+from iris_controller.shell.logs import LogStore, Part
 from iris_proto.v1 import controller_pb2
 
 BLOCK_BYTES = 256 * 1024
@@ -108,13 +108,10 @@ class Follower:
             offset = await self._offset(reader, attempt.id)
             # The state is read before the bytes: an end seen now has all of them.
             end, truncated = _end_of(self._controller.view, attempt, self._logs.length(attempt.id))
-            most = BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - offset)
-            data = await asyncio.to_thread(self._logs.read, attempt.id, offset, most) if most > 0 else b""
-            if data:
-                reader.offsets[attempt.id] = offset + len(data)
-                message_id = wire.attempt_id_to_proto(attempt.id)
-                chunk = controller_pb2.LogData(id=message_id, offset=offset, data=data)
-                yield controller_pb2.StreamLogsResponse(data=chunk)
+            part = await asyncio.to_thread(self._logs.read_on, attempt.id, offset, BLOCK_BYTES, end)
+            if part.data or part.offset > offset:
+                reader.offsets[attempt.id] = part.offset + len(part.data)
+                yield _log_data(attempt, part, dropped=part.offset > offset)
             elif end is not None and offset >= end:
                 reader.done[attempt.id] = None
                 yield _log_end(attempt, end, truncated)
@@ -152,6 +149,17 @@ def _end_of(view: View, attempt: Attempt, stored: int) -> tuple[int | None, bool
             return None, False
         case _:
             return stored, True
+
+
+def _log_data(attempt: Attempt, part: Part, *, dropped: bool) -> controller_pb2.StreamLogsResponse:
+    """Bytes of a log; or none, to say that what was before their offset is gone."""
+    data = controller_pb2.LogData(
+        id=wire.attempt_id_to_proto(attempt.id),
+        offset=part.offset,
+        data=part.data,
+        dropped_before=part.offset if dropped else 0,
+    )
+    return controller_pb2.StreamLogsResponse(data=data)
 
 
 def _log_end(attempt: Attempt, length: int, truncated: bool) -> controller_pb2.StreamLogsResponse:

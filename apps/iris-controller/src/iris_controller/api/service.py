@@ -206,7 +206,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
             if w.state is WorkerState.SUSPECT
         ]
         store = [self._controller.store_trouble] if self._controller.store_trouble else []
-        return [*store, *self._platform_troubles(), *troubled, *suspects]
+        return [*store, *view.findings.notices, *self._platform_troubles(), *troubled, *suspects]
 
     async def ListScaleGroups(
         self, request: controller_pb2.ListScaleGroupsRequest, context: Context

@@ -35,6 +35,7 @@ _ATTEMPT_COLUMNS = (
     "signal",
     "log_bytes",
     "log_stored",
+    "address",
 )
 
 
@@ -112,12 +113,13 @@ def _encode_attempt(attempt: n.Attempt) -> Values:
         end.signal,
         end.log_bytes,
         int(attempt.log_stored),
+        attempt.address,
     )
 
 
 def _decode_attempt(job_id: str, index: int, values: Values) -> n.Attempt:
     epoch, number, slice_name, worker, boot_id, assigned, name, started, ended, *rest = values
-    code, message, exit_code, signal, log_bytes, log_stored = rest
+    code, message, exit_code, signal, log_bytes, log_stored, address = rest
     kind = _ATTEMPT_STATES[name]
     state: s.AttemptState
     if kind in (s.AttemptAssigned, s.AttemptPreparing):
@@ -129,7 +131,8 @@ def _decode_attempt(job_id: str, index: int, values: Values) -> n.Attempt:
     else:
         state = kind(started, AttemptEnd(ended, Reason(code, message), exit_code, signal, log_bytes))
     attempt_id = AttemptId(job_id, index, epoch, number)
-    return n.Attempt(attempt_id, Place(slice_name, worker), boot_id, assigned, state, bool(log_stored))
+    place = Place(slice_name, worker)
+    return n.Attempt(attempt_id, place, boot_id, assigned, state, bool(log_stored), address or "")
 
 
 _NO_ATTEMPT: Values = (None,) * len(_ATTEMPT_COLUMNS)
@@ -180,15 +183,16 @@ def _encode_slice(row: n.Slice) -> Values:
     cause = row.state.cause.value if isinstance(row.state, s.SliceDeleting | s.SliceGone) else None
     state = node_name("slice", type(row.state))
     reason = row.state.reason
-    return (row.group, row.zone, row.hosts, state, *reason, cause, row.requested_ms, row.changed_ms)
+    times = (row.requested_ms, row.changed_ms)
+    return (row.group, row.zone, row.hosts, state, *reason, cause, *times, int(row.adopted))
 
 
 def _decode_slice(values: Values) -> n.Slice:
-    name, group, zone, hosts, state_name, code, message, cause, requested_ms, changed_ms = values
+    name, group, zone, hosts, state_name, code, message, cause, requested_ms, changed_ms, adopted = values
     kind = _SLICE_STATES[state_name]
     why = Reason(code, message)
     state = kind(why) if cause is None else kind(why, GoneCause(cause))
-    return n.Slice(name, group, zone, hosts, state, requested_ms, changed_ms)
+    return n.Slice(name, group, zone, hosts, state, requested_ms, changed_ms, bool(adopted))
 
 
 def _encode_worker(row: n.Worker) -> Values:
@@ -225,12 +229,16 @@ def _decode_job(values: Values) -> n.Job:
 
 
 def _encode_cluster(row: n.ClusterState) -> Values:
-    return (None, None) if row.stopping is None else tuple(row.stopping)
+    reasons = [(None, None) if why is None else tuple(why) for why in (row.stopping, row.incomplete)]
+    return (*reasons[0], *reasons[1], row.commits_lost, row.unknown_deleted)
 
 
 def _decode_cluster(values: Values) -> n.ClusterState:
-    _, code, message = values
-    return n.ClusterState(None if code is None else Reason(code, message))
+    _, *reasons, commits_lost, unknown_deleted = values
+    stopping, incomplete = (
+        None if code is None else Reason(code, message) for code, message in (reasons[:2], reasons[2:])
+    )
+    return n.ClusterState(stopping, incomplete, commits_lost, unknown_deleted)
 
 
 def _single(key: Any) -> Values:
@@ -247,6 +255,7 @@ _SLICE_COLUMNS = (
     "cause",
     "requested_ms",
     "changed_ms",
+    "adopted",
 )
 _STATUS_COLUMNS = ("state", "reason", "message", "stop_reason", "stop_message", "started_ms", "finished_ms")
 _TASK_COLUMNS = ("state", "reason", "message", "attempts", "failures", "losses", *_ATTEMPT_COLUMNS)
@@ -288,7 +297,14 @@ TABLES: Mapping[str, Table] = {
         lambda row: (row.failures, row.not_before_ms, *row.reason),
         lambda v: n.GroupStanding(v[0], v[1], v[2], Reason(v[3], v[4])),
     ),
-    "cluster": Table("cluster", ("id",), ("stopping", "message"), _single, _encode_cluster, _decode_cluster),
+    "cluster": Table(
+        "cluster",
+        ("id",),
+        ("stopping", "message", "incomplete", "incomplete_message", "commits_lost", "unknown_deleted"),
+        _single,
+        _encode_cluster,
+        _decode_cluster,
+    ),
     "event": Table(
         "events",
         ("event_id",),

@@ -7,6 +7,7 @@ defaulted here.
 from __future__ import annotations
 
 from iris_controller.core.entities import GroupPolicy, Settings
+from iris_controller.core.leases import lease_over_ms
 from iris_controller.core.values import Resources
 from iris_proto.v1 import config_pb2, worker_pb2
 
@@ -16,7 +17,7 @@ def settings(config: config_pb2.IrisClusterConfig, cluster_id: str) -> Settings:
     timeouts = config.timeouts
     return Settings(
         cluster_id=cluster_id,
-        groups={name: _policy(name, group) for name, group in sorted(config.scale_groups.items())},
+        groups={name: _policy(name, group, timeouts) for name, group in sorted(config.scale_groups.items())},
         beat_interval_ms=timeouts.beat_interval.ToMilliseconds(),
         suspect_after_ms=timeouts.suspect_after.ToMilliseconds(),
         stop_grace_ms=timeouts.stop_grace.ToMilliseconds(),
@@ -25,7 +26,9 @@ def settings(config: config_pb2.IrisClusterConfig, cluster_id: str) -> Settings:
     )
 
 
-def _policy(name: str, group: config_pb2.ScaleGroupConfig) -> GroupPolicy:
+def _policy(
+    name: str, group: config_pb2.ScaleGroupConfig, timeouts: config_pb2.TimeoutsConfig
+) -> GroupPolicy:
     provider = group.provider.WhichOneof("provider")
     if provider is None:
         raise ValueError(f"scale group {name}: no provider")
@@ -43,7 +46,23 @@ def _policy(name: str, group: config_pb2.ScaleGroupConfig) -> GroupPolicy:
         idle_timeout_ms=group.idle_timeout.ToMilliseconds(),
         boot_timeout_ms=group.boot_timeout.ToMilliseconds(),
         task_lease_ms=group.task_lease.ToMilliseconds(),
+        fence_after_ms=_fence_after_ms(provider, group, timeouts),
     )
+
+
+def _fence_after_ms(
+    provider: str, group: config_pb2.ScaleGroupConfig, timeouts: config_pb2.TimeoutsConfig
+) -> int | None:
+    """DESIGN 7: hosts over SSH are supervised, so their lease is a fence; others have to be deleted.
+
+    A local agent has no supervisor and no network to be cut off by, so nothing
+    speaks for a deletion before its lease is over.
+    """
+    if provider == "manual":
+        return None
+    if provider == "local":
+        return lease_over_ms(group.task_lease.ToMilliseconds())
+    return timeouts.fence_after.ToMilliseconds()
 
 
 def timings(config: config_pb2.IrisClusterConfig) -> worker_pb2.Timings:

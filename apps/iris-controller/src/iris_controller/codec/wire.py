@@ -61,6 +61,8 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         raise ValueError("max_failures, max_losses: expected at least 0")
     if message.stop_grace.ToMilliseconds() < 0:
         raise ValueError("stop_grace: expected at least 0")
+    if message.HasField("timeout") and message.timeout.ToMilliseconds() <= 0:
+        raise ValueError("timeout: expected more than 0")
     return JobSpec(
         name=message.name or message.command[0].rsplit("/", 1)[-1],
         command=tuple(message.command),
@@ -71,6 +73,7 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         max_failures=message.max_failures,
         max_losses=message.max_losses if message.HasField("max_losses") else DEFAULT_MAX_LOSSES,
         stop_grace_ms=message.stop_grace.ToMilliseconds() if message.HasField("stop_grace") else None,
+        timeout_ms=message.timeout.ToMilliseconds() if message.HasField("timeout") else None,
     )
 
 
@@ -98,6 +101,8 @@ def job_spec_to_proto(spec: JobSpec) -> job_pb2.JobSpec:
     )
     if spec.stop_grace_ms is not None:
         message.stop_grace.FromMilliseconds(spec.stop_grace_ms)
+    if spec.timeout_ms is not None:
+        message.timeout.FromMilliseconds(spec.timeout_ms)
     return message
 
 
@@ -157,9 +162,9 @@ def report_from_proto(message: worker_pb2.AttemptReport) -> e.AttemptReport:
     """
     attempt_id = attempt_id_from_proto(message.id)
     if message.state == job_pb2.ATTEMPT_STATE_RUNNING:
-        return e.AttemptReport(attempt_id, s.AttemptRunning(message.started_at_ms))
+        return e.AttemptReport(attempt_id, s.AttemptRunning(message.started_at_ms), message.address)
     if message.state == job_pb2.ATTEMPT_STATE_PREPARING:
-        return e.AttemptReport(attempt_id, s.AttemptPreparing())
+        return e.AttemptReport(attempt_id, s.AttemptPreparing(), message.address)
     kind = _ENDED.get(message.state)
     if kind is None:
         raise ValueError(f"report of {attempt_id}: unexpected state {message.state}")
@@ -170,11 +175,11 @@ def report_from_proto(message: worker_pb2.AttemptReport) -> e.AttemptReport:
         message.signal if message.HasField("signal") else None,
         message.log_bytes,
     )
-    return e.AttemptReport(attempt_id, kind(message.started_at_ms, end))
+    return e.AttemptReport(attempt_id, kind(message.started_at_ms, end), message.address)
 
 
-def hello_from_proto(message: worker_pb2.Hello, session_id: int) -> e.AgentHello:
-    """An agent's first message.
+def hello_from_proto(message: worker_pb2.Hello, session_id: int, our_commit: int) -> e.AgentHello:
+    """An agent's first message; `our_commit` is the number of the store's last commit.
 
     Raises:
         ValueError: another protocol, or an attempt of a job that it does not describe.
@@ -194,6 +199,9 @@ def hello_from_proto(message: worker_pb2.Hello, session_id: int) -> e.AgentHello
         resources=resources_from_proto(message.resources),
         version=message.version,
         observed=tuple(_observed(seen, contexts) for seen in message.observed),
+        zone=message.zone,
+        highest_commit=message.highest_commit,
+        our_commit=our_commit,
     )
 
 
@@ -250,6 +258,12 @@ def commands(
             stop=[
                 worker_pb2.StopAttempt(id=attempt_id_to_proto(order.id), reason=order.reason)
                 for order in effect.stop
+            ],
+            release=[
+                worker_pb2.ReleaseAttempt(
+                    id=attempt_id_to_proto(release.id), task_addresses=release.addresses
+                )
+                for release in effect.release
             ],
         )
     )

@@ -86,10 +86,10 @@ def _summarize(
 
 def _why_not(shape: Shape, groups: Sequence[GroupView], room_left: Mapping[str, Headroom]) -> Reason:
     """Why no slice will come for this shape: the limits of the groups that could run it."""
-    able = [v.policy for v in groups if fits(shape.resources, v.policy.host_resources)]
+    able = [v.policy for v in groups if fits(shape, v.policy.hosts, v.policy.host_resources)]
     limits = [room_left[policy.name].limit for policy in able]
     if not limits:
-        return Reason("impossible", "no scale group has hosts that are large enough")
+        return Reason("impossible", "no scale group has slices that are large enough")
     words = [limit.message for limit in limits if limit.message]
     code = limits[0].code or "capacity"
     if code in ("at_max_slices", "capacity"):

@@ -57,6 +57,14 @@ class StopOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A gang's member that may start now, and where all members are, by task index."""
+
+    id: AttemptId
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What becomes of an attempt that an agent reported at its hello."""
 
@@ -76,11 +84,12 @@ class SendWelcome:
 
 @dataclass(frozen=True, slots=True)
 class SendCommands:
-    """Attempts to start and to stop on one worker."""
+    """Attempts to start, to stop and to release on one worker."""
 
     session_id: int
     start: tuple[AttemptSpec, ...]
     stop: tuple[StopOrder, ...]
+    release: tuple[Release, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

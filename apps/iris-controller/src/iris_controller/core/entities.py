@@ -65,7 +65,8 @@ class JobStatus:
 class Attempt:
     """The latest run of a task.
 
-    `log_stored` says that its whole log is on the controller's disk.
+    `log_stored` says that its whole log is on the controller's disk. `address`
+    is where other members of its gang reach it, from PREPARING on.
     """
 
     id: AttemptId
@@ -74,6 +75,7 @@ class Attempt:
     assigned_ms: int
     state: AttemptState
     log_stored: bool = False
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class PastAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A slice that we asked for or adopted."""
+    """A slice that we asked for, or `adopted`: it was there and the store did not know it."""
 
     name: str
     group: str
@@ -117,6 +119,7 @@ class Slice:
     state: SliceState
     requested_ms: int
     changed_ms: int
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +149,18 @@ class GroupStanding:
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """Facts about the cluster as a whole: one row."""
+    """Facts about the cluster as a whole: one row.
+
+    `incomplete` says why the store does not know everything that may run
+    (DESIGN 3). Commit numbers up to `commits_lost` were given to agents by
+    stores that are gone, and are accounted for. `unknown_deleted` counts
+    slices that were deleted because nobody knew them.
+    """
 
     stopping: Reason | None = None
+    incomplete: Reason | None = None
+    commits_lost: int = 0
+    unknown_deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +194,9 @@ class GroupPolicy:
     idle_timeout_ms: int
     boot_timeout_ms: int
     task_lease_ms: int
+    # A slice with a host that was silent for so long is deleted, to get a fence;
+    # None: the end of its lease is one, since its agent is supervised.
+    fence_after_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class AttemptReport:
 
     id: AttemptId
     state: AttemptPreparing | AttemptRunning | AttemptEnded
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,11 @@ class ObservedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AgentHello:
-    """An agent connected and tells everything that it knows."""
+    """An agent connected and tells everything that it knows.
+
+    `highest_commit` is the highest number that it was ever given,
+    `our_commit` that of the store when it spoke.
+    """
 
     session_id: int
     cluster_id: str
@@ -78,6 +83,9 @@ class AgentHello:
     resources: Resources
     version: str
     observed: tuple[ObservedAttempt, ...]
+    zone: str = ""
+    highest_commit: int = 0
+    our_commit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +174,13 @@ class ZoneListed:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreFoundOlder:
+    """This start found a store that was lost or restored; first of all events."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
@@ -189,6 +204,7 @@ Event: TypeAlias = (
     | DeleteAnswered
     | SliceLooked
     | ZoneListed
+    | StoreFoundOlder
     | Tick
     | Decide
 )

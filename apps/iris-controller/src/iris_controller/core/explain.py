@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.states import JobState
-from iris_controller.core.values import AttemptEnd, Reason, Resources
+from iris_controller.core.values import AttemptEnd, Reason, Resources, Shape
 
 # More of an unknown id than any real one has.
 SHOWN_OF_ID = 80
@@ -38,22 +38,30 @@ def shape_words(resources: Resources) -> str:
     return f"{cpus(resources.cpu_millis)} cpu{memory}"
 
 
-def nearest_shape(request: Resources, groups: Iterable[GroupPolicy]) -> str:
-    """Why no group could ever run this, with the host that comes nearest."""
+def nearest_shape(shape: Shape, groups: Iterable[GroupPolicy]) -> str:
+    """Why no group could ever run this, with the slice that comes nearest."""
+    request = shape.resources
     asked = f"a task asks for {shape_words(request)}"
-    best = max(groups, key=lambda g: _nearness(request, g.host_resources), default=None)
+    if shape.together > 1:
+        asked = f"a gang asks for {shape.together} tasks of {shape_words(request)} on one slice"
+    best = max(groups, key=lambda g: _nearness(shape, g), default=None)
     if best is None:
         return f"{asked}; the cluster has no scale group"
-    return f"{asked}; the nearest that fits is {shape_words(best.host_resources)} (scale group {best.name})"
+    offer = shape_words(best.host_resources)
+    if shape.together > 1:
+        offer = f"{how_many(best.hosts, 'host')} of {offer}"
+    return f"{asked}; the nearest that fits is {offer} (scale group {best.name})"
 
 
-def _nearness(request: Resources, offer: Resources) -> float:
-    """The worst share of the request that the offer covers, at most 1."""
+def _nearness(shape: Shape, group: GroupPolicy) -> tuple[float, float]:
+    """The worst share of a task's request that a host covers, at most 1; then of a gang's that a slice does."""
+    request, offer = shape.resources, group.host_resources
     cpu = offer.cpu_millis / request.cpu_millis if request.cpu_millis else 1.0
     memory = 1.0
     if request.memory_bytes and offer.memory_bytes:
         memory = offer.memory_bytes / request.memory_bytes
-    return min(1.0, cpu, memory)
+    one_task = min(1.0, cpu, memory)
+    return one_task, min(cpu, memory) * group.hosts
 
 
 def end_reason(end: AttemptEnd) -> Reason:

@@ -63,13 +63,14 @@ TASK: Table = {
     },
     TaskState.ASSIGNED: {
         TaskState.PREPARING: "the agent gets ready",
-        TaskState.RUNNING: "the program started",
+        TaskState.RUNNING: "the program started; of a gang also: this member has ended",
         TaskState.SUCCEEDED: "the program succeeded",
         TaskState.FAILED: "the program failed and the budget is spent",
         TaskState.KILLED: "its job was stopped",
         TaskState.PENDING: "the attempt ended and budget is left",
     },
     TaskState.PREPARING: {
+        TaskState.ASSIGNED: "adopted: an agent reports a newer attempt",
         TaskState.RUNNING: "the program started",
         TaskState.SUCCEEDED: "the program succeeded",
         TaskState.FAILED: "the program failed and the budget is spent",
@@ -77,6 +78,7 @@ TASK: Table = {
         TaskState.PENDING: "the attempt ended and budget is left",
     },
     TaskState.RUNNING: {
+        TaskState.ASSIGNED: "adopted: an agent reports a newer attempt",
         TaskState.SUCCEEDED: "the program succeeded",
         TaskState.FAILED: "the program failed and the budget is spent",
         TaskState.KILLED: "its job was stopped",

@@ -6,9 +6,11 @@ everything from the rows again, so they also catch a stale index.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from iris_controller.core import states as s
+from iris_controller.core.ends import is_broken
 from iris_controller.core.jobs import derive_state
 from iris_controller.core.states import ATTEMPT_LIVE, TaskState
 from iris_controller.core.values import AttemptId, Place, Resources, TaskId
@@ -35,6 +37,7 @@ def problems(world: World) -> list[Problem]:
     return [
         *_tasks_agree_with_attempts(world),
         *_indexes_are_fresh(world),
+        *_gangs_are_whole(world),
         *_queue_is_the_pending(world),
         *_capacity_holds(world),
         *_slices_within_max(world),
@@ -48,6 +51,9 @@ def _tasks_agree_with_attempts(world: World) -> list[Problem]:
     for task in world.tasks.values():
         live = task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE)
         wanted = _ATTEMPT_OF_LIVE_TASK.get(task.state)
+        if wanted is s.AttemptRunning and not live and world.jobs[task.id.job_id].spec.is_gang:
+            # A member that has ended runs on with its gang; `_gangs_are_whole` sees to the end of that.
+            continue
         if live != (wanted is not None) or (
             wanted is not None and task.attempt is not None and not isinstance(task.attempt.state, wanted)
         ):
@@ -63,6 +69,26 @@ def _tasks_agree_with_attempts(world: World) -> list[Problem]:
     return found
 
 
+def _gangs_are_whole(world: World) -> list[Problem]:
+    """Wholly placed on one slice or not at all, but while an older store is being completed."""
+    found: list[Problem] = []
+    for job in world.jobs.values():
+        if not job.spec.is_gang or job.job_id in world.queue.held:
+            continue
+        members = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
+        out = [m.attempt for m in members if m.state.is_live and m.attempt is not None]
+        live = [a for a in out if isinstance(a.state, ATTEMPT_LIVE)]
+        if out and not live:
+            found.append(Problem(job.job_id, "unjudged_gang", f"{len(out)} of {len(members)} have ended"))
+        broken = job.job_id in world.broken_gangs
+        apart = len({a.place.slice_name for a in out}) > 1 or len(out) < len(members)
+        if live and apart and not broken:
+            found.append(Problem(job.job_id, "gang_in_parts", str([a.place for a in out])))
+        if broken is not bool(live and is_broken(members)):
+            found.append(Problem(job.job_id, "stale_index", "broken_gangs"))
+    return found
+
+
 def _indexes_are_fresh(world: World) -> list[Problem]:
     rows: dict[Place, dict[AttemptId, Resources]] = {}
     for task in world.tasks.values():
@@ -72,6 +98,9 @@ def _indexes_are_fresh(world: World) -> list[Problem]:
     kept = {place: live for place, live in world.live.items() if live}
     if rows != kept:
         return [Problem("live", "stale_index", f"rows say {rows}, the index {kept}")]
+    counted = Counter(attempt.job_id for live in rows.values() for attempt in live)
+    if counted != +Counter(world.live_of):
+        return [Problem("live_of", "stale_index", f"rows say {counted}, the index {world.live_of}")]
     return []
 
 
@@ -110,7 +139,8 @@ def _capacity_holds(world: World) -> list[Problem]:
 def _slices_within_max(world: World) -> list[Problem]:
     found: list[Problem] = []
     for group in world.settings.groups.values():
-        count = sum(1 for slice_ in world.present_slices() if slice_.group == group.name)
+        ours = [v for v in world.present_slices() if v.group == group.name and not v.adopted]
+        count = len(ours)
         if count > group.max_slices:
             found.append(Problem(group.name, "over_max", f"{count} slices, at most {group.max_slices}"))
     return found
@@ -122,7 +152,8 @@ def _jobs_are_derived(world: World) -> list[Problem]:
         counts = {state: n for state, n in world.counts[job_id].items() if n}
         if any(n < 0 for n in counts.values()):
             found.append(Problem(job_id, "counts", str(counts)))
-        if not status.state.is_terminal and counts and derive_state(counts) is not status.state:
+        held = world.jobs[job_id].adopted and job_id in world.queue.held
+        if not status.state.is_terminal and counts and not held and derive_state(counts) is not status.state:
             found.append(Problem(job_id, "job_state", f"{status.state} with {counts}"))
     return found
 

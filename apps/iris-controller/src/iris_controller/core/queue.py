@@ -22,11 +22,16 @@ class Turn(NamedTuple):
 
 
 class PendingQueue:
-    """Waiting tasks by shape, then job in order of submission, then index."""
+    """Waiting tasks by shape, then job in order of submission, then index.
+
+    `held` jobs wait too, but their turn does not come: what they wait with may
+    still run somewhere.
+    """
 
     def __init__(self) -> None:
         self._turns: dict[Shape, list[Turn]] = {}
         self._tasks: dict[str, deque[int]] = {}
+        self.held: dict[str, None] = {}
 
     @property
     def turns(self) -> Mapping[Shape, Sequence[Turn]]:
@@ -48,7 +53,8 @@ class PendingQueue:
         tasks = self._tasks.get(turn.job_id)
         if tasks is None:
             tasks = self._tasks[turn.job_id] = deque()
-            insort(self._turns.setdefault(shape, []), turn)
+            if turn.job_id not in self.held:
+                insort(self._turns.setdefault(shape, []), turn)
         tasks.extendleft(reversed(list(indices)))
 
     def remove(self, shape: Shape, turn: Turn, task: TaskId) -> None:
@@ -69,8 +75,25 @@ class PendingQueue:
         self._drop(shape, turn)
         return indices
 
+    def hold(self, shape: Shape, turn: Turn) -> None:
+        """Passes a job over until `unhold`."""
+        if turn.job_id not in self.held:
+            self.held[turn.job_id] = None
+            if turn.job_id in self._tasks:
+                self._drop_turn(shape, turn)
+
+    def unhold(self, shape: Shape, turn: Turn) -> None:
+        """Gives a job its turn back."""
+        del self.held[turn.job_id]
+        if turn.job_id in self._tasks:
+            insort(self._turns.setdefault(shape, []), turn)
+
     def _drop(self, shape: Shape, turn: Turn) -> None:
         del self._tasks[turn.job_id]
+        if turn.job_id not in self.held:
+            self._drop_turn(shape, turn)
+
+    def _drop_turn(self, shape: Shape, turn: Turn) -> None:
         turns = self._turns[shape]
         del turns[bisect_left(turns, turn)]
         if not turns:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from iris_controller.core import states as s
+from iris_controller.core.ends import is_broken
 from iris_controller.core.entities import (
     ClusterState,
     GroupStanding,
@@ -20,6 +21,7 @@ from iris_controller.core.entities import (
     Worker,
 )
 from iris_controller.core.queue import Turn
+from iris_controller.core.recovery import hold_jobs
 from iris_controller.core.scaling_group import MOST_BACKOFF_MS
 from iris_controller.core.states import TaskState
 from iris_controller.core.values import Now, TaskId
@@ -66,10 +68,23 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
         _restore_task(world, task)
     for job in world.jobs.values():
         _queue_waiting(world, job)
+        _restore_gang(world, job)
         counts = {state: n for state, n in world.counts[job.job_id].items() if n}
         world.statuses[job.job_id] = replace(world.statuses[job.job_id], counts=counts)
+    world.restored_order = world.last_order
+    world.clocks.steady_since = world.clocks.ticked = now.boot_ms
+    if world.cluster.incomplete is not None:
+        hold_jobs(world)
     world.must_decide = True
     return world
+
+
+def _restore_gang(world: World, job: Job) -> None:
+    if not job.spec.is_gang or not world.live_of.get(job.job_id):
+        return
+    members = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
+    if is_broken(members):
+        world.broken_gangs[job.job_id] = None
 
 
 def _restore_slice(world: World, slice_: Slice, now: Now) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from iris_controller.core.queue import PendingQueue
@@ -40,47 +41,132 @@ def room(place: Place, capacity: Resources, used: Resources = Resources(0)) -> R
     return Room(place, free, capacity.memory_bytes > 0)
 
 
-def fits(request: Resources, offer: Resources) -> bool:
-    """Whether one task with this request can run on an empty host with this offer."""
-    return _how_many(request, offer, offer.memory_bytes > 0, 1) == 1
+def fits(shape: Shape, hosts: int, offer: Resources) -> bool:
+    """Whether a task, or a whole gang, can run on an empty slice of so many hosts with this offer."""
+    per_host = _how_many(shape.resources, offer, offer.memory_bytes > 0, shape.together)
+    return per_host * hosts >= shape.together
 
 
 def place(queue: PendingQueue, rooms: Sequence[Room]) -> list[Placed]:
     """Puts as many waiting tasks on rooms as fit; the queue is only read.
 
-    Jobs come in order of submission, rooms in the order given. Within one call
-    rooms only get fuller, so each shape walks over them once: the cost is
-    linear in what is placed, plus shapes times rooms.
+    Jobs come in order of submission, rooms in the order given, the rooms of a
+    slice one after the other; a gang gets room on one slice or nothing. Within
+    one call rooms only get fuller, so each shape walks over them once: the cost
+    is linear in what is placed, plus shapes times rooms.
     """
-    free = [[r.free.cpu_millis, r.free.memory_bytes] for r in rooms]
+    floor = _Floor(rooms)
     shapes = list(queue.turns)
-    at_room = [0] * len(shapes)
+    walks = [_Gangs(floor, shape) if shape.together > 1 else _Singles(floor, shape) for shape in shapes]
     heads = [(queue.turns[shape][0], i, 0) for i, shape in enumerate(shapes)]
     heapq.heapify(heads)
     placed: list[Placed] = []
     while heads:
         turn, i, position = heapq.heappop(heads)
-        shape = shapes[i]
-        left = len(queue.waiting(turn.job_id))
-        while left and at_room[i] < len(rooms):
-            here = at_room[i]
-            count = _take(shape.resources, free[here], rooms[here].memory_accounted, left)
-            if count:
-                placed.append(Placed(turn.job_id, shape, rooms[here].place, count))
-                left -= count
-            if left:
-                at_room[i] += 1
-        turns = queue.turns[shape]
-        if not left and position + 1 < len(turns):
+        walk = walks[i]
+        placed += walk.place(turn.job_id, len(queue.waiting(turn.job_id)))
+        turns = queue.turns[shapes[i]]
+        if not walk.at_end and position + 1 < len(turns):
             heapq.heappush(heads, (turns[position + 1], i, position + 1))
     return placed
 
 
-def _take(request: Resources, free: list[int], memory_accounted: bool, most: int) -> int:
-    count = _how_many(request, Resources(free[0], free[1]), memory_accounted, most)
-    free[0] -= count * request.cpu_millis
-    free[1] -= count * request.memory_bytes
-    return count
+class _Floor:
+    """What is still free in each room, and which rooms are one slice's."""
+
+    def __init__(self, rooms: Sequence[Room]) -> None:
+        self.rooms = rooms
+        self._free = [[r.free.cpu_millis, r.free.memory_bytes] for r in rooms]
+        self._slices: list[range] | None = None
+
+    @property
+    def slices(self) -> list[range]:
+        """The rooms of each slice; made when the first gang asks."""
+        if self._slices is None:
+            runs = groupby(range(len(self.rooms)), key=lambda i: self.rooms[i].place.slice_name)
+            members = [list(run) for _, run in runs]
+            self._slices = [range(run[0], run[-1] + 1) for run in members]
+        return self._slices
+
+    def how_many(self, here: int, request: Resources, most: int) -> int:
+        """How many tasks have room here."""
+        free = Resources(*self._free[here])
+        return _how_many(request, free, self.rooms[here].memory_accounted, most)
+
+    def take(self, here: int, request: Resources, count: int) -> None:
+        """Makes a room fuller."""
+        free = self._free[here]
+        free[0] -= count * request.cpu_millis
+        free[1] -= count * request.memory_bytes
+
+
+class _Singles:
+    """The walk of a shape whose tasks go anywhere."""
+
+    def __init__(self, floor: _Floor, shape: Shape) -> None:
+        self._floor = floor
+        self._shape = shape
+        self._here = 0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether no room is left for this shape."""
+        return self._here >= len(self._floor.rooms)
+
+    def place(self, job_id: str, waiting: int) -> list[Placed]:
+        """As many of a job's waiting tasks as have room."""
+        placed: list[Placed] = []
+        floor, shape = self._floor, self._shape
+        while waiting and not self.at_end:
+            count = floor.how_many(self._here, shape.resources, waiting)
+            if count:
+                floor.take(self._here, shape.resources, count)
+                placed.append(Placed(job_id, shape, floor.rooms[self._here].place, count))
+                waiting -= count
+            if waiting:
+                self._here += 1
+        return placed
+
+
+class _Gangs:
+    """The walk of a gang's shape: from slice to slice."""
+
+    def __init__(self, floor: _Floor, shape: Shape) -> None:
+        self._floor = floor
+        self._shape = shape
+        self._here = 0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether no slice is left for this shape."""
+        return self._here >= len(self._floor.slices)
+
+    def place(self, job_id: str, waiting: int) -> list[Placed]:
+        """All of a gang on the first slice that has room for it; nothing of one that is not whole."""
+        size = self._shape.together
+        while waiting == size and not self.at_end:
+            shares = self._shares(self._floor.slices[self._here])
+            if sum(shares.values()) == size:
+                return [self._give(job_id, here, count) for here, count in shares.items()]
+            self._here += 1
+        return []
+
+    def _shares(self, rooms: range) -> dict[int, int]:
+        """How many members each room of a slice would get."""
+        left = self._shape.together
+        shares: dict[int, int] = {}
+        for here in rooms:
+            count = self._floor.how_many(here, self._shape.resources, left)
+            if count:
+                shares[here] = count
+                left -= count
+            if not left:
+                break
+        return shares
+
+    def _give(self, job_id: str, here: int, count: int) -> Placed:
+        self._floor.take(here, self._shape.resources, count)
+        return Placed(job_id, self._shape, self._floor.rooms[here].place, count)
 
 
 def _how_many(request: Resources, free: Resources, memory_accounted: bool, most: int) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from iris_controller.core import jobs
 from iris_controller.core import states as s
+from iris_controller.core import unknown
+from iris_controller.core.attempts import lose
 from iris_controller.core.effects import (
     CreateSlice,
     DeleteSlice,
@@ -31,12 +32,13 @@ from iris_controller.core.events import (
 )
 from iris_controller.core.explain import duration
 from iris_controller.core.moves import node_name
+from iris_controller.core.orders import order_stop
 from iris_controller.core.scaling_group import after_failure, after_success
 from iris_controller.core.states import GoneCause, WorkerState
 from iris_controller.core.values import Now, Reason
 from iris_controller.core.world import World
 from iris_platform.base import SliceCloudState, SliceInfo, VmState
-from iris_platform.names import group_part, is_ours, parse_slice_name, slice_name
+from iris_platform.names import is_ours, parse_slice_name, slice_name
 
 # How often a slice that is on its way in or out is looked at, and how often a
 # zone is listed as a whole.
@@ -107,6 +109,8 @@ def delete_answered(world: World, event: DeleteAnswered, now: Now) -> list[Effec
 def looked(world: World, event: SliceLooked, now: Now) -> list[Effect]:
     """What a provider said of one name."""
     slice_ = world.slices.get(event.slice_name)
+    if slice_ is None and event.seen is None:
+        world.unknown.pop(event.slice_name, None)
     if slice_ is None or isinstance(event.seen, CallFailed):
         return []
     if event.seen is None:
@@ -123,10 +127,10 @@ def _absent(world: World, slice_: Slice, now: Now) -> list[Effect]:
             return []
         case _:
             why = Reason("vanished", "the provider does not know it any more")
-            return [_condemn(world, slice_, why, GoneCause.FAILED, now)]
+            return [condemn(world, slice_, why, GoneCause.FAILED, now)]
 
 
-def _condemn(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> Effect:
+def condemn(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> Effect:
     """Deletes a slice that can work no more, whatever its state."""
     if isinstance(slice_.state, s.SLICE_COMING):
         return _fail(world, slice_, why, now)
@@ -136,14 +140,13 @@ def _condemn(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: No
 def _gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> list[Effect]:
     """The provider's word is a fence: what ran there has stopped. No agent of it is heard any more."""
     effects: list[Effect] = []
-    charged = state.cause is not GoneCause.DELETED
     for attempt_id in list(world.live_on(slice_)):
-        preempted = state.cause is GoneCause.PREEMPTED
-        jobs.lose(world, attempt_id, state.reason, now, charged=charged, preempted=preempted)
+        lose(world, attempt_id, state.reason, now, preempted=state.cause is GoneCause.PREEMPTED)
+    given_back = state.cause is GoneCause.DELETED
     for place in world.places(slice_):
         worker = world.workers.get(place)
         if worker is not None and worker.state not in (WorkerState.LOST, WorkerState.LEFT):
-            end = WorkerState.LOST if charged else WorkerState.LEFT
+            end = WorkerState.LEFT if given_back else WorkerState.LOST
             world.put_worker(replace(worker, state=end, reason=state.reason))
         session = world.session(place)
         if session is not None:
@@ -170,13 +173,13 @@ def _seen(world: World, slice_: Slice, seen: SliceInfo, now: Now) -> list[Effect
             return []
     if seen.state is SliceCloudState.PREEMPTED:
         why = Reason("preempted", seen.detail or "the provider took it back")
-        return [_condemn(world, slice_, why, GoneCause.PREEMPTED, now)]
+        return [condemn(world, slice_, why, GoneCause.PREEMPTED, now)]
     dead = [vm for vm in seen.vms if vm.state in (VmState.TERMINATED, VmState.FAILED)]
     if seen.state in (SliceCloudState.FAILED, SliceCloudState.DELETING) or dead:
         detail = seen.detail or (
             f"host {dead[0].vm_id} is {dead[0].state.value}" if dead else seen.state.value
         )
-        return [_condemn(world, slice_, Reason("host_dead", detail), GoneCause.FAILED, now)]
+        return [condemn(world, slice_, Reason("host_dead", detail), GoneCause.FAILED, now)]
     running = sum(1 for vm in seen.vms if vm.state is VmState.RUNNING)
     world.hosts_seen[slice_.name] = max(running, world.hosts_seen.get(slice_.name, 0))
     if isinstance(slice_.state, s.SliceRequesting):
@@ -217,7 +220,7 @@ def drain(world: World, slice_: Slice, why: Reason, now: Now) -> None:
     _enter(world, slice_, s.SliceDraining(why), now)
     world.clocks.idle_since.pop(slice_.name, None)
     for attempt_id in list(world.live_on(slice_)):
-        jobs.order_stop(world, attempt_id, why.code)
+        order_stop(world, attempt_id, why.code)
 
 
 def made_by_newer(world: World, name: str) -> Reason | None:
@@ -228,17 +231,18 @@ def made_by_newer(world: World, name: str) -> Reason | None:
     return Reason("newer_epoch", f"{name} was made by a newer controller than this one ({world.epoch})")
 
 
-def known_or_adoptable(world: World, name: str, now: Now) -> Slice | None:
+def known_or_adoptable(world: World, name: str, zone: str, now: Now) -> Slice | None:
     """The slice of this name, or what it would be if it were adopted; nothing is changed."""
     known = world.slices.get(name)
     parts = parse_slice_name(name)
     if known is not None or parts is None or parts.cluster_id != world.settings.cluster_id:
         return known
-    for group in world.settings.groups.values():
-        if group_part(group.name) == parts.group:
-            state = s.SliceRequesting(Reason("adopted", "its agent reported, the store did not know it"))
-            return Slice(name, group.name, group.zones[0], group.hosts, state, now.wall_ms, now.wall_ms)
-    return None
+    group = unknown.group_of(world, name)
+    if group is None:
+        return None
+    zone = zone or group.zones[0]
+    state = s.SliceRequesting(Reason("adopted", "its agent reported, the store did not know it"))
+    return Slice(name, group.name, zone, group.hosts, state, now.wall_ms, now.wall_ms, adopted=True)
 
 
 def adopt(world: World, slice_: Slice, now: Now) -> None:
@@ -256,6 +260,7 @@ def zone_listed(world: World, event: ZoneListed, now: Now) -> list[Effect]:
         newer = made_by_newer(world, seen.slice_id)
         if newer is not None and is_ours(seen.slice_id, seen.labels, world.settings.cluster_id):
             return [StepDown(newer)]
+    effects += unknown.note_listed(world, event.provider, event.zone, event.seen, now)
     listed = {seen.slice_id: seen for seen in event.seen}
     for slice_ in list(world.slices.values()):
         group = world.group(slice_)
@@ -301,7 +306,7 @@ def tick(world: World, now: Now) -> list[Effect]:
             case _:
                 pass
     _forget_tombstones(world, now)
-    return effects + _list_zones(world, now)
+    return effects + unknown.tick(world, now) + _list_zones(world, now)
 
 
 def _forget_tombstones(world: World, now: Now) -> None:
@@ -321,6 +326,10 @@ def _due(world: World, slice_: Slice, now: Now) -> bool:
 def _tick_coming(world: World, slice_: Slice, age_ms: int, now: Now) -> list[Effect]:
     group = world.group(slice_)
     limit_ms = group.boot_timeout_ms if group is not None else 0
+    if group is not None and world.cluster.incomplete is not None:
+        # It may have been at work for long: its agents have the time of those that nobody knows.
+        age_ms = min(age_ms, now.boot_ms - world.clocks.steady_since)
+        limit_ms = max(limit_ms, group.task_lease_ms)
     if age_ms > limit_ms:
         missing = slice_.hosts - world.registered(slice_)
         words = f"{missing} of {slice_.hosts} hosts did not register within {duration(limit_ms)}"
@@ -334,9 +343,8 @@ def _tick_coming(world: World, slice_: Slice, age_ms: int, now: Now) -> list[Eff
 
 
 def _list_zones(world: World, now: Now) -> list[Effect]:
-    zones = {(g.provider, zone): None for g in world.settings.groups.values() for zone in g.zones}
     effects: list[Effect] = []
-    for provider, zone in zones:
+    for provider, zone in world.zones:
         last = world.clocks.listed.get((provider, zone))
         if last is None or now.boot_ms - last >= LIST_INTERVAL_MS:
             world.clocks.listed[provider, zone] = now.boot_ms

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import assert_never
 
+from iris_controller.core import attempts, jobs, leases, recovery, slices, workers
 from iris_controller.core import events as e
-from iris_controller.core import jobs, slices, workers
 from iris_controller.core import states as s
 from iris_controller.core.autoscaler import ScalingPlan, plan_scaling
-from iris_controller.core.effects import Answer, Done, Effect, SendCommands, StopOrder
+from iris_controller.core.effects import Answer, Done, Effect, Release, SendCommands, StopOrder
 from iris_controller.core.scaling_group import GroupView, SliceView
 from iris_controller.core.scheduler import Room, place, room
 from iris_controller.core.states import WorkerState
-from iris_controller.core.values import Now, TaskId
+from iris_controller.core.values import Now, Reason, TaskId
 from iris_controller.core.world import World
 
 MINUTE_MS = 60_000
@@ -55,7 +55,7 @@ def step(world: World, event: e.Event, now: Now) -> Outcome:
         case e.SessionClosed():
             return Outcome(workers.session_closed(world, event))
         case e.LogStored():
-            jobs.log_stored(world, event.id)
+            attempts.log_stored(world, event.id)
             return Outcome([], Done())
         case e.CreateAnswered():
             return Outcome(slices.create_answered(world, event, now))
@@ -65,6 +65,9 @@ def step(world: World, event: e.Event, now: Now) -> Outcome:
             return Outcome(slices.looked(world, event, now))
         case e.ZoneListed():
             return Outcome(slices.zone_listed(world, event, now))
+        case e.StoreFoundOlder(why):
+            recovery.begin(world, Reason("store_lost", why), now)
+            return Outcome([])
         case e.Tick():
             return Outcome(_tick(world, now))
         case e.Decide():
@@ -91,7 +94,9 @@ def _tick(world: World, now: Now) -> list[Effect]:
     planned = world.clocks.planned
     if planned is None or now.boot_ms - planned >= interval or _idle_is_due(world, now):
         world.must_decide = True
-    return [*workers.mark_silent(world, now), *slices.tick(world, now)]
+    leases.note_stall(world, now)
+    recovery.tick(world, now)
+    return [*leases.mark_silent(world, now), *slices.tick(world, now)]
 
 
 def _idle_is_due(world: World, now: Now) -> bool:
@@ -121,7 +126,7 @@ def _schedule(world: World, now: Now) -> None:
         return
     for placed in place(world.queue, _rooms(world)):
         for index in list(islice(world.queue.waiting(placed.job_id), placed.tasks)):
-            jobs.assign(world, TaskId(placed.job_id, index), placed.place, now)
+            attempts.assign(world, TaskId(placed.job_id, index), placed.place, now)
 
 
 def _rooms(world: World) -> list[Room]:
@@ -198,9 +203,11 @@ def _flush(world: World) -> list[Effect]:
     """One message to each agent with something to do."""
     effects: list[Effect] = []
     for session in world.sessions.values():
-        if session.start or session.stop:
-            orders = tuple(StopOrder(attempt, why) for attempt, why in session.stop.items())
-            effects.append(SendCommands(session.session_id, tuple(session.start), orders))
+        if session.start or session.stop or session.release:
+            stops = tuple(StopOrder(attempt, why) for attempt, why in session.stop.items())
+            releases = tuple(Release(attempt, where) for attempt, where in session.release.items())
+            effects.append(SendCommands(session.session_id, tuple(session.start), stops, releases))
             session.start.clear()
             session.stop.clear()
+            session.release.clear()
     return effects

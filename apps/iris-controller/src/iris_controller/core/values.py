@@ -42,9 +42,14 @@ class AttemptId(NamedTuple):
         """The task that this is a run of."""
         return TaskId(self.job_id, self.task_index)
 
+    @property
+    def round(self) -> tuple[int, int]:
+        """What orders the runs of a task; the same for all members of a gang that start together."""
+        return (self.epoch, self.number)
+
     def is_newer_than(self, other: AttemptId) -> bool:
         """Whether this attempt was assigned after `other`, of the same task."""
-        return (self.epoch, self.number) > (other.epoch, other.number)
+        return self.round > other.round
 
 
 class Place(NamedTuple):
@@ -88,17 +93,27 @@ class JobSpec:
     max_failures: int = 0
     max_losses: int = 100
     stop_grace_ms: int | None = None
+    timeout_ms: int | None = None
+
+    @property
+    def is_gang(self) -> bool:
+        """Whether its tasks start, end and are retried together; one task alone is none."""
+        return self.gang and self.replicas > 1
 
     @property
     def shape(self) -> Shape:
         """What the scheduler needs to know of a task of this job."""
-        return Shape(self.resources)
+        return Shape(self.resources, self.replicas if self.is_gang else 1)
 
 
 class Shape(NamedTuple):
-    """Tasks of one shape are interchangeable to the scheduler."""
+    """Tasks of one shape are interchangeable to the scheduler.
+
+    `together` of them go on one slice, or none does: the size of a gang.
+    """
 
     resources: Resources
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)

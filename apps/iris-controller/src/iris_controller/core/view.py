@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from iris_controller.core import recovery, unknown
 from iris_controller.core.entities import (
     Attempt,
     ClusterState,
@@ -44,6 +45,10 @@ class Findings:
     wanted: Mapping[str, int] = field(default_factory=dict)
     availability: Mapping[str, tuple[str, Reason]] = field(default_factory=dict)
     contact: Mapping[Place, int] = field(default_factory=dict)
+    # Jobs that are held while memory is incomplete and why; what needs an operator's eye.
+    held: frozenset[str] = frozenset()
+    why_held: Reason = NO_REASON
+    notices: tuple[str, ...] = ()
 
 
 @dataclass
@@ -131,6 +136,8 @@ class View:
             return NO_REASON
         if self.cluster.stopping is not None:
             return Reason("cluster_stop", "the cluster was stopped; the job goes on at the next start")
+        if job.job_id in self.findings.held:
+            return self.findings.why_held
         return self.findings.waits.get(job.spec.shape, NO_REASON)
 
 
@@ -154,4 +161,16 @@ def findings(world: World) -> Findings:
 
     The world replaces `waits` whole; contacts are no decision and are shared.
     """
-    return Findings(world.waits, dict(world.wanted), dict(world.availability), world.clocks.contact)
+    why_held = recovery.why_held(world)
+    notices = unknown.words(world, world.clocks.ticked or 0)
+    if why_held is not None:
+        notices.append(why_held.message)
+    return Findings(
+        world.waits,
+        dict(world.wanted),
+        dict(world.availability),
+        world.clocks.contact,
+        frozenset(world.queue.held),
+        why_held or NO_REASON,
+        tuple(notices),
+    )

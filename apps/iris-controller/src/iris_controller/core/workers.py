@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from iris_controller.core import jobs, slices
+from iris_controller.core import attempts, recovery, slices
 from iris_controller.core import states as s
 from iris_controller.core.effects import (
     AckBeat,
@@ -20,6 +20,7 @@ from iris_controller.core.effects import (
     StepDown,
     Verdict,
 )
+from iris_controller.core.ends import GANG_STOP
 from iris_controller.core.entities import Job, Slice, Worker
 from iris_controller.core.events import (
     AgentBeat,
@@ -28,7 +29,8 @@ from iris_controller.core.events import (
     ObservedAttempt,
     SessionClosed,
 )
-from iris_controller.core.explain import duration
+from iris_controller.core.leases import has_expired
+from iris_controller.core.orders import order_stop
 from iris_controller.core.states import ATTEMPT_LIVE, WorkerState
 from iris_controller.core.values import AttemptSpec, Now, Place, Reason
 from iris_controller.core.world import Session, World
@@ -45,15 +47,16 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
     newer = slices.made_by_newer(world, event.place.slice_name)
     if newer is not None:
         return [StepDown(newer)]
-    slice_ = slices.known_or_adoptable(world, event.place.slice_name, now)
+    slice_ = slices.known_or_adoptable(world, event.place.slice_name, event.zone, now)
     if slice_ is None:
         why = f"{event.place.slice_name} is not a slice of this cluster"
         return [RefuseSession(event.session_id, Reason("unknown_slice", why))]
-    refusal = _refuse(world, slice_, event)
+    refusal = _refuse(world, slice_, event, now)
     if refusal is not None:
         return [RefuseSession(event.session_id, refusal)]
     if slice_.name not in world.slices:
         slices.adopt(world, slice_, now)
+    recovery.note_hello(world, event, now)
     effects = _replace_session(world, event)
     worker = world.workers.get(event.place, Worker(event.place, WorkerState.JOINING))
     rebooted = worker.boot_id not in ("", event.boot_id)
@@ -76,14 +79,14 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
     _note_unreported(world, event)
     if isinstance(slice_.state, s.SliceDraining):
         for attempt_id in world.live.get(event.place, ()):
-            jobs.order_stop(world, attempt_id, slice_.state.reason.code)
+            order_stop(world, attempt_id, slice_.state.reason.code)
     slices.advance(world, event.place.slice_name, now)
     group = world.group(slice_)
     lease = group.task_lease_ms if group is not None else world.settings.suspect_after_ms
     return [*effects, SendWelcome(event.session_id, lease, verdicts)]
 
 
-def _refuse(world: World, slice_: Slice, event: AgentHello) -> Reason | None:
+def _refuse(world: World, slice_: Slice, event: AgentHello, now: Now) -> Reason | None:
     if isinstance(slice_.state, s.SliceDeleting | s.SliceGone):
         return Reason("deleted_slice", f"{slice_.name} is being deleted")
     if not 0 <= event.place.worker_index < slice_.hosts:
@@ -92,6 +95,8 @@ def _refuse(world: World, slice_: Slice, event: AgentHello) -> Reason | None:
         )
     worker = world.workers.get(event.place)
     if worker is None or worker.boot_id in ("", event.boot_id, event.previous_boot_id):
+        return None
+    if has_expired(world, event.place, now):
         return None
     return Reason("place_taken", f"{_name(event.place)} is held by boot id {worker.boot_id}")
 
@@ -113,7 +118,7 @@ def _settle(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) ->
     task = world.tasks.get(attempt_id.task)
     status = world.statuses.get(attempt_id.job_id)
     if status is not None and (status.stop is not None or world.task(attempt_id.task).state.is_terminal):
-        jobs.report(world, seen.report, now)
+        attempts.report(world, seen.report, now)
         return Verdict(attempt_id, keep=False, reason="job_stopped" if status.stop else "finished")
     current = task.attempt if task is not None else None
     if current is not None and current.id != attempt_id and not attempt_id.is_newer_than(current.id):
@@ -125,18 +130,16 @@ def _settle(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) ->
     elif not isinstance(current.state, ATTEMPT_LIVE) and isinstance(seen.report.state, ATTEMPT_LIVE):
         # It was given up: its task waits for another run, which must be the only one.
         return Verdict(attempt_id, keep=False, reason="lost")
-    jobs.report(world, seen.report, now)
+    attempts.report(world, seen.report, now)
+    if attempt_id.job_id in world.broken_gangs and isinstance(seen.report.state, ATTEMPT_LIVE):
+        return Verdict(attempt_id, keep=False, reason=GANG_STOP)
     return Verdict(attempt_id, keep=True)
 
 
 def _take_over(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) -> None:
     """Makes an attempt current that the store does not know: it is newer than all it knows."""
-    task = world.tasks.get(seen.spec.id.task)
-    if task is not None and task.attempt is not None and isinstance(task.attempt.state, ATTEMPT_LIVE):
-        jobs.order_stop(world, task.attempt.id, "superseded")
-        jobs.lose(world, task.attempt.id, Reason("superseded", "a newer attempt runs"), now, charged=False)
     job = Job(seen.spec.id.job_id, seen.request_id, seen.job, seen.submitted_ms, 0)
-    jobs.adopt(world, job, seen.spec, event.place, event.boot_id, now)
+    attempts.adopt(world, job, seen.spec, event.place, event.boot_id, now)
     name = f"{seen.spec.id.job_id}/{seen.spec.id.task_index}"
     world.record(now, "task", name, "ADOPTED", Reason("adopted", f"found on {_name(event.place)}"))
 
@@ -155,8 +158,10 @@ def _note_unreported(world: World, event: AgentHello) -> None:
             continue
         task = world.tasks[attempt_id.task]
         assert task.attempt is not None
-        stop = world.statuses[attempt_id.job_id].stop
-        if isinstance(task.attempt.state, s.AttemptAssigned) and stop is None and not draining:
+        unwanted = (
+            attempt_id.job_id in world.broken_gangs or world.statuses[attempt_id.job_id].stop is not None
+        )
+        if isinstance(task.attempt.state, s.AttemptAssigned) and not unwanted and not draining:
             session.start.append(AttemptSpec(attempt_id, task.failures, task.losses))
         else:
             session.missing.append(attempt_id)
@@ -173,15 +178,17 @@ def _believe(world: World, session: Session, now: Now) -> None:
     state = world.slices[session.place.slice_name].state
     for attempt_id in session.missing:
         if attempt_id in world.logs_due.get(session.place, ()):
-            jobs.log_stored(world, attempt_id)
+            attempts.log_stored(world, attempt_id)
         if attempt_id not in world.live.get(session.place, ()):
             continue
         attempt = world.task(attempt_id.task).attempt
         assert attempt is not None
         if isinstance(attempt.state, s.AttemptAssigned) and isinstance(state, s.SliceDraining):
-            jobs.lose(world, attempt_id, state.reason, now, charged=False)
+            attempts.lose(world, attempt_id, state.reason, now)
+        elif isinstance(attempt.state, s.AttemptAssigned) and attempt_id.job_id in world.broken_gangs:
+            attempts.lose(world, attempt_id, Reason(GANG_STOP, "was not started any more"), now)
         else:
-            jobs.lose(world, attempt_id, Reason("forgotten", "its agent does not know it"), now)
+            attempts.lose(world, attempt_id, Reason("forgotten", "its agent does not know it"), now)
     session.missing.clear()
 
 
@@ -189,9 +196,9 @@ def _end_before_reboot(world: World, event: AgentHello, now: Now) -> None:
     """What is known to have ended, ended so; everything else ended with its host."""
     for seen in event.observed:
         if not isinstance(seen.report.state, ATTEMPT_LIVE):
-            jobs.report(world, seen.report, now)
+            attempts.report(world, seen.report, now)
     for attempt_id in list(world.live.get(event.place, ())):
-        jobs.lose(world, attempt_id, Reason("rebooted", "its host started anew"), now)
+        attempts.lose(world, attempt_id, Reason("rebooted", "its host started anew"), now)
 
 
 def beat(world: World, event: AgentBeat, now: Now) -> list[Effect]:
@@ -212,7 +219,7 @@ def reports(world: World, event: AgentReports, now: Now) -> list[Effect]:
     _contact(world, session.place, now)
     _believe(world, session, now)
     for report in event.reports:
-        jobs.report(world, report, now)
+        attempts.report(world, report, now)
     return [AckReports(event.session_id, event.sequence)]
 
 
@@ -234,27 +241,6 @@ def session_closed(world: World, event: SessionClosed) -> list[Effect]:
     if slice_ is None or not isinstance(slice_.state, s.SLICE_IN_SERVICE):
         return []
     return [LookAtSlice(slice_.name, slice_.group, slice_.zone)]
-
-
-def mark_silent(world: World, now: Now) -> list[Effect]:
-    """Makes workers SUSPECT that were not in contact for `suspect_after`, and looks at them."""
-    limit = world.settings.suspect_after_ms
-    suspects: dict[str, Slice] = {}
-    for place, worker in world.workers.items():
-        if worker.state not in (WorkerState.HEALTHY, WorkerState.SUSPECT):
-            continue
-        silent_ms = now.boot_ms - world.clocks.contact.setdefault(place, now.boot_ms)
-        if silent_ms <= limit:
-            continue
-        if worker.state is WorkerState.HEALTHY:
-            why = Reason("silent", f"no contact for {duration(silent_ms)}")
-            world.put_worker(replace(worker, state=WorkerState.SUSPECT, reason=why))
-            world.record(now, "worker", _name(place), "SUSPECT", why)
-        slice_ = world.slices[place.slice_name]
-        # What is being deleted is looked at when its deletion is asked for again.
-        if not isinstance(slice_.state, s.SliceDeleting):
-            suspects[slice_.name] = slice_
-    return slices.look(world, suspects.values(), now)
 
 
 def _name(place: Place) -> str:

@@ -8,7 +8,7 @@ the `put_…` methods alone, so no rule can forget one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -68,6 +68,7 @@ class Session:
     boot_id: str
     start: list[AttemptSpec] = field(default_factory=list)
     stop: dict[AttemptId, str] = field(default_factory=dict)
+    release: dict[AttemptId, tuple[str, ...]] = field(default_factory=dict)
     missing: list[AttemptId] = field(default_factory=list)
 
 
@@ -83,6 +84,20 @@ class Clocks:
     created: dict[str, list[int]] = field(default_factory=dict)
     backoff_until: dict[str, int] = field(default_factory=dict)
     planned: int | None = None
+    # The last tick, and the first after this start or the last stall of our own.
+    ticked: int | None = None
+    steady_since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A slice with our id that the store does not know. Times on the boot clock."""
+
+    provider: str
+    zone: str
+    hosts: int
+    first_seen_ms: int
+    last_listed_ms: int
 
 
 class World:
@@ -105,6 +120,9 @@ class World:
         self.queue = PendingQueue()
         self.counts: dict[str, dict[TaskState, int]] = {}
         self.live: dict[Place, dict[AttemptId, Resources]] = {}
+        # By job, how many of its attempts are live; and the gangs that are being stopped.
+        self.live_of: dict[str, int] = {}
+        self.broken_gangs: dict[str, None] = {}
         self.logs_due: dict[Place, dict[AttemptId, None]] = {}
 
         self.sessions: dict[int, Session] = {}
@@ -112,6 +130,12 @@ class World:
         self.clocks = Clocks()
         self.hosts_seen: dict[str, int] = {}
         self.slice_numbers: dict[str, int] = {}
+        # Since this start: complete lists with how many slices of ours they showed, slices
+        # that nobody knows, places that said hello, and the last job that was there before.
+        self.listed: dict[tuple[str, str], int] = {}
+        self.unknown: dict[str, Unknown] = {}
+        self.reported: dict[Place, None] = {}
+        self.restored_order = 0
 
         self.changes: Changes = {}
         self.touched_jobs: dict[str, None] = {}
@@ -127,6 +151,11 @@ class World:
         """Whether `cluster stop` has begun."""
         return self.cluster.stopping is not None
 
+    @property
+    def zones(self) -> dict[tuple[str, str], None]:
+        """Every configured zone with its provider."""
+        return {(g.provider, zone): None for g in self.settings.groups.values() for zone in g.zones}
+
     def group(self, slice_: Slice) -> GroupPolicy | None:
         """The policy of a slice's group; None if the configuration dropped it."""
         return self.settings.groups.get(slice_.group)
@@ -138,6 +167,11 @@ class World:
     def task(self, task_id: TaskId) -> Task:
         """A task, also one without a row."""
         return self.tasks.get(task_id) or untouched(task_id, self.statuses.get(task_id.job_id))
+
+    def known_tasks(self, job: Job) -> Sequence[int]:
+        """The indices of a job's tasks; of an adopted job only those that agents reported."""
+        indices = range(job.spec.replicas)
+        return [i for i in indices if TaskId(job.job_id, i) in self.tasks] if job.adopted else indices
 
     def places(self, slice_: Slice) -> Iterator[Place]:
         """The places of a slice, by index."""
@@ -270,17 +304,20 @@ class World:
         """Keeps the live attempts of each place."""
         self.tasks[task.id] = task
         old, new = was.attempt, task.attempt
+        job_id = task.id.job_id
         if old is not None and isinstance(old.state, ATTEMPT_LIVE):
             self.live[old.place].pop(old.id, None)
+            self.live_of[job_id] -= 1
         if new is not None and isinstance(new.state, ATTEMPT_LIVE):
-            given = self.jobs[task.id.job_id].spec.resources
-            self.live.setdefault(new.place, {})[new.id] = given
+            self.live.setdefault(new.place, {})[new.id] = self.jobs[job_id].spec.resources
+            self.live_of[job_id] = self.live_of.get(job_id, 0) + 1
 
     def put_slice(self, slice_: Slice, now: Now) -> None:
         """Replaces a slice; a change of its state restarts its clock, but not on its way to READY."""
         was = self.slices.get(slice_.name)
         if was is not None and type(was.state) is not type(slice_.state):
             check_move("slice", type(was.state), type(slice_.state), slice_.name)
+        self.unknown.pop(slice_.name, None)
         if was is None or type(was.state) is not type(slice_.state):
             slice_ = replace(slice_, changed_ms=now.wall_ms)
             if was is None or not isinstance(slice_.state, SLICE_COMING):

@@ -85,6 +85,8 @@ class Controller:
         # Why the last commit failed; empty when it did not.
         self.store_trouble = ""
         self.world, self.view = self._load()
+        if memory.incomplete:
+            self.post(e.StoreFoundOlder(memory.incomplete))
 
     @property
     def epoch(self) -> int:
@@ -140,7 +142,10 @@ class Controller:
         while True:
             await self._arrived.wait()
             batch = self._take()
-            await self._handle(batch)
+            if self.store_trouble and not await self._store_works():
+                self._drop(batch, self.store_trouble)
+            else:
+                await self._handle(batch)
 
     async def tick(self) -> None:
         """Lets the core see time pass, until cancelled."""
@@ -182,31 +187,54 @@ class Controller:
         self.last_batch_boot_ms = now.boot_ms
 
     async def _commit(self, changes: Changes, batch: list[_Posted]) -> bool:
-        loop = asyncio.get_running_loop()
         rows = writes(changes)
+        above = self.world.cluster.commits_lost
+        trouble = await self._try(lambda: self._memory.commit(rows, above))
+        if trouble:
+            log.error("commit of %d rows failed, the batch is dropped: %s", len(rows), trouble)
+            self.store_trouble = f"cannot write the store: {trouble}"
+            self._drop(batch, self.store_trouble)
+            for session_id in list(self.world.sessions):
+                self._refuse(session_id)
+            self.world, self.view = self._load()
+            self.hub.notify_all()
+        return not trouble
+
+    async def _store_works(self) -> bool:
+        """Whether a write succeeds again, after one that failed."""
+        trouble = await self._try(self._memory.probe)
+        self.store_trouble = f"cannot write the store: {trouble}" if trouble else ""
+        if not trouble:
+            log.info("the store can be written again")
+        return not trouble
+
+    async def _try(self, write: Callable[[], object]) -> str:
+        """Writes on the store's thread; why it failed, or nothing.
+
+        Raises:
+            StoreBroken: what reached the disk is not known any more.
+        """
+        loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._store_thread, self._memory.commit, rows)
+            await loop.run_in_executor(self._store_thread, write)
         except (sqlite3.OperationalError, OSError) as error:
             if getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR"):
-                # What reached the disk is not known any more: only a new start can tell.
+                # Only a new start can tell.
                 raise StoreBroken(str(error)) from error
-            log.error("commit of %d rows failed, the batch is dropped: %s", len(rows), error)
-            self._drop(batch, error)
-            self.store_trouble = f"cannot write the store: {error}"
-            return False
-        self.store_trouble = ""
-        return True
+            return str(error)
+        return ""
 
-    def _drop(self, batch: list[_Posted], error: Exception) -> None:
+    def _drop(self, batch: list[_Posted], trouble: str) -> None:
         """Forgets a batch: its callers are told, agents dial again and report anew."""
         for posted in batch:
             if posted.answer is not None and not posted.answer.done():
-                posted.answer.set_exception(NotCommitted(str(error)))
-        for session_id in list(self.world.sessions):
-            why = Reason("store", "the controller could not write its store")
-            self._deliver(fx.RefuseSession(session_id, why))
-        self.world, self.view = self._load()
-        self.hub.notify_all()
+                posted.answer.set_exception(NotCommitted(trouble))
+            if isinstance(posted.event, e.AgentHello):
+                self._refuse(posted.event.session_id)
+
+    def _refuse(self, session_id: int) -> None:
+        why = Reason("store", "the controller could not write its store")
+        self._deliver(fx.RefuseSession(session_id, why))
 
     def _publish(self, changes: Changes) -> None:
         waits = self.view.findings.waits

@@ -1,53 +1,95 @@
 """Tasks' logs on the controller's disk: one append-only file for each attempt.
 
-Addressed by byte offset. An agent's bytes count only once they are durable.
+Addressed by byte offset. An agent's bytes count only once they are durable. Of a
+log that is too long the oldest bytes go, and it is known which.
 Blocking methods say so and belong on a thread.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from iris_controller.core.values import AttemptId
+from iris_controller.shell.gaps import (
+    Gap,
+    Gaps,
+    decode_gaps,
+    encode_gaps,
+    first_kept,
+    kept_parts,
+    next_gap,
+    skip_gap,
+    with_gap,
+)
+from iris_platform.files import write_atomic
+from iris_platform.holes import ALIGN_BYTES, punch_hole
 
 # How far back a tail looks for line ends at a time, in bytes.
 TAIL_STEP = 64 * 1024
+MAX_BYTES = 1024**3
+MOST_STEP = 8 * 1024 * 1024
+# The file that says which bytes are gone.
+GAPS = ".gaps"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Bytes of an attempt's log; `last` when the log ends after them."""
+    """Bytes of an attempt's log; `last` when the log ends after them.
+
+    What is below `dropped_before` is gone where they come from.
+    """
 
     id: AttemptId
     offset: int
     data: bytes
     last: bool
+    dropped_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """So many bytes of a log are durable; `complete` when that is all of it."""
+    """A log is durable up to here; `complete` when that is all of it."""
 
     id: AttemptId
     length: int
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of a log and where they begin: beyond what was asked for, if that is gone."""
+
+    offset: int
+    data: bytes
+
+
 class LogStore:
-    """The logs of one cluster under `<state dir>/logs/<job>/`."""
+    """The logs of one cluster under `<state dir>/logs/<job>/`.
 
-    def __init__(self, directory: Path) -> None:
+    Of each at most `max_bytes` are kept; 0 for the usual. What is gone is a
+    hole in the file, so that offsets stay as they were, and stands in another
+    one beside it. On a file system without holes all of every log stays.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int = 0) -> None:
         self._directory = directory
+        self.max_bytes = max_bytes or MAX_BYTES
+        # Dropping in steps: a flood would have us at it all the time.
+        self._step = max(ALIGN_BYTES, min(MOST_STEP, self.max_bytes // 8))
+        # For the files of gaps, which are read to be changed.
+        self._lock = threading.Lock()
+        self._can_drop = True
 
-    def _path(self, attempt_id: AttemptId) -> Path:
+    def _path(self, attempt_id: AttemptId, suffix: str = ".log") -> Path:
         job_id, index, epoch, number = attempt_id
-        return self._directory / job_id / f"{index}-{epoch}-{number}.log"
+        return self._directory / job_id / f"{index}-{epoch}-{number}{suffix}"
 
     def length(self, attempt_id: AttemptId) -> int:
-        """Bytes that are here; 0 when nothing is."""
+        """Bytes that came so far, those that are gone again included; 0 when nothing did."""
         try:
             return self._path(attempt_id).stat().st_size
         except FileNotFoundError:
@@ -57,7 +99,8 @@ class LogStore:
         """Adds chunks in order and makes them durable; blocks.
 
         Bytes that are here already are skipped; a chunk beyond the end is not
-        taken, and the answer says where to go on.
+        taken unless what is before it can be had no more, and the answer says
+        where to go on.
 
         Raises:
             OSError: nothing is promised of these chunks.
@@ -76,18 +119,73 @@ class LogStore:
             complete = False
             for chunk in chunks:
                 if chunk.offset > length:
-                    break
+                    if chunk.dropped_before < chunk.offset:
+                        break
+                    length = self._skip_to(attempt_id, fd, chunk.offset)
                 fresh = chunk.data[length - chunk.offset :]
                 _write_all(fd, fresh, length)
                 length += len(fresh)
                 complete = complete or (chunk.last and length == chunk.offset + len(chunk.data))
+            if length > self.max_bytes and self._can_drop:
+                self._shorten(attempt_id, fd, length)
             os.fsync(fd)
         finally:
             os.close(fd)
         return Stored(attempt_id, length, complete)
 
+    def _skip_to(self, attempt_id: AttemptId, fd: int, offset: int) -> int:
+        """Goes on from a later offset, because what is before it never comes; the log's new length."""
+        with self._lock:
+            length = os.fstat(fd).st_size
+            if length < offset:
+                self._write_gaps(attempt_id, with_gap(self._gaps(attempt_id), length, offset))
+                # Makes the file longer, never shorter: another stream may be writing to it.
+                os.posix_fallocate(fd, offset - 1, 1)
+        return offset
+
+    def _shorten(self, attempt_id: AttemptId, fd: int, length: int) -> None:
+        """Drops the beginning of a log that is too long."""
+        end = (length - self.max_bytes) // ALIGN_BYTES * ALIGN_BYTES
+        with self._lock:
+            gaps = self._gaps(attempt_id)
+            if end - first_kept(gaps) < self._step:
+                return
+            # On record first: from then on nobody takes the zeros for the log.
+            self._write_gaps(attempt_id, with_gap(gaps, 0, end))
+            if not punch_hole(fd, 0, end):
+                self._can_drop = False
+                self._write_gaps(attempt_id, gaps)
+
+    def _gaps(self, attempt_id: AttemptId) -> list[Gap]:
+        try:
+            return decode_gaps(self._path(attempt_id, GAPS).read_bytes())
+        except FileNotFoundError:
+            return []
+
+    def _write_gaps(self, attempt_id: AttemptId, gaps: Gaps) -> None:
+        write_atomic(self._path(attempt_id, GAPS), encode_gaps(gaps))
+
     def read(self, attempt_id: AttemptId, offset: int, most: int) -> bytes:
-        """Up to `most` bytes from `offset`; blocks for a disk's time."""
+        """Up to `most` bytes from `offset`; none where they are gone. Blocks for a disk's time."""
+        part = self.read_on(attempt_id, offset, most)
+        return part.data if part.offset == offset else b""
+
+    def read_on(self, attempt_id: AttemptId, offset: int, most: int, end: int | None = None) -> Part:
+        """Up to `most` bytes from `offset`, or from where the next are that are left; blocks.
+
+        None from `end` on.
+        """
+        while True:
+            gaps = self._gaps(attempt_id)
+            begin = skip_gap(gaps, offset)
+            stops = [begin + most, next_gap(gaps, begin), end]
+            stop = min(one for one in stops if one is not None)
+            data = self._pread(attempt_id, begin, stop - begin) if stop > begin else b""
+            # What was dropped meanwhile may have been read as zeros; it goes from the beginning.
+            if skip_gap(self._gaps(attempt_id), begin) == begin:
+                return Part(begin, data)
+
+    def _pread(self, attempt_id: AttemptId, offset: int, most: int) -> bytes:
         try:
             with self._path(attempt_id).open("rb") as file:
                 return os.pread(file.fileno(), most, offset)
@@ -95,22 +193,24 @@ class LogStore:
             return b""
 
     def tail_offset(self, attempt_id: AttemptId, lines: int) -> int:
-        """Where the last `lines` lines begin; blocks."""
-        end = self.length(attempt_id)
+        """Where the last `lines` lines begin; gaps are neither lines nor ends of them. Blocks."""
+        length = self.length(attempt_id)
         if lines <= 0:
-            return end
-        start, found = end, 0
-        while start > 0:
-            step = min(TAIL_STEP, start)
-            start -= step
-            block = self.read(attempt_id, start, step)
-            at = len(block)
-            while (at := block.rfind(b"\n", 0, at)) >= 0:
-                # The file's last newline ends a line, it does not begin one.
-                found += start + at + 1 < end
-                if found == lines:
-                    return start + at + 1
-        return 0
+            return length
+        parts = list(kept_parts(self._gaps(attempt_id), length))
+        last, found = parts[-1][1] if parts else 0, 0
+        for begin, start in reversed(parts):
+            while start > begin:
+                step = min(TAIL_STEP, start - begin)
+                start -= step
+                block = self._pread(attempt_id, start, step)
+                at = len(block)
+                while (at := block.rfind(b"\n", 0, at)) >= 0:
+                    # The log's last newline ends a line, it does not begin one.
+                    found += start + at + 1 < last
+                    if found == lines:
+                        return start + at + 1
+        return parts[0][0] if parts else length
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

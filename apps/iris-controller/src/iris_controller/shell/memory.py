@@ -25,6 +25,8 @@ class Memory:
         self._store = store
         self._pki_dir = pki_dir
         self._mirror = Mirror(0, 0)
+        # Why the store is not the one that was written last; empty when it is.
+        self.incomplete = ""
 
     def begin(self, wall_ms: int, highest_seen: int) -> int:
         """Commits the epoch of this start, larger than any before, and returns it.
@@ -32,10 +34,24 @@ class Memory:
         `highest_seen` is the highest in any slice's name.
         """
         mirrored = read_mirror(self._pki_dir) or Mirror(0, 0)
+        self.incomplete = self._compare(mirrored)
         epoch = max(wall_ms, self._store.get_meta("epoch"), mirrored.epoch, highest_seen) + 1
-        self._write_ahead(epoch, max(mirrored.commit, self._store.commit_number + COMMIT_BLOCK))
+        # The store first: one that is behind its mirror is one that was lost or restored.
         self._store.set_meta("epoch", epoch)
+        self._write_ahead(epoch, max(mirrored.commit, self._store.commit_number + COMMIT_BLOCK))
         return epoch
+
+    def _compare(self, mirrored: Mirror) -> str:
+        found, commits = self._store.get_meta("epoch"), self._store.commit_number
+        if found == 0 and mirrored.epoch > 0:
+            return "the store is new, and this cluster is not"
+        if found < mirrored.epoch:
+            return f"the store is of an earlier start ({found}) than the last ({mirrored.epoch})"
+        if commits < mirrored.commit - COMMIT_BLOCK:
+            return (
+                f"the store has {commits} commits, and more than {mirrored.commit - COMMIT_BLOCK} were made"
+            )
+        return ""
 
     def _write_ahead(self, epoch: int, commit: int) -> None:
         write_mirror(self._pki_dir, Mirror(epoch, commit))
@@ -50,16 +66,25 @@ class Memory:
         """The number of the last commit."""
         return self._store.commit_number
 
-    def commit(self, writes: Iterable[RowWrite]) -> int:
-        """Commits a batch durably; returns its commit number.
+    def probe(self) -> None:
+        """Writes durably what is there already.
+
+        Raises:
+            sqlite3.Error: the store cannot be written.
+        """
+        self._store.set_meta("epoch", self._mirror.epoch)
+
+    def commit(self, writes: Iterable[RowWrite], above: int = 0) -> int:
+        """Commits a batch durably; returns its commit number, which is more than `above`.
 
         Raises:
             sqlite3.Error: nothing of the batch is in the store.
             OSError: the mirror could not be written; likewise.
         """
-        if self._store.commit_number >= self._mirror.commit:
-            self._write_ahead(self._mirror.epoch, self._store.commit_number + COMMIT_BLOCK)
-        return self._store.commit(writes)
+        number = max(self._store.commit_number, above) + 1
+        if number > self._mirror.commit:
+            self._write_ahead(self._mirror.epoch, number + COMMIT_BLOCK)
+        return self._store.commit(writes, number)
 
     def close(self) -> None:
         """Closes the store."""

@@ -70,7 +70,9 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
         epoch, commit = self.controller.epoch, self.controller.commit_number
         match effect:
             case fx.SendWelcome(session_id):
-                self._send(session_id, wire.welcome(effect, self._timings, epoch, commit))
+                message = wire.welcome(effect, self._timings, epoch, commit)
+                message.welcome.log_max_bytes = self._logs.max_bytes
+                self._send(session_id, message)
             case fx.SendCommands(session_id):
                 jobs = self.controller.world.jobs
                 contexts = [wire.job_context(job) for job in _jobs_of(effect, jobs)]
@@ -125,7 +127,8 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
             first = await asyncio.wait_for(anext(stream), HELLO_DEADLINE_S)
             if first.WhichOneof("message") != "hello":
                 raise ValueError("the first message must be hello")
-            await self.controller.tell(wire.hello_from_proto(first.hello, session_id))
+            hello = wire.hello_from_proto(first.hello, session_id, self.controller.commit_number)
+            await self.controller.tell(hello)
             async for message in stream:
                 match message.WhichOneof("message"):
                     case "beat":
@@ -199,7 +202,7 @@ async def _read_chunks(
         async for request in stream:
             chunk = request.chunk
             attempt_id = wire.attempt_id_from_proto(chunk.id)
-            await queue.put(Chunk(attempt_id, chunk.offset, chunk.data, chunk.last))
+            await queue.put(Chunk(attempt_id, chunk.offset, chunk.data, chunk.last, chunk.dropped_before))
     except ValueError as error:
         await queue.put(error)
     await queue.put(None)

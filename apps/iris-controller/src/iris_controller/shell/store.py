@@ -54,6 +54,15 @@ MIGRATIONS: Sequence[str] = (
         event_id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
         what TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE tasks ADD COLUMN address TEXT;
+    ALTER TABLE past_attempts ADD COLUMN address TEXT;
+    ALTER TABLE slices ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cluster ADD COLUMN incomplete TEXT;
+    ALTER TABLE cluster ADD COLUMN incomplete_message TEXT;
+    ALTER TABLE cluster ADD COLUMN commits_lost INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cluster ADD COLUMN unknown_deleted INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 
@@ -149,16 +158,16 @@ class Store:
 
     @property
     def commit_number(self) -> int:
-        """How many batches were ever committed."""
+        """The number of the last batch that was committed; 0 before the first."""
         return self._commit
 
-    def commit(self, writes: Iterable[RowWrite]) -> int:
-        """Commits a batch durably; returns its commit number.
+    def commit(self, writes: Iterable[RowWrite], number: int = 0) -> int:
+        """Commits a batch durably under the next number, or one above; returns it.
 
         Raises:
             sqlite3.Error: nothing of the batch is in the store.
         """
-        number = self._commit + 1
+        number = max(number, self._commit + 1)
         by_statement: dict[str, list[tuple[object, ...]]] = {}
         for table, key, values in writes:
             sql = self._delete[table] if values is None else self._insert[table]
