@@ -32,9 +32,10 @@ scale_groups:
     slice_size: {slice_size}
     host_resources: {{ cpu: {cpu} }}
     idle_timeout: {idle_timeout}
+    task_lease: {task_lease}
 timeouts:
   beat_interval: 500ms
-  suspect_after: 5s
+  suspect_after: {suspect_after}
   stop_grace: 2s
 """
 
@@ -110,13 +111,21 @@ class LocalCluster:
         slice_size: int = 1,
         cpu: float = 2,
         idle_timeout: str = "1s",
+        task_lease: str = "10m",
+        suspect_after: str = "5s",
     ) -> None:
         self.home = home
         self.name = name
         self.config = home / f"{name}.yaml"
         self.config.write_text(
             CONFIG.format(
-                name=name, max_slices=max_slices, slice_size=slice_size, cpu=cpu, idle_timeout=idle_timeout
+                name=name,
+                max_slices=max_slices,
+                slice_size=slice_size,
+                cpu=cpu,
+                idle_timeout=idle_timeout,
+                task_lease=task_lease,
+                suspect_after=suspect_after,
             )
         )
         self.environ = {**os.environ, MARK: str(home / "state"), "NO_COLOR": "1"}
@@ -167,6 +176,16 @@ class LocalCluster:
     def controller_pid(self) -> int:
         """The controller's process, as `controller.json` says."""
         return int(json.loads((self.state_dir / "controller.json").read_text())["pid"])
+
+    def kill_controller(self) -> None:
+        """SIGKILL to the controller, and nothing else; returns when it is gone."""
+        pid = self.controller_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: pid not in self.processes())
+
+    def pids(self, *words: str) -> list[int]:
+        """The cluster's processes whose command line has all these words."""
+        return [pid for pid, line in self.processes().items() if all(word in line for word in words)]
 
     def processes(self) -> dict[int, str]:
         """Everything alive that this cluster started, by pid, with its command line."""

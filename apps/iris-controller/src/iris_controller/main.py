@@ -12,17 +12,27 @@ from collections.abc import Sequence
 from iris_controller import __version__
 from iris_controller.parser import build_parser
 
+UNUSABLE = 2
+INTERRUPTED = 130
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the controller; returns its exit status."""
     options = build_parser(__version__).parse_args(argv)
+    from iris_platform.streams import open_missing_streams
+
+    open_missing_streams()
     # gRPC writes lines of its own to stderr; what matters of them we say ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from iris_controller.serve import Places, UnusableError, run
-
-    places = Places(options.config, options.state_dir, options.pki_dir, options.local_root)
     try:
-        return run(places, resume=options.resume, log_level=options.log_level)
-    except UnusableError as error:
-        sys.stderr.write(f"iris-controller: {error}\n")
-        return 2
+        from iris_controller.serve import Places, UnusableError, run
+
+        places = Places(options.config, options.state_dir, options.pki_dir, options.local_root)
+        try:
+            return run(places, resume=options.resume, log_level=options.log_level)
+        except UnusableError as error:
+            sys.stderr.write(f"iris-controller: {error}\n")
+            return UNUSABLE
+    except KeyboardInterrupt:
+        # Ctrl-C before it serves; from then on it is a signal like SIGTERM.
+        return INTERRUPTED

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from iris_config import ConfigError, IrisConfig
+from iris_config import ConfigError, IrisConfig, read_config_text
 from iris_controller.api.auth import TokenInterceptor
 from iris_controller.api.service import ClusterFacts, ControllerService
 from iris_controller.codec.settings import settings, timings
@@ -34,9 +34,10 @@ from iris_controller.shell.memory import Memory
 from iris_controller.shell.perform import Performer
 from iris_controller.shell.sessions import Sessions
 from iris_controller.shell.store import Store, StoreError
-from iris_platform import ClusterPaths, Platform, ProviderUnavailable, create_platforms, processes
+from iris_platform import ClusterPaths, Platform, create_platforms, processes
 from iris_platform.base import ClusterIdentity, PlatformError
 from iris_platform.controller_file import ControllerRecord, write_controller_file
+from iris_platform.files import make_private_dir
 from iris_platform.identity import IdentityError, ensure_identity
 from iris_platform.names import parse_slice_name
 from iris_platform.state_lock import StateDirError, StateLock
@@ -78,20 +79,43 @@ def run(places: Places, *, resume: bool, log_level: str) -> int:
     """
     shell_logging.set_up(log_level)
     try:
-        config = IrisConfig.from_json(places.config.read_text(), source=str(places.config))
+        config = IrisConfig.from_json(read_config_text(places.config), source=str(places.config))
         with StateLock(places.state_dir) as lock:
             identity = ensure_identity(config.name, places.pki_dir)
             paths = ClusterPaths(places.state_dir, places.pki_dir, places.local_root)
-            platforms = create_platforms(
-                config.scale_groups,
-                identity,
-                paths,
-                orphan_timeout_s=config.proto.timeouts.orphan_timeout.ToSeconds(),
-            )
+            platforms = _open_platforms(config, identity, paths)
             return asyncio.run(_serve(config, identity, paths, platforms, lock, resume=resume))
     except OSError as error:
         raise UnusableError(f"{error.filename or places.state_dir}: {error.strerror}") from error
-    except (ConfigError, StateDirError, IdentityError, StoreError, ProviderUnavailable) as error:
+    except (ConfigError, StateDirError, IdentityError, StoreError) as error:
+        raise UnusableError(str(error)) from error
+
+
+def _open_platforms(
+    config: IrisConfig, identity: ClusterIdentity, paths: ClusterPaths
+) -> dict[str, Platform]:
+    """The platform of every group, by the group's name.
+
+    Raises:
+        UnusableError: the configuration is not one that the CLI resolved, or
+            asks for what is not there.
+    """
+    if not config.name:
+        raise UnusableError("the configuration has no name: is it one that `iris cluster start` wrote?")
+    if any(group.provider.HasField("local") for group in config.scale_groups.values()):
+        make_private_dir(paths.local_root)
+        # Otherwise every slice would fail, one after the other.
+        if not os.access(paths.local_root, os.W_OK | os.X_OK):
+            raise UnusableError(f"{paths.local_root}: cannot be written; local slices live there")
+    timeouts = config.proto.timeouts
+    try:
+        return create_platforms(
+            config.scale_groups,
+            identity,
+            paths,
+            orphan_timeout_s=timeouts.orphan_timeout.ToSeconds(),
+        )
+    except ValueError as error:
         raise UnusableError(str(error)) from error
 
 

@@ -44,6 +44,9 @@ from iris_platform.names import is_ours, parse_slice_name, slice_name
 # zone is listed as a whole.
 LOOK_INTERVAL_MS = 1_000
 LIST_INTERVAL_MS = 30_000
+# Asked again after this share of the time that it has taken so far, in that range:
+# what is slow is not made faster by asking, and every call counts against a limit.
+ASK_AGAIN_SHARE = 8
 # How long a name that is GONE is remembered, so that what a slow cloud makes
 # of it after all is deleted and not adopted.
 TOMBSTONE_MS = 24 * 3600 * 1_000
@@ -317,7 +320,9 @@ def _forget_tombstones(world: World, now: Now) -> None:
 
 def _due(world: World, slice_: Slice, now: Now) -> bool:
     """Whether it is time to do something about a slice in transit again."""
-    if now.boot_ms - world.clocks.looked.get(slice_.name, now.boot_ms - LOOK_INTERVAL_MS) < LOOK_INTERVAL_MS:
+    age_ms = now.boot_ms - world.clocks.slice_since[slice_.name]
+    pause_ms = min(max(LOOK_INTERVAL_MS, age_ms // ASK_AGAIN_SHARE), LIST_INTERVAL_MS)
+    if now.boot_ms - world.clocks.looked.get(slice_.name, now.boot_ms - pause_ms) < pause_ms:
         return False
     world.clocks.looked[slice_.name] = now.boot_ms
     return True

@@ -92,18 +92,18 @@ def _shutdown(world: World, event: e.ShutdownBegun | e.ShutdownEnded, now: Now) 
 def _tick(world: World, now: Now) -> list[Effect]:
     interval = world.settings.evaluation_interval_ms
     planned = world.clocks.planned
-    if planned is None or now.boot_ms - planned >= interval or _idle_is_due(world, now):
+    if planned is None or now.boot_ms - planned >= interval or _idle_became_due(world, planned, now):
         world.must_decide = True
     leases.note_stall(world, now)
     recovery.tick(world, now)
     return [*leases.mark_silent(world, now), *slices.tick(world, now)]
 
 
-def _idle_is_due(world: World, now: Now) -> bool:
-    """Whether a slice has been idle long enough to be given back."""
+def _idle_became_due(world: World, planned: int, now: Now) -> bool:
+    """Whether a slice has been idle for long enough, and was not when that was last decided."""
     for name, since in world.clocks.idle_since.items():
         group = world.group(world.slices[name])
-        if group is not None and now.boot_ms - since >= group.idle_timeout_ms:
+        if group is not None and planned < since + group.idle_timeout_ms <= now.boot_ms:
             return True
     return False
 

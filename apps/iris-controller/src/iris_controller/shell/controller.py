@@ -231,6 +231,9 @@ class Controller:
                 posted.answer.set_exception(NotCommitted(trouble))
             if isinstance(posted.event, e.AgentHello):
                 self._refuse(posted.event.session_id)
+        if self._memory.incomplete:
+            # Not on record yet; it goes with the next batch, and before all else.
+            self._inbox.appendleft(_Posted(e.StoreFoundOlder(self._memory.incomplete)))
 
     def _refuse(self, session_id: int) -> None:
         why = Reason("store", "the controller could not write its store")

@@ -21,11 +21,14 @@ COMMIT_BLOCK = 10_000
 class Memory:
     """The store with its mirror. Blocks; belongs to the store thread after `begin`."""
 
+    block = COMMIT_BLOCK
+
     def __init__(self, store: Store, pki_dir: Path) -> None:
         self._store = store
         self._pki_dir = pki_dir
         self._mirror = Mirror(0, 0)
-        # Why the store is not the one that was written last; empty when it is.
+        # Why the store is not the one that was written last; empty when it is, and
+        # once a commit has put that on record.
         self.incomplete = ""
 
     def begin(self, wall_ms: int, highest_seen: int) -> int:
@@ -33,29 +36,37 @@ class Memory:
 
         `highest_seen` is the highest in any slice's name.
         """
-        mirrored = read_mirror(self._pki_dir) or Mirror(0, 0)
+        mirrored = self._read_mirror() or Mirror(0, 0)
         self.incomplete = self._compare(mirrored)
         epoch = max(wall_ms, self._store.get_meta("epoch"), mirrored.epoch, highest_seen) + 1
+        if self.incomplete:
+            self._store.set_meta("behind", 1)
         # The store first: one that is behind its mirror is one that was lost or restored.
         self._store.set_meta("epoch", epoch)
-        self._write_ahead(epoch, max(mirrored.commit, self._store.commit_number + COMMIT_BLOCK))
+        self._write_ahead(epoch, max(mirrored.commit, self._store.commit_number + self.block))
         return epoch
 
     def _compare(self, mirrored: Mirror) -> str:
         found, commits = self._store.get_meta("epoch"), self._store.commit_number
+        if self._store.get_meta("behind"):
+            return "an earlier start found that the store is not the last one, and did not live to record it"
         if found == 0 and mirrored.epoch > 0:
             return "the store is new, and this cluster is not"
         if found < mirrored.epoch:
             return f"the store is of an earlier start ({found}) than the last ({mirrored.epoch})"
-        if commits < mirrored.commit - COMMIT_BLOCK:
-            return (
-                f"the store has {commits} commits, and more than {mirrored.commit - COMMIT_BLOCK} were made"
-            )
+        if commits < mirrored.commit - self.block:
+            return f"the store has {commits} commits, and more than {mirrored.commit - self.block} were made"
         return ""
 
     def _write_ahead(self, epoch: int, commit: int) -> None:
-        write_mirror(self._pki_dir, Mirror(epoch, commit))
+        self._write_mirror(Mirror(epoch, commit))
         self._mirror = Mirror(epoch, commit)
+
+    def _read_mirror(self) -> Mirror | None:
+        return read_mirror(self._pki_dir)
+
+    def _write_mirror(self, mirror: Mirror) -> None:
+        write_mirror(self._pki_dir, mirror)
 
     def load(self) -> list[Row]:
         """Every row of the store."""
@@ -83,8 +94,13 @@ class Memory:
         """
         number = max(self._store.commit_number, above) + 1
         if number > self._mirror.commit:
-            self._write_ahead(self._mirror.epoch, number + COMMIT_BLOCK)
-        return self._store.commit(writes, number)
+            self._write_ahead(self._mirror.epoch, number + self.block)
+        number = self._store.commit(writes, number)
+        if self.incomplete:
+            # The first batch has it, so it is on record.
+            self._store.set_meta("behind", 0)
+            self.incomplete = ""
+        return number
 
     def close(self) -> None:
         """Closes the store."""
