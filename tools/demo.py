@@ -1,8 +1,8 @@
 """`./dev demo`: a cluster on this machine, from nothing to nothing, to watch.
 
 Drives the installed `iris` as a person would, in a state directory of its own,
-and prints every state change as it happens. Exits 0 only if the job succeeded,
-its result is right and no process is left.
+and prints every state change as it happens. Exits 0 only if the jobs succeeded,
+their results are right and no process is left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "examples" / "quickstart.yaml"
+CONFIG = ROOT / "examples" / "gang.yaml"
 TASKS = 4
 # Pi to 60 places, to check the job's answer against.
 PI = "3.141592653589793238462643383279502884197169399375105820974944"
@@ -79,22 +79,27 @@ class Demo:
         watcher = self._watch_events()
         try:
             self._screen.say(
-                f"2. Run a job of {TASKS} tasks. Nothing can take them, so slices are asked for."
+                f"2. Run a job of {TASKS} tasks. Nothing can take them, so a slice is asked for."
             )
-            words = self._show("job", "run", "--name", "pi", "--replicas", str(TASKS), "--",
-                               "python3", str(ROOT / "examples" / "pi.py"))  # fmt: skip
-            self._check_result(words)
-            self._screen.say("3. What is known of it afterwards.")
+            self._check_pi(self._run_job("pi"))
+            self._screen.say("3. Run a gang: its tasks start together on one slice and know each other.")
+            self._check_sum(self._run_job("reduce", "--gang"))
+            self._screen.say("4. What is known of them afterwards.")
             self._show("job", "list")
-            self._screen.say("4. Nothing waits any more: idle slices are drained and given back.")
+            self._screen.say("5. Nothing waits any more: idle slices are drained and given back.")
             self._await_scale_down()
             self._show("group", "list")
         finally:
-            self._screen.say("5. Stop the cluster and prove that nothing is left.")
+            self._screen.say("6. Stop the cluster and prove that nothing is left.")
             self._show("--config", str(CONFIG), "cluster", "stop", "-y")
             watcher.terminate()
             watcher.wait()
         self._prove_empty()
+
+    def _run_job(self, name: str, *options: str) -> list[str]:
+        """Runs an example of that name; returns what its tasks printed."""
+        return self._show("job", "run", "--name", name, "--replicas", str(TASKS), *options, "--",
+                          "python3", str(ROOT / "examples" / f"{name}.py"))  # fmt: skip
 
     def _show(self, *arguments: str) -> list[str]:
         """Runs `iris` and shows what it says; returns the lines of its stdout."""
@@ -156,7 +161,7 @@ class Demo:
             if not self._news.wait_for(all_gone, SCALE_DOWN_S):
                 raise DemoFailed(f"idle slices were not given back within {SCALE_DOWN_S:g} s")
 
-    def _check_result(self, words: list[str]) -> None:
+    def _check_pi(self, words: list[str]) -> None:
         shares = [int(match[1]) for line in words if (match := re.search(r"share (-?\d+)$", line))]
         if len(shares) != TASKS:
             raise DemoFailed(f"expected {TASKS} shares in the job's output, found {len(shares)}")
@@ -165,6 +170,14 @@ class Demo:
         self._screen.line(f"the {TASKS} shares add up to {answer[: len(PI)]}…", "32")
         if not answer.startswith(PI):
             raise DemoFailed("that is not pi")
+
+    def _check_sum(self, words: list[str]) -> None:
+        sums = [
+            match[1] for line in words if (match := re.search(r"positions is (\d+), as it should be$", line))
+        ]
+        if len(sums) != TASKS or len(set(sums)) != 1:
+            raise DemoFailed(f"expected {TASKS} tasks with one sum in the gang's output, found {sums}")
+        self._screen.line(f"all {TASKS} tasks have the sum {sums[0]}", "32")
 
     def _prove_empty(self) -> None:
         left = marked_processes(f"{MARK}={self._home}")

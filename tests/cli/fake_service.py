@@ -39,6 +39,7 @@ class FakeService(ControllerServiceServicer):
         # Ends every stream: "break" as a lost connection, "end" as if all was said.
         self.streams_end: str | None = None
         self.streams_opened = 0
+        self.cluster_id = "abcdefghij"
 
     def add_job(self, *command: str, replicas: int = 1) -> FakeJob:
         """A job that is there already."""
@@ -142,7 +143,7 @@ class FakeService(ControllerServiceServicer):
     ) -> pb.GetClusterStatusResponse:
         response = pb.GetClusterStatusResponse(
             name="demo",
-            cluster_id="abcdefghij",
+            cluster_id=self.cluster_id,
             version="0.1.0",
             epoch=1_700_000_000_000,
             phase=self.phase,

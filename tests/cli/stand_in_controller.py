@@ -86,6 +86,7 @@ def serve(options: argparse.Namespace) -> FakeController:
     paths = ClusterPaths(options.state_dir, options.pki_dir, options.local_root)
     service = MachineService(create_platforms(config.scale_groups, identity, paths), deaf=options.deaf)
     service.config.CopyFrom(config.proto)
+    service.cluster_id = identity.cluster_id
     server = FakeController(options.state_dir, service)
     server.start()
     return server

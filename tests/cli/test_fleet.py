@@ -7,8 +7,10 @@ import json
 import pytest
 import yaml
 
+from iris_cli.commands.job_show import task_row
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1.job_pb2 import Place, Resources
+from tests.cli.builders import attempt, task, with_attempt
 from tests.cli.fake_controller import FakeController
 from tests.cli.fake_service import FakeService
 from tests.cli.runner import Runner
@@ -137,3 +139,13 @@ def test_followed_events_have_the_same_columns(iris: Runner, service: FakeServic
 def test_verbose_says_which_cluster(iris: Runner, service: FakeService) -> None:
     done = iris(*DEMO, "job", "list", "-v")
     assert f"cluster demo (named): state in {iris.state_dir}" in done.err
+
+
+def test_a_gangs_member_that_has_ended_is_shown_as_what_it_waits_for() -> None:
+    member = with_attempt(
+        task("RUNNING", "gang", "succeeded; waits for the rest of its gang", index=3),
+        attempt("SUCCEEDED", index=3, exit_code=0),
+    )
+    assert task_row(member, 0.0) == (
+        "3", "RUNNING", "1", "0", "", "s-1/3", "gang — succeeded; waits for the rest of its gang",
+    )  # fmt: skip

@@ -288,6 +288,15 @@ def test_an_attempt_whose_end_nobody_saw_is_told() -> None:
     assert narrator.lines(job("RUNNING", replicas=2, RUNNING=2), [after], 3.0) == []
 
 
+def test_a_gangs_member_that_failed_is_not_said_to_run_again() -> None:
+    """It stays RUNNING until its gang is out; whether the gang runs again is not decided."""
+    failed = with_attempt(
+        task("RUNNING", "gang", "exit code 3; waits for the rest of its gang"), attempt("FAILED", exit_code=3)
+    )
+    lines = Narrator().lines(job("RUNNING", replicas=2, RUNNING=2), [failed], 1.0)
+    assert lines[0].endswith("task 0: exit code 3")
+
+
 def test_troubles_have_a_bound() -> None:
     narrator = Narrator()
     tasks = [

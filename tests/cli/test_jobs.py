@@ -61,7 +61,7 @@ def test_run_sends_what_was_typed_byte_for_byte(iris: Runner, service: FakeServi
     done = iris(
         *DEMO, "job", "run", "--detach", "--replicas", "2", "--gang", "--cpu", "0.5", "--memory", "2GiB",
         "-e", "FROM_HERE", "-e", "EMPTY=", "--env", "EQ=a=b", "--max-failures", "3", "--max-losses", "0",
-        "--", *words, env=env,
+        "--timeout", "1h30m", "--", *words, env=env,
     )  # fmt: skip
     assert done.status == 0, done.err
     spec = service.jobs["job-1"].job.spec
@@ -70,11 +70,21 @@ def test_run_sends_what_was_typed_byte_for_byte(iris: Runner, service: FakeServi
     assert (spec.replicas, spec.gang, spec.max_failures) == (2, True, 3)
     assert spec.HasField("max_losses") and spec.max_losses == 0
     assert (spec.resources.cpu_millis, spec.resources.memory_bytes) == (500, 2 << 30)
+    assert spec.timeout.ToSeconds() == 5400
+    shown = iris(*DEMO, "job", "show", "job-1").text
+    assert "in a gang" in shown and "1h30m an attempt" in shown
+    header, row = iris(*DEMO, "job", "list", "-o", "wide").text.splitlines()
+    assert "GANG" in header and " yes " in row
 
 
 def test_words_that_cannot_travel_are_refused(iris: Runner, service: FakeService) -> None:
     done = iris(*DEMO, "job", "run", "--", b"hold", b"\xff\xfe")
     assert done.status == 2 and "argument 1 is not UTF-8" in done.err and r"\xff\xfe" in done.err
+    done = iris(*DEMO, "job", "run", "--name", b"\xff", "--", "hold")
+    assert done.status == 2 and "--name is not UTF-8" in done.err
+    # Each fits in what the kernel hands to us, but not with what the agent adds.
+    done = iris(*DEMO, "job", "run", "--", "hold", *["x" * 120_000] * 16)
+    assert done.status == 2 and "too long together: 1,920,1" in done.err
     done = iris(*DEMO, "job", "run", "-e", "NOT_SET_ANYWHERE", "--", "hold")
     assert done.status == 2 and "NOT_SET_ANYWHERE is not set here" in done.err
     assert not service.jobs

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iris_cli.exits import USAGE, CliError
-from iris_cli.jobspec import make_environment, make_spec
+from iris_cli.jobspec import MAX_STRING_BYTES, make_environment, make_spec
 
 DEFAULTS: dict[str, Any] = {
     "name": None,
@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "env": [],
     "max_failures": 0,
     "max_losses": None,
+    "timeout": None,
 }
 
 
@@ -30,6 +31,11 @@ def test_defaults_are_said() -> None:
     spec = make_spec(options("/usr/bin/python", "x"), {})
     assert (spec.name, spec.replicas, spec.resources.cpu_millis) == ("python", 1, 1000)
     assert spec.resources.memory_bytes == 0 and not spec.HasField("max_losses")
+    assert not spec.HasField("timeout")
+
+
+def test_a_timeout() -> None:
+    assert make_spec(options("x", timeout=5_400_500), {}).timeout.ToMilliseconds() == 5_400_500
 
 
 @pytest.mark.parametrize(("program", "name"), [("a/b/", "b"), ("/", "/"), ("./x y", "x y")])
@@ -58,6 +64,26 @@ def test_variables_that_cannot_travel(words: list[str], says: str) -> None:
         make_environment(words, {b"RAW": b"\xff"})
     assert caught.value.status == USAGE
     assert says in caught.value.message
+
+
+def test_what_no_kernel_would_take_is_named() -> None:
+    longest = "é" * (MAX_STRING_BYTES // 2) + "x"
+    assert make_spec(options("x", longest), {}).command[1] == longest
+    with pytest.raises(CliError, match=r"argument 2 is too long: 131,072 bytes, and .* 131,071"):
+        make_spec(options("x", "y", f"{longest}x"), {})
+    # The kernel takes `K=` with the value.
+    assert make_environment([f"K={longest[:-2]}"], {})
+    for words, environ in (([f"K={longest}"], {}), (["K"], {b"K": longest.encode()})):
+        with pytest.raises(CliError, match="-e K is too long: 131,073 bytes"):
+            make_environment(words, environ)
+
+
+def test_all_together_have_a_limit_too() -> None:
+    share = "x" * 100_000
+    assert len(make_spec(options("x", *[share] * 18), {}).command) == 19
+    with pytest.raises(CliError, match=r"too long together: 1,900,\d+ bytes of at most 1,835,008") as caught:
+        make_spec(options("x", *[share] * 10, env=[f"K{n}={share}" for n in range(9)]), {})
+    assert caught.value.status == USAGE
 
 
 @pytest.mark.parametrize("word", ["a\0b", "\udcff"])

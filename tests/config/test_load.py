@@ -76,6 +76,7 @@ def test_the_defaults_of_the_cluster() -> None:
     assert timeouts.stop_grace.ToSeconds() == 30
     assert timeouts.orphan_timeout.ToSeconds() == 1800
     assert timeouts.fence_after.ToSeconds() == 300
+    assert proto.logs.max_size == 1024**3
 
 
 def test_beats_follow_the_shortest_lease() -> None:
@@ -86,7 +87,14 @@ def test_beats_follow_the_shortest_lease() -> None:
 def test_every_field_of_the_effective_configuration_is_there() -> None:
     """The controller has no defaults, so nothing with presence may be left out."""
     proto = load(local_group()).proto
-    messages = [proto, proto.autoscaler, proto.timeouts, proto.controller, *proto.scale_groups.values()]
+    messages = [
+        proto,
+        proto.autoscaler,
+        proto.timeouts,
+        proto.logs,
+        proto.controller,
+        *proto.scale_groups.values(),
+    ]
     for message in messages:
         absent = [
             field.name
@@ -94,6 +102,10 @@ def test_every_field_of_the_effective_configuration_is_there() -> None:
             if field.has_presence and not message.HasField(field.name)
         ]
         assert absent == []
+
+
+def test_size_of_logs_as_it_was_written() -> None:
+    assert load(local_group() + "logs: {max_size: 64MiB}\n").proto.logs.max_size == 64 * 1024**2
 
 
 def test_zones_of_all_groups() -> None:

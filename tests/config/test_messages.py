@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from iris_config import ConfigError, load_config
-from iris_config.yaml_nodes import MAX_BYTES
+from iris_config.files import MAX_BYTES
 from tests.config.samples import REQUIREMENT, load, local_group, problems
 
 GROUP = "scale_groups.here"
@@ -233,10 +233,13 @@ def test_groups_whose_names_would_collide() -> None:
         ("autoscaler: {max_creates_per_minute: 0}", "expected at least 1"),
         ("timeouts: {beat_interval: 20s}", "expected at least two beats (40s)"),
         ("scale_groups: [a]", "expected a mapping of names, found a list"),
+        ("logs: {max_size: 1MB}", "logs.max_size: expected at least 1MiB, found 1000000 bytes"),
+        ("logs: {max_size: 0}", "logs.max_size: expected at least 1MiB, found 0 bytes"),
+        ("logs: {max_size: -1}", "expected a size such as 8GiB, 500GB or a number of bytes, found '-1'"),
         ("controler: {}", "unknown key; did you mean controller?"),
         (
             "xyz: {}",
-            "unknown key; known here: name, controller, scale_groups, autoscaler, timeouts",
+            "unknown key; known here: name, controller, scale_groups, autoscaler, timeouts, logs",
         ),
     ],
 )
@@ -294,7 +297,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "demo.yaml"
     with pytest.raises(ConfigError, match=f"^{path}: error: cannot read: No such file"):
         load_config(path)
-    with pytest.raises(ConfigError, match=f"^{tmp_path}: error: cannot read: Is a directory"):
+    with pytest.raises(ConfigError, match=f"^{tmp_path}: error: expected a file, found a directory"):
         load_config(tmp_path)
     path.write_bytes(b"name: demo\na: \xff")
     with pytest.raises(ConfigError, match=f"^{path}:2:4: error: not UTF-8 text"):

@@ -11,6 +11,7 @@ import pytest
 from iris_controller.codec import wire
 from iris_controller.core import effects as fx
 from iris_controller.core.values import AttemptId
+from iris_controller.shell.logs import Chunk
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1 import job_pb2
 from tests.controller.agents import RUNNING, failed, spec, succeeded
@@ -51,7 +52,7 @@ async def read(it: Serving, job: str, **options: Any) -> Heard:
     return heard
 
 
-async def one_task(it: Serving, **options: int) -> tuple[str, int, AttemptId]:
+async def one_task(it: Serving, **options: Any) -> tuple[str, int, AttemptId]:
     """A job with one running task."""
     job = await it.submit(spec(**options))
     session = await it.boots()
@@ -239,5 +240,35 @@ def test_a_large_log_comes_in_blocks(tmp_path: Path) -> None:
             await it.ship(attempt, truth, last=True)
             await it.says(session, attempt, succeeded(log_bytes=len(truth)))
             assert (await read(it, job)).text == {1: truth}
+
+    run(test)
+
+
+async def read_offsets(it: Serving, job: str, **options: Any) -> list[tuple[int, bytes, int]]:
+    """Offset, bytes and `dropped_before` of everything that a call sends."""
+    call = it.api.StreamLogs(request(job, **options), metadata=AUTH)
+    return [(r.data.offset, r.data.data, r.data.dropped_before) async for r in call if r.HasField("data")]
+
+
+def test_readers_are_told_of_gaps(tmp_path: Path) -> None:
+    """A log that was over its limit, on its host and here."""
+
+    async def test() -> None:
+        async with serving(tmp_path) as it:
+            job, session, attempt = await one_task(it)
+            following = asyncio.create_task(read_offsets(it, job, follow=True))
+            await it.ship(attempt, b"one\n")
+            it.logs.append([Chunk(attempt, 10, b"two\nthree\n", False, dropped_before=10)])
+            await it.says(session, attempt, succeeded(log_bytes=30))
+            it.logs.append([Chunk(attempt, 30, b"", True, dropped_before=30)])
+            await it.ship(attempt, b"", offset=30, last=True)
+            whole = [(0, b"one\n", 0), (10, b"two\nthree\n", 10), (30, b"", 30)]
+            assert await following == whole
+            assert await read_offsets(it, job) == whole
+            assert await read_offsets(it, job, tail_lines=1) == [(14, b"three\n", 0), (30, b"", 30)]
+            assert await read_offsets(it, job, tail_lines=9) == whole
+            position = pb.LogPosition(id=wire.attempt_id_to_proto(attempt), offset=7)
+            assert await read_offsets(it, job, **{"from": [position]}) == whole[1:]
+            assert (await read(it, job)).ends == [(1, 30, False)]
 
     run(test)

@@ -32,12 +32,43 @@ def start(home: Path, config: str | None = CONFIG) -> int:
 
 def test_a_configuration_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(tmp_path, config=None) == 2
-    assert capsys.readouterr().err == f"iris-controller: {tmp_path}/config.json: No such file or directory\n"
+    assert capsys.readouterr().err == (
+        f"iris-controller: {tmp_path}/config.json: error: cannot read: No such file or directory\n"
+    )
 
 
-def test_a_configuration_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert start(tmp_path, "{") == 2
-    assert f"{tmp_path}/config.json" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "expected an object"),
+        ("{}", "the configuration has no name"),
+        ('{"name": "x", "bogus": 1}', 'has no field named "bogus"'),
+        ('{"name": "x", "scale_groups": {"a": {}}}', "scale group a: no provider is set"),
+        ('{"name": "x", "scale_groups": {"a": {"provider": {"local": {}}}}}', "local has no zone"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str, says: str
+) -> None:
+    assert start(tmp_path, config) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("iris-controller: ") and says in said and said.count("\n") == 1
+
+
+def test_a_root_that_local_slices_cannot_live_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "local").write_text("")
+    config = '{"name": "x", "scale_groups": {"a": {"provider": {"local": {}}, "zones": ["z"]}}}'
+    assert start(tmp_path, config) == 2
+    assert capsys.readouterr().err == f"iris-controller: {tmp_path}/local: File exists\n"
+
+
+def test_a_network_file_system(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iris_platform.state_lock.read_mounts", lambda: "server:/x / nfs4 rw 0 0\n")
+    assert start(tmp_path) == 2
+    assert f"iris-controller: {tmp_path}/state: is on a network file system (nfs4)" in capsys.readouterr().err
 
 
 def test_a_provider_that_is_not_built_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,12 @@ from iris_platform.controller_vm import (
     ControllerState,
     ControllerStatus,
     LocalController,
+    StateTaken,
     find_controller,
     find_controllers,
 )
-from iris_platform.launch import end_processes, start_detached
-from iris_platform.state_lock import StateLock
+from iris_platform.launch import ProcessId, end_processes, start_detached
+from iris_platform.state_lock import StateDirError, StateLock
 from tests.platform.world import LocalWorld
 
 pytestmark = pytest.mark.contract
@@ -136,6 +138,45 @@ def test_started_again_after_it_was_killed(home: Home) -> None:
     assert home.running() == [second.pid]
 
 
+@pytest.mark.parametrize("probe", [is_silent, serves])
+def test_a_start_that_is_interrupted(home: Home, probe: Callable[[ControllerRecord], bool]) -> None:
+    """It leaves one that serves, or none."""
+    asked: list[ControllerRecord] = []
+
+    def interrupts_once(record: ControllerRecord) -> bool:
+        if not asked:
+            asked.append(record)
+            raise KeyboardInterrupt
+        return probe(record)
+
+    with pytest.raises(KeyboardInterrupt):
+        home.controller(probe=interrupts_once).start("{}")
+    assert len(home.running()) == (probe is serves)
+
+
+def test_an_interrupt_while_it_is_made_comes_when_it_is_known(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def interrupted(*arguments: Any) -> ProcessId | None:
+        signal.raise_signal(signal.SIGINT)
+        made.append(start_detached(*arguments))
+        return made[0]
+
+    monkeypatch.setattr("iris_platform.controller_vm.start_detached", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        home.controller(probe=is_silent).start("{}")
+    assert made[0] is not None and home.running() == []
+
+
+def test_who_starts_it_is_told_once(home: Home) -> None:
+    told: list[str] = []
+    for name in ("first", "second"):
+        home.controller().start("{}", lambda name=name: told.append(name))  # type: ignore[misc]
+    assert told == ["first"]
+
+
 def test_one_that_ends_at_once(home: Home) -> None:
     home.paths.state_dir.mkdir()
     home.paths.controller_log.write_text("of an earlier start\n")
@@ -171,11 +212,23 @@ def test_one_that_runs_but_does_not_answer_is_left_alone(home: Home) -> None:
 
 def test_a_state_directory_that_somebody_holds(home: Home) -> None:
     with StateLock(home.paths.state_dir, role="cluster stop"):
+        with pytest.raises(StateTaken, match=r"in use by process \d+ \(cluster stop\)"):
+            home.controller().start("{}")
+        assert not home.paths.config_file.exists()
+        # One that does not say what it is was only seen by the controller itself.
+        os.truncate(home.paths.state_dir / "lock", 0)
         with pytest.raises(StartFailed, match=r"the controller ended; (.|\n)*in use by another process"):
             home.controller().start("{}")
         # Whoever holds it is no controller, and is not to be stopped as one.
         assert find_controller(home.paths) is None
         assert not home.controller().stop()
+
+
+def test_a_network_file_system(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iris_platform.state_lock.read_mounts", lambda: "server:/x / nfs4 rw 0 0\n")
+    with pytest.raises(StateDirError, match=r"is on a network file system \(nfs4\)"):
+        home.controller().start("{}")
+    assert os.listdir(home.paths.state_dir) == []
 
 
 def test_no_executable(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

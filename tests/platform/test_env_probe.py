@@ -20,6 +20,7 @@ ENVIRONMENT = Environment(
     memory_bytes=0,
     labels=MappingProxyType({"iris-group": "here"}),
     controller_file=Path("/state/controller.json"),
+    address="10.0.0.7",
 )
 
 

@@ -208,6 +208,16 @@ def test_tasks_in_sessions_of_their_own_are_killed(world: LocalWorld) -> None:
     assert world.marked() == []
 
 
+def test_what_was_halted_is_ended_like_the_rest(world: LocalWorld) -> None:
+    """B41: an agent that was stopped (SIGSTOP) with its task hears of a deletion, and goes."""
+    world.platform("task").create_slice(spec())
+    for pid in world.marked():
+        os.kill(pid, signal.SIGSTOP)
+    # Longer than any test may take.
+    world.platform(stop_s=3600).delete_slice(name())
+    assert (world.marked(), world.left_on_disk()) == ([], [])
+
+
 def test_whoever_deletes_dies_of_it(world: LocalWorld) -> None:
     world.platform("kill-stopper").create_slice(spec())
     delete = partial(world.platform().delete_slice, name())

@@ -93,6 +93,9 @@ def _add_host_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = build_parser().parse_args(argv)
+    from iris_platform.streams import open_missing_streams
+
+    open_missing_streams()
     host_dir: Path = arguments.host_dir.resolve()
     if arguments.command == "keeper":
         from iris_bootstrap.keeper.boot import run_keeper
@@ -111,6 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LaunchError as error:
         sys.stderr.write(f"iris-bootstrap: error: {error}\n")
         return error.status
+    except KeyboardInterrupt:
+        # Before the agent is there; from then on Ctrl-C tells it to leave.
+        return 130
 
 
 def _seconds(text: str) -> float:

@@ -42,6 +42,14 @@ def run(argv: list[str]) -> int:
 
         sys.stderr.write(HELP)
         return USAGE
+    from iris_cli.signals import handled
+
+    with handled() as ending:
+        status = _run_reported(argv)
+    return ending.status(status)
+
+
+def _run_reported(argv: list[str]) -> int:
     try:
         return _run_command(argv)
     except CliError as error:

@@ -17,9 +17,10 @@ STREAM_BROKEN = 8
 # that they cannot be taken for the program's: 110 + one of the above.
 AFTER_SUBMISSION = 110
 
-# What a shell shows for a program that SIGINT or SIGPIPE ended.
+# What a shell shows for a program that SIGINT, SIGPIPE or SIGTERM ended.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+TERMINATED = 143
 
 # Programs that could not be started, as shells report them.
 NOT_EXECUTABLE = 126

@@ -15,6 +15,14 @@ from iris_proto.v1.job_pb2 import JobSpec, Resources
 
 # The controller's default, said here so that `job show` always has it.
 DEFAULT_CPU_MILLIS = 1000
+# What Linux hands to a program (execve(2), "Limits on size of arguments and
+# environment"): 32 pages for one string with its NUL, and for all of them with
+# a pointer each a quarter of the stack, whose usual limit is 8 MiB.
+MAX_STRING_BYTES = 32 * 4096 - 1
+MAX_TOTAL_BYTES = 2 << 20
+POINTER_BYTES = 8
+# Of the total, for what the agent adds: its own environment, and Iris's variables.
+AGENT_BYTES = 256 << 10
 
 
 def make_spec(options: Namespace, environ: Mapping[bytes, bytes]) -> JobSpec:
@@ -25,14 +33,16 @@ def make_spec(options: Namespace, environ: Mapping[bytes, bytes]) -> JobSpec:
     Raises:
         CliError: a word cannot travel, or a variable is not set here.
     """
-    command = [_text(word, f"argument {index}") for index, word in enumerate(options.command)]
+    command = [_word(word, f"argument {index}") for index, word in enumerate(options.command)]
     name = options.name
     if name is None:
         name = command[0].rstrip("/").rpartition("/")[2] or command[0]
+    env = make_environment(options.env, environ)
+    _check_total([*command, *(f"{key}={value}" for key, value in env.items())])
     spec = JobSpec(
         name=_text(name, "--name"),
         command=command,
-        env=make_environment(options.env, environ),
+        env=env,
         replicas=options.replicas,
         gang=options.gang,
         resources=Resources(cpu_millis=options.cpu or DEFAULT_CPU_MILLIS, memory_bytes=options.memory or 0),
@@ -40,6 +50,8 @@ def make_spec(options: Namespace, environ: Mapping[bytes, bytes]) -> JobSpec:
     )
     if options.max_losses is not None:
         spec.max_losses = options.max_losses
+    if options.timeout is not None:
+        spec.timeout.FromMilliseconds(options.timeout)
     return spec
 
 
@@ -56,7 +68,7 @@ def make_environment(words: list[str], environ: Mapping[bytes, bytes]) -> dict[s
         if not key:
             raise CliError(USAGE, f"-e {_shown(word)}: expected KEY=VALUE or KEY")
         if given:
-            found[key] = _text(raw_value, f"-e {key}")
+            found[key] = _value(key, raw_value)
             continue
         value = environ.get(os.fsencode(raw_key))
         if value is None:
@@ -65,8 +77,42 @@ def make_environment(words: list[str], environ: Mapping[bytes, bytes]) -> dict[s
                 f"-e {key}: {key} is not set here",
                 hint=f"give it a value: -e {key}=VALUE",
             )
-        found[key] = _text(os.fsdecode(value), f"-e {key}")
+        found[key] = _value(key, os.fsdecode(value))
     return found
+
+
+def _value(key: str, word: str) -> str:
+    value = _text(word, f"-e {key}")
+    # The kernel takes name and value as one string.
+    _check_length(f"{key}={value}", f"-e {key}")
+    return value
+
+
+def _word(word: str, what: str) -> str:
+    text = _text(word, what)
+    _check_length(text, what)
+    return text
+
+
+def _check_length(text: str, what: str) -> None:
+    length = len(text.encode())
+    if length > MAX_STRING_BYTES:
+        raise CliError(
+            USAGE,
+            f"{what} is too long: {length:,} bytes, and no program is given more than {MAX_STRING_BYTES:,}",
+            hint="put it into a file, and give the file's name",
+        )
+
+
+def _check_total(strings: list[str]) -> None:
+    most = MAX_TOTAL_BYTES - AGENT_BYTES
+    total = sum(len(text.encode()) + 1 + POINTER_BYTES for text in strings)
+    if total > most:
+        raise CliError(
+            USAGE,
+            f"the command and its -e variables are too long together: {total:,} bytes of at most {most:,}",
+            hint="put them into files, and give the files' names",
+        )
 
 
 def _text(word: str, what: str) -> str:

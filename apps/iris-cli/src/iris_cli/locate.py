@@ -15,6 +15,7 @@ from pathlib import Path
 
 from iris_cli.exits import USAGE, CliError
 from iris_cli.records import Record, Records, read_records
+from iris_cli.rehearsal import is_rehearsal, real_name, rehearsal_name
 from iris_platform.paths import ClusterPaths, default_paths
 
 SMALLEST_CONFIG = """\
@@ -63,6 +64,8 @@ def find_cluster(options: Namespace) -> Cluster:
 
 
 def _find(options: Namespace, records: Records) -> Cluster:
+    if _asks_for_rehearsal(options):
+        return _rehearsal(options, records)
     if options.config:
         option = f"--config {shlex.quote(options.config)} "
         return _from_config(Path(options.config), records, option)
@@ -86,8 +89,8 @@ def find_config(options: Namespace) -> Path:
     records = read_records()
     if options.cluster:
         tried = _config_places(options.cluster)
-        if record := records.clusters.get(options.cluster):
-            tried.append(Path(record.config))
+        known = (options.cluster, real_name(options.cluster))
+        tried += [Path(records.clusters[name].config) for name in known if name in records.clusters]
         return _first_file(tried, f"there is no configuration of cluster {options.cluster}")
     if environment := os.environ.get("IRIS_CONFIG"):
         return Path(environment)
@@ -95,6 +98,45 @@ def find_config(options: Namespace) -> Path:
         raise _no_cluster()
     last = Path(records.clusters[records.last].config)
     return _first_file([last], f"the configuration of the last cluster, {records.last}, is gone")
+
+
+def means_rehearsal(options: Namespace) -> bool:
+    """Whether `cluster start` means a rehearsal: by --local, by name, or as the last one."""
+    if _asks_for_rehearsal(options):
+        return True
+    if options.config or options.cluster:
+        return is_rehearsal(options.cluster or "")
+    if os.environ.get("IRIS_CONFIG"):
+        return False
+    return is_rehearsal(read_records().last or "")
+
+
+def _asks_for_rehearsal(options: Namespace) -> bool:
+    # Two verbs have the option; all of them can name the rehearsal.
+    return getattr(options, "local", False)
+
+
+def _rehearsal(options: Namespace, records: Records) -> Cluster:
+    """The rehearsal of the cluster that the other options mean."""
+    try:
+        real = _find(Namespace(**{**vars(options), "local": False}), records)
+    except CliError:
+        # As with the real one: what was started must be stoppable although the
+        # file is broken since.
+        path = options.config or (not options.cluster and os.environ.get("IRIS_CONFIG"))
+        record = records.of_config(Path(path).absolute(), rehearsal=True) if path else None
+        if record is None:
+            raise
+        return replace(_from_record(record), option=f"--cluster {record.name} ")
+    return _rehearsal_of(real, records)
+
+
+def _rehearsal_of(real: Cluster, records: Records) -> Cluster:
+    name = rehearsal_name(real.name)
+    record = records.clusters.get(name)
+    zones = record.zones if record else ()
+    option = f"--cluster {name} "
+    return Cluster(name, paths_of(name, record), real.config_path, zones, real.named, option)
 
 
 def with_directories(paths: ClusterPaths, options: Namespace) -> ClusterPaths:
@@ -137,7 +179,8 @@ def _from_name(name: str, records: Records) -> Cluster:
         return replace(_from_record(record), option=option)
     for path in _config_places(name):
         if path.is_file():
-            return _from_config(path, records, option)
+            found = _from_config(path, records, option)
+            return _rehearsal_of(found, records) if is_rehearsal(name) else found
     paths = default_paths(name)
     # Without a dot or a slash it can be no way out of the state directory.
     if name.replace("-", "").isalnum() and paths.state_dir.is_dir():
@@ -157,7 +200,11 @@ def _from_record(record: Record) -> Cluster:
 
 
 def _config_places(name: str) -> list[Path]:
-    """Where `--cluster NAME` looks for a configuration, in order."""
+    """Where `--cluster NAME` looks for a configuration, in order.
+
+    A rehearsal has none of its own, but the real cluster's.
+    """
+    name = real_name(name)
     home = os.environ.get("XDG_CONFIG_HOME", "")
     base = Path(home) if Path(home).is_absolute() else Path.home() / ".config"
     return [Path(f"{name}.yaml"), base / "iris" / "clusters" / f"{name}.yaml"]

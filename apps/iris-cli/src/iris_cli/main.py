@@ -7,8 +7,14 @@ more than the interpreter (benchmark 7); everything else is behind `dispatch`.
 import sys
 
 FAILED = 1
+# What type checkers read as true, without the import of `typing`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+TERMINATED = 143
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,10 +25,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         status = _run(words)
         sys.stdout.flush()
+        if status in (INTERRUPTED, TERMINATED):
+            _leave(status)
     except KeyboardInterrupt:
         # Ctrl-C during the imports; commands that have something to say about
         # it catch it themselves.
-        return INTERRUPTED
+        _leave(INTERRUPTED)
     except BrokenPipeError:
         # `iris job logs ID | head`: whoever reads has seen enough.
         _abandon_stdout()
@@ -52,13 +60,31 @@ def _run(words: list[str]) -> int:
     return run(words)
 
 
+def _leave(status: int) -> "NoReturn":
+    """End now: threads that wait for an answer would keep an interrupted command."""
+    import os
+
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # Nobody reads it any more, which is why we end.
+            continue
+    os._exit(status)
+
+
 def _open_missing_streams() -> None:
-    """A closed stream (`>&-`) swallows what is written instead of failing."""
-    for name in ("stdout", "stderr"):
+    """A closed stream (`>&-`) is empty, or swallows what is written, instead of failing.
+
+    In order, since a file takes the lowest free number: one that was opened as
+    number 0 would be lost to the programs that are started with it.
+    """
+    for name, write in (("stdin", False), ("stdout", True), ("stderr", True)):
         if getattr(sys, name) is None:
             import os
 
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+            fd = os.open(os.devnull, os.O_WRONLY if write else os.O_RDONLY)
+            setattr(sys, name, os.fdopen(fd, "w" if write else "r"))
 
 
 def _abandon_stdout() -> None:

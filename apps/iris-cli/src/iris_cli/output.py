@@ -25,9 +25,11 @@ _COLOURS = {
 class Output:
     """The two streams of a command, and the format that was asked for."""
 
-    def __init__(self, options: "Namespace") -> None:
+    def __init__(self, options: "Namespace", *, sees_through: bool = False) -> None:
+        """`sees_through`: what is done goes on although nobody reads of it any more."""
         self.format: str = options.output
         self.verbose: int = options.verbose
+        self._sees_through = sees_through
 
     @property
     def wide(self) -> bool:
@@ -46,8 +48,13 @@ class Output:
 
     def note(self, text: str) -> None:
         """A line for people, on stderr."""
-        sys.stderr.write(f"{fresh_line()}{text}\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(f"{fresh_line()}{text}\n")
+            sys.stderr.flush()
+        except OSError:
+            if not self._sees_through:
+                raise
+            _swallow(sys.stderr)
 
     def detail(self, text: str) -> None:
         """A note that only `-v` shows."""
@@ -57,8 +64,7 @@ class Output:
     def line(self, text: str) -> None:
         """A line of data, on stdout; nothing where stdout is for programs."""
         if not self.structured:
-            sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
+            self._print(f"{text}\n")
 
     def table(self, headers: "Sequence[str]", rows: "Sequence[Sequence[str]]", empty: str) -> None:
         """A table on stdout; where it has no rows, a note that says so.
@@ -88,8 +94,7 @@ class Output:
         """One document on stdout, in the structured format that was asked for."""
         from iris_cli.documents import render_document
 
-        sys.stdout.write(render_document(value, self.format))
-        sys.stdout.flush()
+        self._print(render_document(value, self.format))
 
     def stream_message(self, message: "Message") -> None:
         """One of a stream of responses: an object a line, or a YAML document."""
@@ -110,6 +115,20 @@ class Output:
         sys.stderr.write(f"{fresh_line()}{question} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def _print(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not self._sees_through:
+                raise
+            _swallow(sys.stdout)
+
+
+def _swallow(stream: TextIO) -> None:
+    """From now on whatever is written there goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
 def can_ask() -> bool:

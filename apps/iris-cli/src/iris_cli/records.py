@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from iris_cli.exits import FAILED, CliError
+from iris_cli.rehearsal import is_rehearsal
 from iris_platform.files import make_private_dir, write_atomic
 from iris_platform.paths import state_home
 
@@ -46,9 +47,13 @@ class Records:
     clusters: Mapping[str, Record]
     last: str | None
 
-    def of_config(self, path: Path) -> Record | None:
-        """The cluster that was started from a configuration file."""
-        found = [record for record in self.clusters.values() if record.config == str(path)]
+    def of_config(self, path: Path, *, rehearsal: bool = False) -> Record | None:
+        """The cluster that was started from a configuration file, or its rehearsal."""
+        found = [
+            record
+            for record in self.clusters.values()
+            if record.config == str(path) and is_rehearsal(record.name) == rehearsal
+        ]
         return found[-1] if found else None
 
 
@@ -70,7 +75,11 @@ def read_records() -> Records:
         last = value.get("last")
     except FileNotFoundError:
         return Records({}, None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise CliError(
+            FAILED, f"{path}: cannot read which clusters were started: {error.strerror}"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CliError(
             FAILED,
             f"{path}: cannot read which clusters were started: {error}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from iris_config.compare import diff_configs, fingerprint
 from iris_config.config import IrisConfig, get_provider_config
+from iris_config.files import read_config_text
 from iris_config.loader import load_config, parse_config
 from iris_config.machine import MachineFacts, read_machine_facts
 from iris_config.problems import ConfigError, Position, Problem
@@ -25,5 +26,6 @@ __all__ = [
     "get_provider_config",
     "load_config",
     "parse_config",
+    "read_config_text",
     "read_machine_facts",
 ]

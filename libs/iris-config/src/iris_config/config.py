@@ -67,7 +67,8 @@ class IrisConfig:
                 raise ParseError("expected an object")
             ParseDict(value, proto)
         except (ValueError, ParseError) as error:
-            raise ConfigError(source, [Problem(None, "", str(error))]) from error
+            # The parser's lists of what it knows follow on lines of their own.
+            raise ConfigError(source, [Problem(None, "", str(error).partition("\n")[0])]) from error
         return cls(proto)
 
     def __eq__(self, other: object) -> bool:

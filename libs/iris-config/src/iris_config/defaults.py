@@ -43,6 +43,8 @@ STOP_GRACE_S = 30
 ORPHAN_TIMEOUT_S = 30 * MINUTE_S
 FENCE_AFTER_S = 5 * MINUTE_S
 
+LOG_MAX_BYTES = 1024**3
+
 NANOS = 1_000_000_000
 
 
@@ -62,6 +64,8 @@ def apply_defaults(
             _fill_local_resources(group.host_resources, machine, ("scale_groups", key), written)
     _fill_autoscaler(config.autoscaler)
     _fill_timeouts(config)
+    if ("logs", "max_size") not in written:
+        config.logs.max_size = LOG_MAX_BYTES
 
 
 def _fill_group(key: str, group: config_pb2.ScaleGroupConfig) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from google.protobuf.json_format import ParseDict, ParseError
 
 from iris_config.config import IrisConfig
 from iris_config.defaults import apply_defaults
+from iris_config.files import read_config_text
 from iris_config.machine import MachineFacts, read_machine_facts
 from iris_config.normalise import Normalised, normalise
 from iris_config.problems import ConfigError, FieldPath, Position, Problem, field_name
@@ -31,19 +31,7 @@ def load_config(path: str | os.PathLike[str], *, machine: MachineFacts | None = 
     Raises:
         ConfigError: with every problem, each with file, line and column.
     """
-    source = os.fspath(path)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(source, [Problem(None, "", f"cannot read: {error.strerror}")]) from error
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        column = error.start - (before.rfind(b"\n") + 1) + 1
-        where = Position(before.count(b"\n") + 1, column)
-        raise ConfigError(source, [Problem(where, "", "not UTF-8 text")]) from error
-    return parse_config(text, source=source, machine=machine)
+    return parse_config(read_config_text(path), source=os.fspath(path), machine=machine)
 
 
 def parse_config(text: str, *, source: str = "<text>", machine: MachineFacts | None = None) -> IrisConfig:

@@ -21,6 +21,8 @@ Finding = tuple[FieldPath, str]
 # Room for it in slice names; see iris_platform.names.
 MAX_GROUP_LENGTH = 24
 MAX_NAME_LENGTH = 63
+# Less would not hold a traceback with what led to it.
+LEAST_LOG_BYTES = 1024**2
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _GROUP_NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -40,6 +42,8 @@ def validate(config: config_pb2.IrisClusterConfig) -> Iterator[Finding]:
             yield ("scale_groups", key, *path), message
     if config.autoscaler.max_creates_per_minute < 1:
         yield ("autoscaler", "max_creates_per_minute"), "expected at least 1"
+    if config.logs.max_size < LEAST_LOG_BYTES:
+        yield ("logs", "max_size"), f"expected at least 1MiB, found {config.logs.max_size} bytes"
     yield from _beats(config)
 
 

@@ -11,10 +11,10 @@ import yaml
 from yaml.composer import Composer
 from yaml.resolver import Resolver
 
+from iris_config.files import MAX_BYTES
 from iris_config.problems import ConfigError, Position, Problem
 
-# A fleet of a hundred groups takes 30 kB, and the schema is 6 levels deep.
-MAX_BYTES = 4 * 1024 * 1024
+# The schema is 6 levels deep.
 MAX_DEPTH = 32
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from iris_platform import file_lock, processes
+from iris_platform import file_lock, interrupts, processes
 from iris_platform.base import Refused, StartFailed, Unreachable
 from iris_platform.controller_file import (
     ControllerFileError,
@@ -25,7 +25,7 @@ from iris_platform.controller_table import controllers_in_table
 from iris_platform.files import make_private_dir, read_tail, write_atomic
 from iris_platform.launch import ProcessId, end_processes, find_executable, start_detached
 from iris_platform.paths import ClusterPaths
-from iris_platform.state_lock import CONTROLLER, read_holder
+from iris_platform.state_lock import CONTROLLER, read_holder, refuse_network_file_system
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
@@ -61,17 +61,29 @@ class ControllerStatus:
     address: str | None = None
 
 
+class StateTaken(StartFailed):
+    """Somebody who is no controller has the state directory: a `cluster stop`, and not for long."""
+
+
+def _nothing() -> None:
+    """Where nobody wants to be told."""
+
+
 class ControllerVm(Protocol):
     """The life of a cluster's controller, whatever it runs on."""
 
-    def start(self, config: str) -> ControllerRecord:
+    def start(self, config: str, before: Callable[[], None] = _nothing) -> ControllerRecord:
         """Start it with a resolved configuration (`IrisConfig.to_json`).
 
-        Returns when it serves. One that serves already is left as it is.
+        Returns when it serves. One that serves already is left as it is; else
+        `before` is called at the point from which on it is us who start it.
+        One whose start is interrupted serves already, or is ended.
 
         Raises:
             StartFailed: it did not come up; carries the end of its log, and
                 nothing of it is left running.
+            StateTaken: it cannot come up while the cluster is being stopped.
+            StateDirError: the state directory is on a network file system.
         """
         ...
 
@@ -131,15 +143,16 @@ class LocalController:
         self._start_s = start_s
         self._stop_s = stop_s
 
-    def start(self, config: str) -> ControllerRecord:
+    def start(self, config: str, before: Callable[[], None] = _nothing) -> ControllerRecord:
         """See `ControllerVm.start`."""
         argv = self._argv()
         make_private_dir(self._paths.state_dir)
+        refuse_network_file_system(self._paths.state_dir)
         # Long enough for another start's whole wait to end first.
         lock = file_lock.hold(self._paths.state_dir / START_LOCK, 2 * self._start_s)
         try:
             with lock:
-                return self._wait_for_other() or self._start(argv, config)
+                return self._wait_for_other() or self._start(argv, config, before)
         except TimeoutError as error:
             raise StartFailed(f"another cluster start is going on: {error}") from error
 
@@ -216,23 +229,46 @@ class LocalController:
             return f": {error}; remove that file, and the controller writes it again"
         return "" if known else f": {path} is gone; `iris cluster stop` ends it, then start it again"
 
-    def _start(self, argv: list[str], config: str) -> ControllerRecord:
+    def _start(self, argv: list[str], config: str, before: Callable[[], None]) -> ControllerRecord:
+        self._refuse_while_stopped()
+        before()
         log = self._paths.controller_log
-        write_atomic(self._paths.config_file, config.encode("utf-8"))
         log_start = log.stat().st_size if log.exists() else 0
+        process = None
         try:
-            process = start_detached(argv, log, os.environ)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise StartFailed(f"cannot start {argv[0]}: {error}") from error
-        record = self._serving(process, self._start_s) if process else None
+            # Cut in two, it would be a process that nobody knows of yet.
+            with interrupts.held():
+                process = self._spawn(argv, config)
+            record = self._serving(process, self._start_s) if process else None
+        except KeyboardInterrupt:
+            with interrupts.held():
+                if process is not None and not self._serves():
+                    _end([process], grace_s=1.0)
+            raise
         if record is not None:
             return record
         ended = process is None or not process.is_alive()
         if process is not None:
             _end([process], grace_s=1.0)
+        self._refuse_while_stopped()
         what = "ended" if ended else f"did not answer within {self._start_s:g} s"
         tail = read_tail(log, LOG_TAIL_BYTES, log_start).strip() or "(it wrote nothing)"
         raise StartFailed(f"the controller {what}; the end of {log}:\n{tail}")
+
+    def _spawn(self, argv: list[str], config: str) -> ProcessId | None:
+        write_atomic(self._paths.config_file, config.encode("utf-8"))
+        try:
+            return start_detached(argv, self._paths.controller_log, os.environ)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StartFailed(f"cannot start {argv[0]}: {error}") from error
+
+    def _refuse_while_stopped(self) -> None:
+        holder = read_holder(self._paths.state_dir)
+        if holder is not None and holder.role != CONTROLLER:
+            raise StateTaken(f"{self._paths.state_dir}: in use by process {holder.pid} ({holder.role})")
+
+    def _serves(self) -> bool:
+        return self.status().state is ControllerState.SERVING
 
     def _serving(self, process: ProcessId, timeout_s: float) -> ControllerRecord | None:
         """What reaches the controller once it serves; None if `process` ended or time ran out."""

@@ -26,7 +26,8 @@ class Environment:
 
     `worker_index` counts a slice's hosts from 0. `cpu_millis` counts
     thousandths of a core; `memory_bytes` 0 means that memory is not
-    accounted. `controller_file` is read again at every connect.
+    accounted. `controller_file` is read again at every connect. At `address`
+    the other hosts of the slice reach this one.
     """
 
     cluster: str
@@ -40,6 +41,7 @@ class Environment:
     memory_bytes: int
     labels: Mapping[str, str]
     controller_file: Path
+    address: str
 
 
 def probe(host_dir: Path) -> Environment:
@@ -80,6 +82,7 @@ def read_host_file(path: Path) -> Environment:
         memory_bytes=_number(path, value, "memory_bytes", least=0),
         labels=_labels(path, value),
         controller_file=Path(_text(path, value, "controller_file")),
+        address=_text(path, value, "address"),
     )
 
 

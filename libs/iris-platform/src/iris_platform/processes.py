@@ -15,6 +15,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from iris_platform.cgroup import cgroup_members, remove_cgroup
+from iris_platform.cgroup import enter_cgroup as enter_cgroup
+from iris_platform.cgroup import leave_cgroup as leave_cgroup
 
 # Carried in the environment of every process of a host: the agent's two and
 # all of its tasks. Nothing carries the mark = nothing of this host lives.
@@ -214,23 +219,32 @@ def kill_all(
 def clean_host(host_dir: Path, timeout_s: float = 30.0) -> None:
     """Kill everything that an agent of `host_dir` and its tasks left, except the caller.
 
-    That is what the keeper's file lists for this boot, what carries the host's
-    mark, and all that descends from either.
+    That is what the keeper's file lists for this boot, what is in the groups
+    that it names, what carries the host's mark, what writes to a task's log,
+    and all that descends from any of them.
 
     Raises:
         StillAlive: something outlived `timeout_s`.
     """
     mark = str(host_dir.resolve())
     own = os.getpid()
+    groups: set[str] = set()
 
     def find() -> set[int]:
-        roots = {pid for pid, start in _listed(host_dir / KEEPER_FILE) if is_alive(pid, start)}
+        listed = _read_listed(host_dir / KEEPER_FILE)
+        roots = {pid for pid, start in listed.processes if is_alive(pid, start)}
+        groups.update(listed.groups)
+        for group in groups:
+            roots.update(pid for pid in cgroup_members(group) if start_time(pid) is not None)
         roots.update(marked(HOST_MARK, mark))
+        roots.update(_writers(f"{mark}/tasks/"))
         if roots <= {own}:
             return set()
         return with_descendants(roots - {own}, parents()) - {own}
 
     kill_all(find, timeout_s)
+    for group in groups:
+        remove_cgroup(group)
 
 
 def wait_until(
@@ -255,15 +269,21 @@ def wait_until(
     return True
 
 
-def _listed(path: Path) -> list[tuple[int, int]]:
-    """Pid and start time of every process in a keeper's file that is of this boot."""
+class _Listed(NamedTuple):
+    """Pid and start time of every process in a keeper's file that is of this boot; the groups likewise."""
+
+    processes: list[tuple[int, int]]
+    groups: set[str]
+
+
+def _read_listed(path: Path) -> _Listed:
+    found = _Listed([], set())
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
-        return []
+        return found
     current = boot_id()
     boot = ""
-    found = []
     for line in lines:
         # Most lines are about attempts that have no process: not worth parsing.
         if b'"pid"' not in line and b'"boot_id"' not in line:
@@ -277,7 +297,21 @@ def _listed(path: Path) -> list[tuple[int, int]]:
             boot = entry.get("boot_id", "")
         pid, start = entry.get("pid"), entry.get("start_time")
         if boot == current and isinstance(pid, int) and isinstance(start, int):
-            found.append((pid, start))
+            found.processes.append((pid, start))
+            if group := entry.get("cgroup"):
+                found.groups.add(str(group))
+    return found
+
+
+def _writers(tasks: str) -> set[int]:
+    """What has a log below `tasks` for its output: nobody but a task and what it started."""
+    found = set()
+    for pid in _pids():
+        for name in ("1", "2"):
+            with suppress(OSError):
+                target = os.readlink(f"/proc/{pid}/fd/{name}")
+                if target.startswith(tasks) and target.endswith(("/log", "/log (deleted)")):
+                    found.add(pid)
     return found
 
 

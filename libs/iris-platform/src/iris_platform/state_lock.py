@@ -156,15 +156,18 @@ def refuse_network_file_system(path: Path, mounts: str | None = None) -> None:
     Raises:
         StateDirError: it is not; the message names the file system.
     """
-    if mounts is None:
-        # Other bytes than UTF-8 are possible in mount points.
-        mounts = Path("/proc/mounts").read_text("utf-8", errors="surrogateescape")
-    kind = file_system_type(path.resolve(), mounts)
+    kind = file_system_type(path.resolve(), read_mounts() if mounts is None else mounts)
     if kind.startswith("nfs") or kind in _NETWORK_TYPES:
         raise StateDirError(
             f"{path}: is on a network file system ({kind}), where the controller's"
             " database would not be safe; choose a directory on a local disk"
         )
+
+
+def read_mounts() -> str:
+    """The text of `/proc/mounts`."""
+    # Other bytes than UTF-8 are possible in mount points.
+    return Path("/proc/mounts").read_text("utf-8", errors="surrogateescape")
 
 
 def file_system_type(path: Path, mounts: str) -> str:

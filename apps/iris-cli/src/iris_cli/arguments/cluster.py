@@ -6,6 +6,12 @@ from iris_cli.arguments.spec import HelpText, Verb
 
 
 def _start(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help="rehearse it: another cluster, NAME-local, of the same groups, all of"
+        " them agents on this machine; every command reaches it by --cluster NAME-local",
+    )
     _add_directories(parser)
 
 
@@ -23,6 +29,7 @@ def _stop(parser: argparse.ArgumentParser) -> None:
         help="only this zone; may be given several times",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
+    parser.add_argument("--local", action="store_true", help="stop the rehearsal, not the cluster itself")
     parser.add_argument(
         "-y",
         "--yes",
@@ -66,6 +73,7 @@ VERBS = (
             examples=(
                 "iris cluster start --config demo.yaml",
                 "iris --cluster demo cluster start",
+                "iris cluster start --config production.yaml --local",
             ),
             exits=(
                 ("0", "the cluster is up"),
@@ -99,6 +107,7 @@ VERBS = (
                 "iris --cluster demo cluster stop --dry-run",
                 "iris --cluster demo cluster stop",
                 "iris --cluster demo cluster stop -y",
+                "iris --cluster demo-local cluster stop",
             ),
             exits=(
                 ("0", "nothing is left"),

@@ -6,6 +6,7 @@ from iris_cli.arguments.quantities import (
     cpu_millis,
     duration_s,
     job_id,
+    limit_ms,
     not_negative,
     replicas,
     size_bytes,
@@ -15,7 +16,8 @@ from iris_cli.arguments.spec import HelpText, Verb
 _PROGRAM_EXITS = (
     ("0", "the job succeeded"),
     ("N", "one task: the program's own status; 128+N for a signal, such as 143 or"),
-    ("", "137 where the job was stopped; 127 command not found, 126 not executable"),
+    ("", "137 where the job was stopped or ran longer than its --timeout; 127 command"),
+    ("", "not found, 126 not executable"),
     ("1", "several tasks: not all succeeded; one task: it never started, or ended"),
     ("", "well only because the job was stopped"),
     ("115", "the controller could not be reached after the submission"),
@@ -58,6 +60,13 @@ def _run(parser: argparse.ArgumentParser) -> None:
         type=not_negative,
         metavar="N",
         help="how often a task that lost its machine is run again (default: 100)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=limit_ms,
+        metavar="DURATION",
+        help="how long each attempt of a task may run, such as 90s or 1h30m; one that"
+        " runs longer has failed (default: as long as it likes)",
     )
     parser.add_argument("--detach", action="store_true", help="print the job's id and return at once")
 

@@ -71,6 +71,16 @@ def duration_s(text: str) -> float:
     return _more_than_nothing(text, parse_duration) / 1e9
 
 
+def limit_ms(text: str) -> int:
+    """A duration that a task is held to, in milliseconds, as the controller counts."""
+    from iris_config.units import parse_duration
+
+    value = _more_than_nothing(text, parse_duration)
+    if value % 1_000_000:
+        raise ArgumentTypeError(f"{text!r} is finer than a millisecond")
+    return value // 1_000_000
+
+
 def _more_than_nothing(text: str, parse: Callable[[str], int]) -> int:
     try:
         value = parse(text)

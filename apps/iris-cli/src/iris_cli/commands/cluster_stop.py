@@ -10,13 +10,22 @@ from iris_cli.client import Controller
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
 from iris_cli.locate import Cluster, find_cluster, with_directories
 from iris_cli.output import Output, can_ask
+from iris_cli.records import read_records
 from iris_cli.teardown.direct import clear
 from iris_cli.teardown.live import Believed, ask_controller, shut_down
 from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there
+from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
 from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
 from iris_cli.teardown.scope import Site, choose_zones, open_sites, read_scope, sites_of
-from iris_cli.teardown.whose import ask_about, check_ids, count_local, own_identity, without_keys
+from iris_cli.teardown.whose import (
+    ask_about,
+    check_ids,
+    count_local,
+    own_identity,
+    refuse_other_controller,
+    without_keys,
+)
 from iris_cli.text import plural
 from iris_platform.base import ClusterIdentity, Unreachable
 from iris_platform.controller_vm import STOP_S, find_controllers, stop_controller
@@ -26,9 +35,10 @@ from iris_proto.v1.controller_pb2 import Slice
 
 def run(options: Namespace) -> int:
     """Stop the cluster; 0 only if nothing is left."""
-    output = Output(options)
+    output = Output(options, sees_through=True)
     cluster = find_cluster(options)
     cluster = replace(cluster, paths=with_directories(cluster.paths, options))
+    refuse_places_of_others(cluster, read_records())
     stop = _prepare(cluster, options, output)
     if stop is None:
         return _never_started(cluster, output)
@@ -193,6 +203,7 @@ def _whose(
     wanted = list(check_ids(options.cluster_ids))
     told = believed.status.cluster_id if believed else ""
     own = own_identity(cluster, told, wanted)
+    refuse_other_controller(cluster, told, own, wanted)
     ids = {told, *wanted, own.cluster_id if own else ""}
     if can_ask() and not options.yes and not options.dry_run:
         agreed = ask_about(census, ids, cluster, output)

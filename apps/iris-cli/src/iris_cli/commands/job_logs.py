@@ -26,6 +26,16 @@ def run(options: Namespace) -> int:
     limit_s = limit_from_environment()
     if not options.follow:
         limit_s = min(limit_s, SNAPSHOT_LIMIT_S)
+    try:
+        _print_logs(options, controller, output, limit_s)
+    except KeyboardInterrupt:
+        if options.follow:
+            say_detached(cluster, options.job_id, output)
+        return INTERRUPTED
+    return 0
+
+
+def _print_logs(options: Namespace, controller: Controller, output: Output, limit_s: float) -> None:
     with controller.connect() as connection:
         request = GetJobRequest(job_id=options.job_id)
         job = connection.call(connection.stub.GetJob, request).job
@@ -38,14 +48,9 @@ def run(options: Namespace) -> int:
                 output.stream_message(piece.message)
             else:
                 printer.show(piece)
-    except KeyboardInterrupt:
-        if options.follow:
-            say_detached(cluster, options.job_id, output)
-        return INTERRUPTED
     finally:
         # Also where the stream broke: what did come is not held back.
         printer.finish()
-    return 0
 
 
 def _request(options: Namespace) -> StreamLogsRequest:

@@ -39,8 +39,8 @@ def run(options: Namespace) -> int:
         else:
             output.line(job.job_id)
         return 0
-    output.note(f"iris: submitted job {job.job_id} ({plural(replicas(job), 'task')})")
     try:
+        output.note(f"iris: submitted job {job.job_id} ({plural(replicas(job), 'task')})")
         return Follower(controller, output, limit_s).run(job, with_logs=True)
     except CliError as error:
         raise after_submission(_with_way_back(error, cluster, job.job_id)) from error

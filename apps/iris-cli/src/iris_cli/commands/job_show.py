@@ -23,8 +23,9 @@ from iris_cli.text import (
     size,
     why_words,
 )
+from iris_config.units import format_duration
 from iris_proto.v1.controller_pb2 import GetJobRequest, GetJobResponse, ListTasksResponse
-from iris_proto.v1.job_pb2 import Job, JobState, Task, TaskState
+from iris_proto.v1.job_pb2 import Job, JobSpec, JobState, Task, TaskState
 
 HEADERS = ("TASK", "STATE", "ATTEMPTS", "EXIT", "RAN", "WHERE", "REASON")
 
@@ -66,6 +67,7 @@ def job_fields(job: Job) -> list[tuple[str, str]]:
         ("command", shlex.join(spec.command)),
         ("tasks", f"{replicas(job)}{' in a gang' if spec.gang else ''}: {count_words(job)}"),
         ("each", resources),
+        ("timeout", _timeout(spec)),
     ]
     fields += [
         (word, moment_text(getattr(job, f"{word}_at")))
@@ -97,6 +99,11 @@ def _why(task: Task) -> str:
     if reason in SAID_BY_EXIT:
         reason = ""
     return why_words(short_name(TaskState, task.state), reason, message)
+
+
+def _timeout(spec: JobSpec) -> str:
+    """As it was written, not rounded as what was measured is."""
+    return f"{format_duration(spec.timeout.ToNanoseconds())} an attempt" if spec.HasField("timeout") else ""
 
 
 def _ran(task: Task, now: float) -> str:

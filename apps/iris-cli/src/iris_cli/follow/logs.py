@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from iris_cli.client import Connection, Controller, RpcFailed
 from iris_cli.exits import STREAM_BROKEN
 from iris_cli.follow.lines import LinePrefixer
-from iris_cli.follow.positions import HoleInLog, LogPositions, Piece, attempt_key
+from iris_cli.follow.positions import AttemptKey, HoleInLog, LogPositions, Piece, attempt_key
 from iris_cli.follow.retry import Retry, resilient
 from iris_cli.output import Output
 from iris_proto.v1.controller_pb2 import LogEnd, StreamLogsRequest, StreamLogsResponse
@@ -52,9 +52,7 @@ class LogPrinter:
         if kind == "data":
             key = attempt_key(message.data.id)
             if piece.lost:
-                self._output.note(
-                    f"iris: {piece.lost} bytes of task {key[0]} were dropped: its log is over the size limit"
-                )
+                self._show_gap(key, piece.lost)
             data = message.data.data
             self._write(self._prefixer.feed(key, data) if self._prefixer else data)
         elif kind == "end":
@@ -66,6 +64,14 @@ class LogPrinter:
         """Print what was held back."""
         if self._prefixer:
             self._write(self._prefixer.end_all())
+
+    def _show_gap(self, key: AttemptKey, lost: int) -> None:
+        if self._prefixer:
+            # The line before it has no end any more; what follows is another's.
+            self._write(self._prefixer.end(key))
+        self._output.note(
+            f"iris: {lost} bytes of task {key[0]} were dropped here: its log is over the size limit"
+        )
 
     def _show_end(self, end: LogEnd) -> None:
         if self._prefixer:

@@ -21,6 +21,9 @@ MOST_TROUBLES = 20
 # Counts of a large job change all the time.
 COUNTS_EVERY_S = 2.0
 
+# The reason of a member that has ended while its gang goes on; it stays RUNNING.
+GANG = "gang"
+
 _TROUBLES = frozenset(
     {
         AttemptState.ATTEMPT_STATE_FAILED,
@@ -100,7 +103,9 @@ class _Trouble(NamedTuple):
 
 def _trouble(task: Task) -> _Trouble | None:
     if task.HasField("attempt") and task.attempt.state in _TROUBLES:
-        again = "" if _is_terminal(task) else "; will run again"
+        # Whether a gang runs again is decided once all of its members are out.
+        decided = not _is_terminal(task) and task.reason != GANG
+        again = "; will run again" if decided else ""
         return _Trouble(task.attempts, f"{how_it_ended(task)}{again}")
     if task.attempts < 2:
         return None

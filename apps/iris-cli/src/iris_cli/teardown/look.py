@@ -99,8 +99,12 @@ def delete_all(looks: Iterable[Seen | Blind]) -> dict[str, str]:
     work = [(site, name) for look in looks for site, name in doomed_in(look)]
     if not work:
         return {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
         results = list(pool.map(lambda item: _delete(*item), work))
+    finally:
+        # After Ctrl-C nobody waits for those that are under way; there are none else.
+        pool.shutdown(wait=False, cancel_futures=True)
     return {name: why for (_, name), why in zip(work, results, strict=True) if why}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from iris_cli.configs import load
+from iris_cli.configs import load_for
 from iris_cli.exits import FAILED, USAGE, CliError
 from iris_cli.locate import Cluster
 from iris_config import ConfigError, IrisConfig
@@ -92,7 +92,7 @@ def _configured(cluster: Cluster, *, needed: bool) -> dict[str, ScaleGroupConfig
     if cluster.config_path is None:
         return {}
     try:
-        config = load(cluster.config_path)
+        config = load_for(cluster.name, cluster.config_path)
     except CliError:
         # What was started can be stopped although the file is broken since.
         if needed:

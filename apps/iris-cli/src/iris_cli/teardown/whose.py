@@ -59,6 +59,26 @@ def own_identity(cluster: Cluster, told: str, wanted: Sequence[str]) -> ClusterI
     return ClusterIdentity(cluster.name, cluster_id) if cluster_id else None
 
 
+def refuse_other_controller(
+    cluster: Cluster, told: str, own: ClusterIdentity | None, wanted: Sequence[str] = ()
+) -> None:
+    """A controller of other keys is another cluster's, whatever its name.
+
+    `told` is the id that the controller in the state directory says it has.
+
+    Raises:
+        CliError: it is not that of the cluster's keys, nor one that was asked for.
+    """
+    if not told or own is None or told in (own.cluster_id, *wanted):
+        return
+    raise CliError(
+        LEFT_OVER,
+        f"the controller in {cluster.paths.state_dir} is of cluster id {told}, but the keys in"
+        f" {cluster.paths.pki_dir} are of {own.cluster_id}; nothing was changed",
+        hint="say where each of the two is: --state-dir DIR and --pki-dir DIR",
+    )
+
+
 def ask_about(census: Iterable[Found], own: Collection[str], cluster: Cluster, output: Output) -> list[str]:
     """The other ids under the local root whose slices are to be deleted too."""
     slices: dict[str, list[str]] = {}

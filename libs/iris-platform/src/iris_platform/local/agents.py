@@ -159,7 +159,11 @@ def end_agents(host_dirs: Collection[Path], grace_s: float) -> None:
     try:
         _end_starters(host_dirs)
         keepers = [read_keeper(path) for path in host_dirs]
-        end_processes([k.process for k in keepers if k and k.boot_id == boot_id], grace_s)
+        ours = [k.process for k in keepers if k and k.boot_id == boot_id]
+        for process in ours:
+            # One that was halted hears nothing until it goes on.
+            processes.send_signal(*process, signal.SIGCONT)
+        end_processes(ours, grace_s)
         for path in host_dirs:
             processes.clean_host(path)
     except processes.StillAlive as error:

@@ -231,6 +231,8 @@ class LocalPlatform:
                 memory_bytes=spec.resources.memory_bytes,
                 labels=spec.labels,
                 controller_file=self._settings.paths.controller_file.absolute(),
+                # All hosts are this machine, and nobody else is to reach their tasks.
+                address="127.0.0.1",
             )
             for index in range(spec.hosts)
         ]
