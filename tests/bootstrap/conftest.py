@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from iris_platform import processes
+from tests.bootstrap.agents import Agent
+from tests.bootstrap.controller import PlayedController
 from tests.bootstrap.support import KeeperUnderTest, eventually, host_processes
 
 
@@ -48,3 +50,23 @@ def keeper(start_keeper: StartKeeper) -> Iterator[KeeperUnderTest]:
     yield running
     if running.process.poll() is None:
         assert running.leave() == 0
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Iterator[PlayedController]:
+    """A controller that is up."""
+    played = PlayedController(tmp_path / "controller.json")
+    played.start()
+    yield played
+    played.stop()
+
+
+@pytest.fixture
+def agent(host_dir: Path, controller: PlayedController) -> Iterator[Agent]:
+    """An agent that has said hello, and leaves cleanly after the test."""
+    agent = Agent(host_dir, controller.file)
+    started = agent.start()
+    assert (started.returncode, started.stderr) == (0, "")
+    controller.connected()
+    yield agent
+    agent.leave()

@@ -46,6 +46,7 @@ class PlayedController:
         )
         self.acknowledges_beats = True
         self.acknowledges_reports = True
+        self.log_max_bytes = 0
         self.stop_at_welcome: set[AttemptKey] = set()
         self.hellos: list[worker_pb2.Hello] = []
         self.log_hellos: list[worker_pb2.LogHello] = []
@@ -53,6 +54,8 @@ class PlayedController:
         self.reports: list[worker_pb2.AttemptReport] = []
         self.refused = 0
         self.logs: dict[AttemptKey, bytearray] = {}
+        # What never came, by its first byte and the one after.
+        self.gaps: dict[AttemptKey, list[tuple[int, int]]] = {}
         self.ended_logs: set[AttemptKey] = set()
         self._changed = threading.Condition()
         self._outboxes: list[asyncio.Queue[ControllerMessage]] = []
@@ -87,21 +90,42 @@ class PlayedController:
         commands = worker_pb2.Commands(epoch=self.epoch, commit=self.commit, **fields)
         self._say(ControllerMessage(commands=commands))
 
-    def run(self, key: AttemptKey, *argv: str, env: dict[str, str] | None = None, replicas: int = 1) -> None:
-        spec = job_pb2.JobSpec(command=argv, env=env or {}, replicas=replicas)
+    def run(
+        self,
+        key: AttemptKey,
+        *argv: str,
+        env: dict[str, str] | None = None,
+        replicas: int = 1,
+        gang: bool = False,
+        timeout_s: float = 0.0,
+    ) -> None:
+        spec = job_pb2.JobSpec(command=argv, env=env or {}, replicas=replicas, gang=gang)
+        if timeout_s:
+            spec.timeout.FromNanoseconds(round(timeout_s * 1e9))
         context = worker_pb2.JobContext(job_id=key.job_id, request_id="r", spec=spec)
         self.command(jobs=[context], start=[worker_pb2.AttemptSpec(id=id_of(key))])
 
     def stop_attempt(self, key: AttemptKey, reason: str = "job_stopped") -> None:
         self.command(stop=[worker_pb2.StopAttempt(id=id_of(key), reason=reason)])
 
+    def release(self, key: AttemptKey, *addresses: str) -> None:
+        self.command(release=[worker_pb2.ReleaseAttempt(id=id_of(key), task_addresses=addresses)])
+
+    def prepared(self, key: AttemptKey) -> str:
+        """Wait until a gang's member has its address."""
+        self.wait_for(lambda: any(r.address for r in self.reports_of(key)), f"the address of {key}")
+        return self.reports_of(key)[-1].address
+
     def reports_of(self, key: AttemptKey) -> list[worker_pb2.AttemptReport]:
         return [report for report in self.reports if key_of(report.id) == key]
 
     def ended(self, key: AttemptKey) -> worker_pb2.AttemptReport:
         """Wait for an attempt's last report."""
-        running = job_pb2.AttemptState.ATTEMPT_STATE_RUNNING
-        self.wait_for(lambda: any(r.state != running for r in self.reports_of(key)), f"the end of {key}")
+        live = (
+            job_pb2.AttemptState.ATTEMPT_STATE_PREPARING,
+            job_pb2.AttemptState.ATTEMPT_STATE_RUNNING,
+        )
+        self.wait_for(lambda: any(r.state not in live for r in self.reports_of(key)), f"the end of {key}")
         return self.reports_of(key)[-1]
 
     def running(self, key: AttemptKey) -> None:
@@ -176,12 +200,20 @@ class PlayedController:
                 worker_pb2.AttemptVerdict(id=observed.spec.id, verdict=verdict, reason="superseded")
             )
         return worker_pb2.Welcome(
-            protocol_version=1, epoch=self.epoch, commit=self.commit, timings=self.timings, verdicts=verdicts
+            protocol_version=1,
+            epoch=self.epoch,
+            commit=self.commit,
+            timings=self.timings,
+            verdicts=verdicts,
+            log_max_bytes=self.log_max_bytes,
         )
 
     def take_chunk(self, chunk: worker_pb2.LogChunk) -> ShipLogsResponse:
         key = key_of(chunk.id)
         log = self.logs.setdefault(key, bytearray())
+        if chunk.dropped_before >= chunk.offset > len(log):
+            self.note(lambda: self.gaps.setdefault(key, []).append((len(log), chunk.offset)))
+            self.note(lambda: log.extend(bytes(chunk.offset - len(log))))
         if chunk.offset <= len(log):
             self.note(lambda: log.extend(chunk.data[len(log) - chunk.offset :]))
         if chunk.last and len(log) >= chunk.offset + len(chunk.data):

@@ -75,6 +75,11 @@ def stop(key: AttemptKey, epoch: int = 7) -> ControllerMessage:
     return ControllerMessage(commands=worker_pb2.Commands(epoch=epoch, stop=[order]))
 
 
+def release(key: AttemptKey, epoch: int = 7) -> ControllerMessage:
+    order = worker_pb2.ReleaseAttempt(id=id_of(key), task_addresses=["h:1", "h:2"])
+    return ControllerMessage(commands=worker_pb2.Commands(epoch=epoch, release=[order]))
+
+
 def reports_ack(sequence: int, epoch: int = 7, commit: int = 0) -> ControllerMessage:
     return ControllerMessage(reports_ack=worker_pb2.ReportsAck(sequence=sequence, epoch=epoch, commit=commit))
 

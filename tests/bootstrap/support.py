@@ -74,10 +74,19 @@ class SessionEnd:
     def lease(self, lease_s: float = 600.0, orphan_timeout_s: float = 1800.0) -> None:
         self.send(Lease(boot_s() + lease_s, lease_s, orphan_timeout_s))
 
-    def run(self, key: str, *argv: str, grace_s: float = 5.0, env: dict[str, str] | None = None) -> None:
+    def run(
+        self,
+        key: str,
+        *argv: str,
+        grace_s: float = 5.0,
+        env: dict[str, str] | None = None,
+        is_gang: bool = False,
+        timeout_s: float = 0.0,
+    ) -> None:
         """Start an attempt of a job of its own, under a long lease."""
         self.lease()
-        self.send(Job(key.split("/")[0], "", argv, env or {}, grace_s), Start(key, "", {}))
+        job = Job(key.split("/")[0], "", argv, env or {}, grace_s, is_gang, timeout_s)
+        self.send(job, Start(key, "", {}))
 
     def read_until(self, done: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + timeout_s
@@ -97,7 +106,7 @@ class SessionEnd:
         """Wait for an attempt's last report."""
 
         def has_ended() -> bool:
-            return key in self.reports and self.reports[key][-1].state != "RUNNING"
+            return key in self.reports and self.reports[key][-1].state not in ("PREPARING", "RUNNING")
 
         self.read_until(has_ended, f"the end of {key}")
         return self.reports[key][-1]
@@ -105,6 +114,12 @@ class SessionEnd:
     def running(self, key: str) -> Report:
         self.read_until(lambda: key in self.reports, f"the start of {key}")
         return self.reports[key][0]
+
+    def prepared(self, key: str) -> int:
+        """Wait until a gang's member is PREPARING; its port."""
+        report = self.running(key)
+        assert report.state == "PREPARING"
+        return report.port
 
     def part(self) -> None:
         """Read to the keeper's goodbye and end, as a session does."""

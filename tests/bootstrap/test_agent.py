@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.session.book import key_of
-from iris_platform import env_probe, processes
+from iris_platform import processes
 from iris_proto.v1.job_pb2 import AttemptState
+from tests.bootstrap.agents import Agent
 from tests.bootstrap.controller import TOKEN, PlayedController
 from tests.bootstrap.support import PATIENCE_S, attempt_processes, eventually, host_processes
 
@@ -23,87 +22,12 @@ A = AttemptKey("job", 0, 7, 1)
 B = AttemptKey("job", 1, 7, 1)
 
 
-@pytest.fixture
-def controller(tmp_path: Path) -> Iterator[PlayedController]:
-    """A controller that is up."""
-    played = PlayedController(tmp_path / "controller.json")
-    played.start()
-    yield played
-    played.stop()
-
-
-class Agent:
-    """A detached agent on a host."""
-
-    def __init__(self, host_dir: Path, controller_file: Path) -> None:
-        self.host_dir = host_dir
-        place = env_probe.Environment(
-            cluster="demo",
-            cluster_id="abcdefghij",
-            slice_name="iris-abcdefghij-here-1-1",
-            worker_index=2,
-            group="here",
-            zone="local",
-            accelerator_type="cpu",
-            cpu_millis=4000,
-            memory_bytes=0,
-            labels={"iris-group": "here"},
-            controller_file=controller_file,
-        )
-        env_probe.write_environment(host_dir, place)
-
-    def start(self, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "iris_bootstrap",
-            "run",
-            "--host-dir",
-            str(self.host_dir),
-            "--detach",
-        ]
-        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
-
-    def pids(self) -> tuple[int, int]:
-        """The keeper's and the session's."""
-        found: dict[str, int] = {}
-
-        def are_listed() -> bool:
-            lines = (self.host_dir / processes.KEEPER_FILE).read_text().splitlines()
-            found.update((line["kind"], line["pid"]) for line in map(json.loads, lines) if "pid" in line)
-            return {"boot", "session"} <= found.keys()
-
-        eventually(are_listed, "keeper and session on record")
-        return found["boot"], found["session"]
-
-    def log(self) -> str:
-        return (self.host_dir / "agent.log").read_text()
-
-    def is_gone(self) -> bool:
-        return not host_processes(self.host_dir)
-
-    def leave(self) -> None:
-        if not self.is_gone():
-            os.kill(self.pids()[0], signal.SIGTERM)
-            eventually(self.is_gone, f"the agent has left: {self.log()}")
-
-
-@pytest.fixture
-def agent(host_dir: Path, controller: PlayedController) -> Iterator[Agent]:
-    """An agent that has said hello, and leaves cleanly after the test."""
-    agent = Agent(host_dir, controller.file)
-    started = agent.start()
-    assert (started.returncode, started.stderr) == (0, "")
-    controller.connected()
-    yield agent
-    agent.leave()
-
-
 def test_agent_joins_with_its_token_and_says_where_it_is(agent: Agent, controller: PlayedController) -> None:
     hello = controller.connected()
     assert (hello.protocol_version, hello.cluster_id) == (1, "abcdefghij")
     assert (hello.place.slice_name, hello.place.worker_index) == ("iris-abcdefghij-here-1-1", 2)
     assert (hello.boot_id, hello.previous_boot_id, hello.highest_epoch) == (processes.boot_id(), "", 0)
+    assert hello.zone == "local"
     assert (hello.resources.cpu_millis, dict(hello.labels)) == (4000, {"iris-group": "here"})
     assert not hello.observed
     controller.wait_for(lambda: len(controller.beats) >= 3, "beats")
@@ -363,3 +287,44 @@ def test_flood_of_short_tasks(agent: Agent, controller: PlayedController) -> Non
 def ends(controller: PlayedController) -> list[AttemptKey]:
     succeeded = AttemptState.ATTEMPT_STATE_SUCCEEDED
     return [key_of(report.id) for report in controller.reports if report.state == succeeded]
+
+
+def test_gang_meets_and_runs(agent: Agent, controller: PlayedController) -> None:
+    """B12 and B55, the agent's part of them: two members, each of which knows both."""
+    told = "echo $IRIS_TASK_INDEX $IRIS_COORDINATOR_ADDRESS $IRIS_TASK_ADDRESSES"
+    for key in (A, B):
+        controller.run(key, "sh", "-c", told, replicas=2, gang=True)
+    addresses = [controller.prepared(key) for key in (A, B)]
+    assert len({*addresses}) == 2
+    assert all(address.startswith("127.0.0.1:") for address in addresses)
+    _, session = agent.pids()
+    os.kill(session, signal.SIGKILL)
+    observed = {key_of(each.spec.id): each.report for each in controller.connected(2).observed}
+    preparing = AttemptState.ATTEMPT_STATE_PREPARING
+    assert [(observed[key].state, observed[key].address) for key in (A, B)] == [
+        (preparing, address) for address in addresses
+    ]
+    for key in (A, B):
+        controller.release(key, *addresses)
+        controller.release(key, *addresses)
+    for key, address in zip((A, B), addresses, strict=True):
+        report = controller.ended(key)
+        assert (report.state, report.address) == (AttemptState.ATTEMPT_STATE_SUCCEEDED, address)
+        assert controller.log(key).decode() == f"{key.task_index} {addresses[0]} {','.join(addresses)}\n"
+
+
+def test_replica_of_no_gang_does_not_wait(agent: Agent, controller: PlayedController) -> None:
+    controller.run(A, "true", replicas=2)
+    controller.run(B, "true", replicas=1, gang=True)
+    for key in (A, B):
+        assert controller.ended(key).address == ""
+        assert AttemptState.ATTEMPT_STATE_PREPARING not in [r.state for r in controller.reports_of(key)]
+
+
+def test_timeout_of_a_job(agent: Agent, controller: PlayedController) -> None:
+    """B53, the agent's part of it."""
+    controller.run(A, "sleep", "1000", timeout_s=0.2)
+    report = controller.ended(A)
+    assert (report.state, report.reason) == (AttemptState.ATTEMPT_STATE_FAILED, "timeout")
+    assert report.message == "ran longer than its timeout of 0.2s"
+    assert report.signal == signal.SIGTERM

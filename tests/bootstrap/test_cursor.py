@@ -21,11 +21,13 @@ class Controller:
     def __init__(self, stored: int = 0) -> None:
         self.stored = stored
         self.finished = False
+        self.gaps: list[tuple[int, int]] = []
 
     def take(self, chunk: Chunk) -> int:
         end = chunk.offset + chunk.length
-        if chunk.lost:
-            self.stored = max(self.stored, end)
+        if chunk.dropped_before >= chunk.offset > self.stored:
+            self.gaps.append((self.stored, chunk.offset))
+            self.stored = chunk.offset
         if chunk.offset <= self.stored < end:
             self.stored = end
         self.finished |= chunk.last and self.stored >= end
@@ -141,7 +143,7 @@ def test_log_that_vanished_is_a_gap_to_its_end() -> None:
     cursor = open_cursor(100)
     cursor.on_lost()
     controller = Controller(40)
-    assert converse(cursor, controller) == [Chunk(100, 0, last=True, lost=True)]
+    assert converse(cursor, controller) == [Chunk(100, 0, last=True, dropped_before=100)]
     assert cursor.done
 
 
@@ -176,3 +178,72 @@ def test_whatever_happens_in_between_it_ends(size: int, turns: list[tuple[int, b
     assert cursor.done
     assert controller.finished
     assert controller.stored >= size
+
+
+MIB = 1024 * 1024
+
+
+def test_log_that_is_too_long_loses_its_beginning() -> None:
+    cursor = open_cursor(9 * MIB + 5, ended=False)
+    assert cursor.droppable(16 * MIB) == 0
+    assert cursor.droppable(9 * MIB) == 0
+    cursor.begin = cursor.droppable(4 * MIB)
+    assert cursor.begin == 5 * MIB
+    controller = Controller()
+    cursor.on_end(9 * MIB + 5)
+    sent = converse(cursor, controller)
+    assert sent[0] == Chunk(5 * MIB, CHUNK_BYTES, last=False, dropped_before=5 * MIB)
+    assert [chunk.dropped_before for chunk in sent[1:]] == [0] * (len(sent) - 1)
+    assert controller.gaps == [(0, 5 * MIB)]
+    assert cursor.done
+
+
+def test_what_is_dropped_goes_in_steps() -> None:
+    cursor = open_cursor(0, ended=False)
+    ends = set()
+    for size in range(0, 40 * MIB, 100_000):
+        cursor.size = size
+        cursor.begin = cursor.droppable(8 * MIB)
+        ends.add(cursor.begin)
+        assert size - cursor.begin <= 9 * MIB + 64 * KIB
+    assert len(ends) <= 33
+
+
+def test_what_the_controller_has_goes_but_for_the_last_of_it() -> None:
+    cursor = open_cursor(500 * MIB, ended=False)
+    cursor.stored = 300 * MIB
+    assert cursor.droppable(1024 * MIB) == 300 * MIB
+    cursor.stored = 500 * MIB
+    assert cursor.droppable(1024 * MIB) == 436 * MIB
+    cursor.begin = 436 * MIB
+    # A controller that lost all it had.
+    cursor.on_stream()
+    controller = Controller()
+    cursor.on_end(500 * MIB)
+    converse(cursor, controller)
+    assert controller.gaps == [(0, 436 * MIB)]
+    assert cursor.done
+
+
+def test_controller_that_has_what_is_dropped_here_has_no_gap() -> None:
+    controller = Controller(10 * MIB)
+    cursor = open_cursor(12 * MIB)
+    cursor.begin = 5 * MIB
+    converse(cursor, controller)
+    assert controller.gaps == []
+    assert cursor.done
+
+
+def test_log_that_was_cut_short_while_it_runs_waits_for_more() -> None:
+    """The same chunk again and again, with nothing to wait for, stopped everything else."""
+    cursor = open_cursor(100, ended=False)
+    cursor.on_lost()
+    assert cursor.next_chunk() is None
+    cursor.size = 30
+    controller = Controller()
+    assert converse(cursor, controller) == [Chunk(0, 30, last=False)]
+    cursor.on_lost()
+    cursor.on_end(40)
+    cursor.on_lost()
+    assert converse(cursor, controller) == [Chunk(40, 0, last=True, dropped_before=40)]
+    assert cursor.done

@@ -15,10 +15,11 @@ from iris_bootstrap.keeper.frames import FrameError, FrameReader, Message, Repor
 REPORT = Report("j/0/1/1", "FAILED", "exit", "é\n", 1, 2, 3, None, 4)
 MESSAGES: list[Message] = [
     frames.Ping(1),
-    frames.Job("j", "ZG9j", ["a b", "漢"], {"K": "v\n"}, 1.5),
+    frames.Job("j", "ZG9j", ["a b", "漢"], {"K": "v\n"}, 1.5, True, 0.5),
     frames.Start("j/0/1/1", "ZG9j", {"A": "b"}),
+    frames.Release("j/0/1/1", {"A": "b"}),
     frames.Stop("j/0/1/1", "job_stopped"),
-    frames.Lease(12.25, 600.0, 1800.0),
+    frames.Lease(12.25, 600.0, 1800.0, 30.0),
     frames.Forget(["j/0/1/1"], ["j"], ["j-0-1-1"]),
     frames.KnownJob("j", "ZG9j"),
     frames.Known("j/0/1/1", "ZG9j", REPORT),
@@ -26,7 +27,7 @@ MESSAGES: list[Message] = [
     frames.Seen([SeenRange("j", 1, 1, 0, 9)]),
     frames.State("boot", ""),
     frames.Pong(1),
-    frames.Reports([REPORT, REPORT._replace(exit_code=None, signal=9)]),
+    frames.Reports([REPORT, REPORT._replace(exit_code=None, signal=9, port=20000)]),
     frames.Bye("SIGTERM"),
 ]
 

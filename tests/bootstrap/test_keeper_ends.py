@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from iris_bootstrap.keeper.attempts import timed_out
 from iris_bootstrap.keeper.clock import boot_s
 from iris_bootstrap.keeper.frames import (
     Job,
     Lease,
+    Release,
     Start,
     Stop,
 )
@@ -156,3 +158,67 @@ def test_attempt_of_the_same_name_on_another_host_is_left_alone(
     assert other.leave() == 0
     assert there.ended(KEY).signal == signal.SIGTERM
     assert host_processes(other.host_dir) == []
+
+
+def test_timeout_ends_the_whole_tree_and_says_so(keeper: KeeperUnderTest) -> None:
+    """B53, the agent's part of it: FAILED, since it is the program that took too long."""
+    session = keeper.accept()
+    code = (
+        f"import subprocess; {IGNORES_SIGTERM}"
+        "child = subprocess.Popen(['setsid', 'sleep', '1000']); print(child.pid, flush=True); time.sleep(1000)"
+    )
+    begin_s = boot_s()
+    session.run(KEY, *python(code), grace_s=0.3, timeout_s=1.0)
+    report = session.ended(KEY)
+    assert boot_s() - begin_s >= 1.3
+    assert (report.state, report.reason, report.signal) == ("FAILED", "timeout", signal.SIGKILL)
+    assert report.message == "ran longer than its timeout of 1s"
+    assert processes.start_time(int(keeper.log_of(KEY).split()[1])) is None
+
+
+def test_timeout_counts_from_the_start_of_the_program(keeper: KeeperUnderTest) -> None:
+    """A member of a gang has not begun while it waits for the others."""
+    session = keeper.accept()
+    session.run(KEY, "sleep", "0.3", is_gang=True, timeout_s=1.0)
+    session.prepared(KEY)
+    session.run("other/0/7/1", "sleep", "1.1")
+    session.ended("other/0/7/1")
+    session.send(Release(KEY, {}))
+    assert session.ended(KEY).state == "SUCCEEDED"
+
+
+def test_program_that_ends_well_when_its_time_is_over_has_failed(keeper: KeeperUnderTest) -> None:
+    session = keeper.accept()
+    code = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit(0)); time.sleep(99)"
+    session.run(KEY, *python(code), timeout_s=1.0)
+    report = session.ended(KEY)
+    assert (report.state, report.reason, report.exit_code) == ("FAILED", "timeout", 0)
+
+
+def test_program_that_is_quicker_than_its_timeout_or_stopped_before(keeper: KeeperUnderTest) -> None:
+    session = keeper.accept()
+    session.run("quick/0/7/1", "true", timeout_s=0.4)
+    session.run("stopped/0/7/1", *python(IGNORES_SIGTERM + "time.sleep(99)"), grace_s=0.5, timeout_s=1.0)
+    eventually(lambda: keeper.log_of("stopped/0/7/1") == "deaf\n", "the deaf one")
+    session.send(Stop("stopped/0/7/1", "job_stopped"))
+    assert session.ended("stopped/0/7/1").reason == "job_stopped"
+    assert session.ended("quick/0/7/1").state == "SUCCEEDED"
+    session.run("after/0/7/1", "sleep", "0.5")
+    session.ended("after/0/7/1")
+    assert len(session.reports["quick/0/7/1"]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "words"),
+    [
+        (0.25, "0.25s"),
+        (1, "1s"),
+        (90, "1m30s"),
+        (600, "10m"),
+        (5400, "1h30m"),
+        (90_000, "25h"),
+        (3601, "1h1s"),
+    ],
+)
+def test_timeout_in_words(timeout_s: float, words: str) -> None:
+    assert timed_out(timeout_s).message == f"ran longer than its timeout of {words}"

@@ -64,7 +64,7 @@ def test_welcome_saves_the_epoch_first_then_leases_from_the_hello_and_beats() ->
     agent.connect()
     agent.now_s += 3
     outputs = agent.hear(welcome(epoch=7, commit=5))
-    assert outputs[:2] == [SaveEpoch(7, 5), SetLease(160.0, 60.0, 300.0)]
+    assert outputs[:2] == [SaveEpoch(7, 5), SetLease(160.0, 60.0, 300.0, 6.0)]
     assert sent(outputs, "beat").beat.sequence == 1
     assert outputs[-1] == PingKeeper(2)
     assert agent.ledger.welcomed
@@ -159,7 +159,7 @@ def test_lease_counts_from_the_sending_of_the_beat(agent: Agent) -> None:
     agent.ledger.on_pong(2, 101.0)
     agent.ledger.on_beat_due(102.0)
     agent.now_s = 105.0
-    assert agent.hear(beat_ack(2)) == [SetLease(162.0, 60.0, 300.0)]
+    assert agent.hear(beat_ack(2)) == [SetLease(162.0, 60.0, 300.0, 6.0)]
     assert agent.hear(beat_ack(2)) == []
     # The one before it says nothing new.
     assert agent.hear(beat_ack(1)) == []

@@ -11,6 +11,7 @@ from iris_bootstrap.session.book import Memory
 from iris_bootstrap.session.outputs import (
     Forget,
     Output,
+    ReleaseProcess,
     StartProcess,
     StopProcess,
 )
@@ -26,6 +27,7 @@ from tests.bootstrap.ledgers import (
     Agent,
     B,
     job,
+    release,
     report,
     reports_ack,
     reports_in,
@@ -51,6 +53,22 @@ def test_start_is_carried_out_once(agent: Agent) -> None:
     assert agent.hear(start(A, jobs=False)) == []
     assert agent.ledger.attempts[A].report == report(A, PREPARING)
     assert agent.ledger.on_ready_to_send() == []
+
+
+def test_release_is_for_those_who_wait_for_it(agent: Agent) -> None:
+    assert agent.hear(release(A)) == []
+    agent.hear(start(A))
+    assert agent.hear(release(A, epoch=6)) == []
+    waiting = report(A, PREPARING)
+    waiting.address = "h:1"
+    assert agent.tell(waiting) == [waiting]
+    assert agent.hear(start(A)) == []
+    assert reports_in(agent.ledger.on_ready_to_send()) == [waiting]
+    assert agent.hear(release(A)) == [ReleaseProcess(A, ("h:1", "h:2"))]
+    agent.tell(report(A, RUNNING))
+    assert agent.hear(release(A)) == []
+    agent.tell(report(A, FAILED))
+    assert agent.hear(release(A)) == []
 
 
 def test_start_again_is_answered_with_how_it_is_doing(agent: Agent) -> None:

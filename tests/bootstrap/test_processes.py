@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from iris_platform import processes
-from tests.bootstrap.support import eventually
+from iris_platform.cgroup import cgroup_members, remove_cgroup
+from tests.bootstrap.support import PATIENCE_S, eventually
 
 # Of this run alone, since marks are looked for on the whole machine.
 MARK = f"IRIS_TEST_MARK_{os.getpid()}"
@@ -189,3 +192,60 @@ def test_clean_host_kills_what_is_listed_and_what_is_marked(start: Start, tmp_pa
 
 def test_clean_host_of_nothing(tmp_path: Path) -> None:
     processes.clean_host(tmp_path)
+
+
+def test_clean_host_kills_what_took_its_mark_off_and_kept_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "tasks/job-0-7-1/log"
+    log.parent.mkdir(parents=True)
+    with log.open("wb") as out, (tmp_path / "other").open("wb") as other:
+        task = subprocess.Popen(["sleep", "1000"], env={}, stdout=out)
+        stranger = subprocess.Popen(["sleep", "1000"], env={}, stdout=other, cwd=log.parent)
+    # Whoever only reads it stays.
+    reader = subprocess.Popen(
+        ["tail", "-f", str(log)], env={"PATH": os.environ["PATH"]}, stdout=subprocess.DEVNULL
+    )
+    try:
+        processes.clean_host(tmp_path)
+        assert task.wait(PATIENCE_S) == -signal.SIGKILL
+        assert (stranger.poll(), reader.poll()) == (None, None)
+    finally:
+        for child in (task, stranger, reader):
+            child.kill()
+            child.wait()
+
+
+def test_group_of_a_host(tmp_path: Path) -> None:
+    """What was born into it is found there, whatever it did to be forgotten."""
+    code = (
+        "import os, sys; from pathlib import Path; from iris_platform import processes;"
+        "group = processes.enter_cgroup(Path(sys.argv[1])); print(group, flush=True); sys.stdin.read();"
+        "processes.leave_cgroup(group)"
+    )
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    group = keeper.stdout.readline().strip()
+    try:
+        if not group:
+            pytest.skip("no control group of version 2 can be made here")
+        assert cgroup_members(group) == {keeper.pid}
+        below = Path(group) / "below"
+        below.mkdir()
+        child = subprocess.Popen(["sleep", "1000"])
+        (below / "cgroup.procs").write_text(str(child.pid))
+        assert cgroup_members(group) == {keeper.pid, child.pid}
+        remove_cgroup(group)
+        assert Path(group).exists()
+        boot = {"kind": "boot", "boot_id": processes.boot_id(), "pid": 0, "start_time": 0, "cgroup": group}
+        (tmp_path / processes.KEEPER_FILE).write_text(json.dumps(boot) + "\n")
+        keeper.communicate()
+        assert Path(group).exists()
+        processes.clean_host(tmp_path)
+        assert child.wait(PATIENCE_S) == -signal.SIGKILL
+        assert not Path(group).exists()
+    finally:
+        keeper.kill()
+        keeper.wait()
+    assert cgroup_members(group) == set()

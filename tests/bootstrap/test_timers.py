@@ -29,3 +29,15 @@ def test_name_is_moved_and_cancelled() -> None:
     timers.cancel("a")
     timers.cancel("never set")
     assert timers.next_s() is None
+
+
+def test_what_was_cancelled_does_not_stay() -> None:
+    """A flood of short tasks with a timeout of hours."""
+    timers = Timers()
+    for number in range(10_000):
+        timers.set(number, 3600.0 + number, lambda: None)
+        timers.cancel(number)
+    timers.set("last", 1.0, lambda: None)
+    assert len(timers._heap) < 200
+    assert timers.next_s() == 1.0
+    assert len(timers.take_due(1e9)) == 1

@@ -32,6 +32,10 @@ CALL_TIMEOUT_S = 20.0
 # A stream that is older than this is opened again where it was: no call is
 # without a deadline, and none is cut off by it.
 STREAM_TIMEOUT_S = 3600.0
+# A controller that starts is waited for so long before it is said not to be there,
+# and looked for so often.
+START_S = 5.0
+LOOK_S = 0.1
 
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", 64 << 20),
@@ -77,13 +81,25 @@ class Controller:
             RpcFailed: none lives or can be found; retrying helps where one is
                 being started.
         """
-        record = self.live_record()
+        record = self.live_record() or self._await_start()
         if record is None:
             raise self.not_running()
         connection = Connection(self, record)
         with self._lock:
             self._open.add(connection)
         return connection
+
+    def _await_start(self) -> ControllerRecord | None:
+        """What a controller that is just starting says of itself, once it does; None where none is."""
+        pause = threading.Event()
+        for _ in range(round(START_S / LOOK_S)):
+            process = find_controller(self.cluster.paths)
+            if process is None or is_stopped(process.pid):
+                return None
+            pause.wait(LOOK_S)
+            if record := self.live_record():
+                return record
+        return None
 
     def forget(self, connection: Connection) -> None:
         """A connection was closed."""

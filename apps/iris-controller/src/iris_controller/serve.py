@@ -148,7 +148,7 @@ def _assemble(
     store.claim(identity.cluster_id)
     memory = Memory(store, paths.pki_dir)
     epoch = memory.begin(now().wall_ms, _highest_epoch(platforms.values()))
-    logs = LogStore(paths.state_dir / "logs")
+    logs = LogStore(paths.state_dir / "logs", config.proto.logs.max_size)
     sessions = Sessions(identity.cluster_id, timings(config.proto), logs)
 
     def deliver(effect: fx.Effect) -> None:

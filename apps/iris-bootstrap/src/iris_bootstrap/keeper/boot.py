@@ -44,7 +44,8 @@ def run_keeper(
         become_subreaper()
         processes.clean_host(host_dir)
         command = session_command or make_session_command(host_dir)
-        memory, keeper = _make_keeper(host_dir, command, orphan_timeout_s, log)
+        cgroup = processes.enter_cgroup(host_dir)
+        memory, keeper = _make_keeper(host_dir, command, orphan_timeout_s, cgroup, log)
     except (AlreadyRunning, processes.StillAlive, OSError) as error:
         log("not_started", error=str(error))
         return 1
@@ -62,12 +63,13 @@ def run_keeper(
         status = 1
     memory.add_agent({"kind": "left", "reason": why})
     memory.flush()
+    processes.leave_cgroup(cgroup)
     log("left", why=why)
     return status
 
 
 def _make_keeper(
-    host_dir: Path, session_command: list[str], orphan_timeout_s: float, log: Log
+    host_dir: Path, session_command: list[str], orphan_timeout_s: float, cgroup: str, log: Log
 ) -> tuple[Memory, Keeper]:
     clock = Clock(boot_s, wall_ms)
     path = host_dir / processes.KEEPER_FILE
@@ -76,7 +78,7 @@ def _make_keeper(
     memory.take_over(read_journal(path), wall_ms(), spawner.log_bytes)
     pid = os.getpid()
     boot = {"kind": "boot", **memory.boot._asdict(), "pid": pid, "start_time": processes.start_time(pid)}
-    memory.add_agent(boot)
+    memory.add_agent({**boot, "cgroup": cgroup})
     if (error := memory.flush()) is not None:
         raise error
     log("started", host_dir=str(host_dir), attempts=len(memory.attempts))

@@ -21,6 +21,7 @@ from iris_bootstrap.keeper.attempts import (
     Exit,
     Killing,
     Lingering,
+    Preparing,
     Queued,
     Running,
     Stop,
@@ -99,7 +100,7 @@ class Endings:
                 attempt.phase = Killing(stop, ended)
             case Lingering(ended):
                 attempt.phase = Killing(None, ended)
-            case Queued() | Running() | Killing() | Ended():
+            case Queued() | Preparing() | Running() | Killing() | Ended():
                 return
         self._killing[attempt.key] = attempt
         self._pause_s = FIRST_PAUSE_S
@@ -117,7 +118,7 @@ class Endings:
                 attempt.phase = Lingering(ended, self._clock.boot_s() + LINGER_S)
             case Stopping() | Killing():
                 attempt.phase = replace(attempt.phase, exit=ended)
-            case Queued() | Lingering() | Ended():
+            case Queued() | Preparing() | Lingering() | Ended():
                 raise AssertionError(f"attempt {key} has no process to reap in {attempt.phase}")
         self._orphaned[key] = attempt
 

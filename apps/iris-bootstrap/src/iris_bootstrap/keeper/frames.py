@@ -7,7 +7,8 @@ Both ends are of one release: there is no version. Attempts are named as
 stores them and gives them back. Times that end in `_s` are of the boot-time
 clock, in `_ms` of the wall clock.
 
-The session speaks once it has read `State`; the keeper answers in any order.
+The session speaks once it has read `State`, pings aside; the keeper answers in any
+order.
 Knows no sockets: bytes in, messages out.
 """
 
@@ -37,7 +38,7 @@ class Report(NamedTuple):
     """How an attempt is doing: `AttemptReport` of the protos."""
 
     id: str
-    # RUNNING, SUCCEEDED, FAILED or KILLED.
+    # PREPARING (members of gangs only), RUNNING, SUCCEEDED, FAILED or KILLED.
     state: str
     reason: str
     message: str
@@ -47,6 +48,8 @@ class Report(NamedTuple):
     signal: int | None
     # Final length of the log; 0 before the end.
     log_bytes: int
+    # That was reserved for a member of a gang; 0 for others.
+    port: int = 0
 
 
 # From the session.
@@ -59,13 +62,19 @@ class Ping(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What the attempts of a job run. Sent before the first `Start` of the job."""
+    """What the attempts of a job run. Sent before the first `Start` of the job.
+
+    An attempt of a gang waits in PREPARING, with a port of its own, for its
+    `Release`. An attempt that has run for `timeout_s` is ended; 0 for never.
+    """
 
     job_id: str
     document: str
     argv: Sequence[str]
     env: dict[str, str]
     grace_s: float
+    is_gang: bool = False
+    timeout_s: float = 0.0
 
 
 class Start(NamedTuple):
@@ -73,6 +82,16 @@ class Start(NamedTuple):
 
     id: str
     document: str
+    env: dict[str, str]
+
+
+class Release(NamedTuple):
+    """Start the program of an attempt that is PREPARING; any other is left as it is.
+
+    `env` comes after that of its `Start`.
+    """
+
+    id: str
     env: dict[str, str]
 
 
@@ -87,12 +106,14 @@ class Lease(NamedTuple):
     """Tasks may run until `deadline_s`; without another one they are dead by then.
 
     Nothing runs before the first. The keeper takes itself away when nothing
-    has run and no lease has come for `orphan_timeout_s`.
+    has run and no lease has come for `orphan_timeout_s`. It replaces a session
+    that has said nothing for `suspect_after_s`; 0 for never.
     """
 
     deadline_s: float
     lease_s: float
     orphan_timeout_s: float
+    suspect_after_s: float = 0.0
 
 
 class Forget(NamedTuple):
@@ -159,11 +180,14 @@ class Bye(NamedTuple):
     reason: str
 
 
-FromSession = Ping | Job | Start | Stop | Lease | Forget
+FromSession = Ping | Job | Start | Release | Stop | Lease | Forget
 FromKeeper = KnownJob | Known | Seen | State | Pong | Reports | Bye
 Message = FromSession | FromKeeper
 
-_CLASSES = (Ping, Job, Start, Stop, Lease, Forget, KnownJob, Known, Seen, State, Pong, Reports, Bye)
+_CLASSES = (
+    *(Ping, Job, Start, Release, Stop, Lease, Forget),
+    *(KnownJob, Known, Seen, State, Pong, Reports, Bye),
+)
 _NAMES: dict[type, str] = {kind: kind.__name__.lower() for kind in _CLASSES}
 _KINDS: dict[str, Callable[..., Message]] = {kind.__name__.lower(): kind for kind in _CLASSES}
 

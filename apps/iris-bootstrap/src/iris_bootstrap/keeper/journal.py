@@ -4,9 +4,11 @@ Append-only JSON lines; `iris_platform.processes.clean_host` reads the pids in
 it. Lines, in the order in which they come to be:
 
     boot     boot_id pid start_time previous_boot_id     a keeper started
+             cgroup                                      that it and its children are in, if any
     session  pid start_time                              it started a session
     job      job_id document
     start    id document                                 before the process is made
+    port     id port                                     of a member of a gang
     process  id pid start_time started_at_ms             unless it had already ended
     end      id report
     forget   ids jobs                                    settled: only the ids stay
@@ -43,6 +45,7 @@ class OldAttempt:
 
     document: str
     started_at_ms: int = 0
+    port: int = 0
     report: Report | None = None
 
 
@@ -81,6 +84,8 @@ def _take(found: Recovered, line: dict[str, object]) -> None:
             key = parse_key(text)
             found.seen.add(key)
             found.attempts[key] = OldAttempt(document)
+        case {"kind": "port", "id": str(text), "port": int(port)}:
+            found.attempts[parse_key(text)].port = port
         case {"kind": "process", "id": str(text), "started_at_ms": int(started_at_ms)}:
             found.attempts[parse_key(text)].started_at_ms = started_at_ms
         case {"kind": "end", "id": str(text), "report": list(fields)}:

@@ -61,6 +61,8 @@ class Link:
         self._backlog: Iterator[Message] | None = backlog
         self._answers: deque[Message] = deque(maxlen=_ANSWERS)
         self._out = bytearray()
+        # Whether something has come since this was last set to False.
+        self.heard = False
         try:
             self.pid = _spawn(command, theirs)
         except OSError:
@@ -83,6 +85,7 @@ class Link:
             return []
         except OSError:
             return None
+        self.heard = True
         return self._reader.feed(data) if data else None
 
     def say(self, message: Message) -> None:

@@ -39,10 +39,10 @@ def lock_as_keeper(host_dir: Path, timeout_s: float = 60.0) -> int:
     return fd
 
 
-def lock_as_cleaner(host_dir: Path, dead_keeper: int, timeout_s: float = 60.0) -> int | None:
+def lock_as_cleaner(host_dir: Path, dead_keeper: int | None, timeout_s: float = 60.0) -> int | None:
     """Take the lock and return its descriptor; None if a new keeper was quicker.
 
-    `dead_keeper` is the pid of the one that is to be cleaned up after.
+    `dead_keeper` is the pid of the one that is to be cleaned up after, if that is known.
     """
     return _take(host_dir, "cleaner", timeout_s, dead_keeper=dead_keeper)
 

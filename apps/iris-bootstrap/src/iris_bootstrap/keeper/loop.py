@@ -18,6 +18,7 @@ from iris_bootstrap.keeper.ending import Clock
 from iris_bootstrap.keeper.frames import FrameError, Message
 from iris_bootstrap.keeper.link import Backoff, Link
 from iris_bootstrap.keeper.memory import Memory
+from iris_bootstrap.keeper.silence import SPEAK_S, Silence
 from iris_bootstrap.keeper.tasks import Tasks
 from iris_bootstrap.log import Log
 from iris_platform import processes
@@ -31,6 +32,8 @@ _REAPED_PER_TURN = 256
 # with tasks under a lease and without.
 _LONGEST_WAIT_S = 1.0
 _LONGEST_IDLE_WAIT_S = 10.0
+# What a session may take to say something; it says then how long it may be silent.
+_FIRST_WORDS_S = 60.0
 # For the session to deliver the last reports.
 _BYE_S = 3.0
 
@@ -62,6 +65,8 @@ class Keeper:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._link: Link | None = None
         self._link_started_s = 0.0
+        self._silence = Silence(clock.boot_s())
+        self._suspect_after_s = _FIRST_WORDS_S
         self._listening = 0
         self._more_to_reap = False
         self._backoff = Backoff()
@@ -166,7 +171,11 @@ class Keeper:
             return
         self._tasks.trees.admit(link.pid, None)
         self._link = link
-        self._link_started_s = self._clock.boot_s()
+        now_s = self._link_started_s = self._clock.boot_s()
+        self._silence = Silence(now_s)
+        # Its own lease says it better; a busy machine takes a while to start a session.
+        self._suspect_after_s = _FIRST_WORDS_S
+        self._tasks.timers.set("watch", now_s + SPEAK_S, partial(self._watch_session, link))
         start_time = processes.start_time(link.pid)
         self._memory.add_agent({"kind": "session", "pid": link.pid, "start_time": start_time})
         self._listening = 0
@@ -211,14 +220,31 @@ class Keeper:
                 self._tasks.on_job(order)
             case frames.Start():
                 self._tasks.on_start(order)
+            case frames.Release():
+                self._tasks.on_release(order)
             case frames.Stop():
                 self._tasks.on_stop(order)
             case frames.Lease():
+                self._suspect_after_s = order.suspect_after_s
                 self._tasks.on_lease(order)
             case frames.Forget():
                 self._tasks.on_forget(order)
             case _:
                 raise FrameError(f"not an order: {type(order).__name__}")
+
+    def _watch_session(self, link: Link) -> None:
+        """Replace a session that is there and says nothing: it speaks as often as it wants us to."""
+        if link is not self._link or not self._suspect_after_s:
+            return
+        now_s = self._clock.boot_s()
+        # Where we do not listen, it is not the one that is silent.
+        heard = link.heard or self._tasks.queued >= _MOST_QUEUED
+        link.heard = False
+        if self._silence.look(now_s, self._suspect_after_s, heard):
+            self._log("session_silent", for_s=self._suspect_after_s)
+            self._hang_up(link)
+        else:
+            self._tasks.timers.set("watch", now_s + SPEAK_S, partial(self._watch_session, link))
 
     def _hang_up(self, link: Link) -> None:
         """End a session that is no use any more; it is reaped like any child."""

@@ -15,6 +15,7 @@ from iris_bootstrap.keeper import frames
 from iris_bootstrap.keeper.attempts import Attempt, Ended, JobPlan, lost_report
 from iris_bootstrap.keeper.frames import Report
 from iris_bootstrap.keeper.journal import Journal, Line, Recovered
+from iris_bootstrap.keeper.ports import ReservedPort
 
 # Ranges per message, so that no frame grows with the agent's age.
 _RANGES_PER_MESSAGE = 1000
@@ -46,7 +47,9 @@ class Memory:
             # What it runs comes with the next session's first start of the job.
             self.jobs[job_id] = JobPlan(document, [], {}, 0.0)
         for key, attempt in old.attempts.items():
-            report = attempt.report or lost_report(key, attempt.started_at_ms, now_ms, log_bytes(key))
+            report = attempt.report or lost_report(
+                key, attempt.started_at_ms, now_ms, log_bytes(key), attempt.port
+            )
             self.attempts[key] = Attempt(key, attempt.document, Ended(), report)
 
     def add_agent(self, line: Line) -> None:
@@ -75,6 +78,11 @@ class Memory:
             ranges = [SeenRange(key.job_id, key.epoch, key.number, key.task_index, key.task_index)]
             self._journal.add({"kind": "seen", "ranges": ranges})
 
+    def add_port(self, attempt: Attempt, port: ReservedPort) -> None:
+        """Put the port of a member of a gang on record."""
+        attempt.port = port
+        self._journal.add(_port_line(attempt.key, port))
+
     def add_process(self, attempt: Attempt, pid: int, start_time: int) -> None:
         """Put an attempt's main process on record."""
         assert attempt.report is not None
@@ -97,6 +105,9 @@ class Memory:
         attempt.phase = Ended()
         attempt.report = report
         attempt.process = None
+        if attempt.port is not None:
+            attempt.port.close()
+            attempt.port = None
         self.changed[attempt.key] = None
         self._journal.add(_end_line(report))
 
@@ -133,6 +144,8 @@ class Memory:
             yield _job_line(job_id, plan)
         for attempt in self.attempts.values():
             yield _start_line(attempt)
+            if attempt.port is not None:
+                yield _port_line(attempt.key, attempt.port)
             if attempt.process is not None:
                 yield attempt.process
             if isinstance(attempt.phase, Ended) and attempt.report is not None:
@@ -150,6 +163,10 @@ def _job_line(job_id: str, plan: JobPlan) -> Line:
 
 def _start_line(attempt: Attempt) -> Line:
     return {"kind": "start", "id": str(attempt.key), "document": attempt.document}
+
+
+def _port_line(key: AttemptKey, port: ReservedPort) -> Line:
+    return {"kind": "port", "id": str(key), "port": port.number}
 
 
 def _end_line(report: Report) -> Line:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 
-from iris_bootstrap.attempt import parse_key
+from iris_bootstrap.attempt import AttemptKey, parse_key
 from iris_bootstrap.keeper import frames
 from iris_bootstrap.keeper.attempts import (
     Attempt,
@@ -17,16 +18,19 @@ from iris_bootstrap.keeper.attempts import (
     JobPlan,
     Killing,
     Lingering,
+    Preparing,
     Queued,
     Running,
     Stop,
     Stopping,
     new_report,
     stopped_report,
+    timed_out,
 )
 from iris_bootstrap.keeper.ending import Clock, Endings
 from iris_bootstrap.keeper.frames import Lease
 from iris_bootstrap.keeper.memory import Memory
+from iris_bootstrap.keeper.ports import NoPort, reserve_port
 from iris_bootstrap.keeper.spawn import CannotStart, Spawner, to_bytes
 from iris_bootstrap.keeper.timers import Timers
 from iris_bootstrap.keeper.tree import Trees
@@ -57,6 +61,7 @@ class Tasks:
         self._lease: Lease | None = None
         self._leaving = False
         self._queue: deque[Attempt] = deque()
+        self._preparing: dict[AttemptKey, Attempt] = {}
         # Started, and not on record yet.
         self._unlisted: list[Attempt] = []
         self.timers = Timers()
@@ -64,8 +69,8 @@ class Tasks:
 
     @property
     def busy(self) -> bool:
-        """Whether any attempt has a process or is about to."""
-        return bool(self.endings.live or self._queue)
+        """Whether any attempt has a process, is about to, or waits for the rest of its gang."""
+        return bool(self.endings.live or self._queue or self._preparing)
 
     @property
     def queued(self) -> int:
@@ -81,7 +86,8 @@ class Tasks:
         """Remember what the attempts of a job run."""
         env = {**self._base_env, **to_bytes(job.env)}
         argv = [argument.encode() for argument in job.argv]
-        self._memory.add_job(job.job_id, JobPlan(job.document, argv, env, job.grace_s))
+        plan = JobPlan(job.document, argv, env, job.grace_s, job.is_gang, job.timeout_s)
+        self._memory.add_job(job.job_id, plan)
 
     def on_start(self, start: frames.Start) -> None:
         """Queue an attempt, unless its id was ever seen."""
@@ -89,6 +95,13 @@ class Tasks:
         key.check()
         attempt = Attempt(key, start.document, Queued(start.env))
         if self._memory.add_attempt(attempt):
+            self._queue.append(attempt)
+
+    def on_release(self, release: frames.Release) -> None:
+        """Queue the process of a member of a gang; one that does not wait for it is left as it is."""
+        attempt = self._preparing.pop(parse_key(release.id), None)
+        if attempt is not None and isinstance(attempt.phase, Preparing):
+            attempt.phase = Queued({**attempt.phase.env, **release.env}, released=True)
             self._queue.append(attempt)
 
     def on_stop(self, order: frames.Stop) -> None:
@@ -113,7 +126,7 @@ class Tasks:
     def leave(self) -> None:
         """Stop everything, in order; nothing starts any more."""
         self._leaving = True
-        for attempt in [*self._queue, *self.endings.live.values()]:
+        for attempt in [*self._queue, *self._preparing.values(), *self.endings.live.values()]:
             self._stop(attempt, LEAVING)
 
     def hurry(self) -> None:
@@ -129,7 +142,7 @@ class Tasks:
             attempt = self._queue.popleft()
             # Otherwise it was stopped while it waited.
             if isinstance(attempt.phase, Queued):
-                self._start(attempt, attempt.phase.env)
+                self._start(attempt, attempt.phase)
         self._spawner.step_out()
 
     def refuse_queued(self, error: OSError) -> None:
@@ -153,7 +166,7 @@ class Tasks:
                     self._memory.add_process(attempt, pid, started)
         self._unlisted.clear()
 
-    def _start(self, attempt: Attempt, own_env: Mapping[str, str]) -> None:
+    def _start(self, attempt: Attempt, phase: Queued) -> None:
         key = attempt.key
         plan = self._memory.jobs.get(key.job_id)
         if self._leaving:
@@ -163,10 +176,27 @@ class Tasks:
             self._end_unstarted(attempt, problem)
         elif self._lease is None or self._clock.boot_s() >= _term_at_s(self._lease, plan.grace_s):
             self._stop(attempt, LEASE_EXPIRED)
+        elif plan.is_gang and not phase.released:
+            self._prepare(attempt, phase)
         else:
-            self._spawn(attempt, plan, own_env)
+            self._spawn(attempt, plan, phase.env)
+
+    def _prepare(self, attempt: Attempt, phase: Queued) -> None:
+        try:
+            port = reserve_port()
+        except NoPort as problem:
+            self._end_unstarted(attempt, CannotStart("KILLED", "no_port", None, str(problem)))
+            return
+        attempt.phase = Preparing(phase.env)
+        self._preparing[attempt.key] = attempt
+        self._memory.add_port(attempt, port)
+        # Nothing of the program has begun: its times are still to come.
+        report = new_report(attempt.key, "PREPARING", 0)._replace(port=port.number)
+        self._memory.add_report(attempt, report)
 
     def _spawn(self, attempt: Attempt, plan: JobPlan, own_env: Mapping[str, str]) -> None:
+        if attempt.port is not None:
+            attempt.port.let_go()
         try:
             pid = self._spawner.start(attempt.key, plan.argv, plan.env, own_env)
         except CannotStart as problem:
@@ -174,19 +204,32 @@ class Tasks:
             return
         attempt.grace_s = plan.grace_s
         self.endings.begin(attempt, pid)
-        self._memory.add_report(attempt, new_report(attempt.key, "RUNNING", self._clock.wall_ms()))
+        report = new_report(attempt.key, "RUNNING", self._clock.wall_ms())
+        if attempt.port is not None:
+            report = report._replace(port=attempt.port.number)
+        self._memory.add_report(attempt, report)
+        if plan.timeout_s:
+            # Under the name of the attempt's other timers, which begin when this one is of no more use.
+            when_s = self._clock.boot_s() + plan.timeout_s
+            self.timers.set(attempt.key, when_s, partial(self._on_timeout, attempt, plan.timeout_s))
         self._unlisted.append(attempt)
 
     def _stop(self, attempt: Attempt, stop: Stop) -> None:
         match attempt.phase:
-            case Queued():
-                self._memory.end(attempt, stopped_report(attempt.key, stop, self._clock.wall_ms()))
+            case Queued() | Preparing():
+                self._preparing.pop(attempt.key, None)
+                report = stopped_report(attempt.key, stop, self._clock.wall_ms(), _port_of(attempt))
+                self._memory.end(attempt, report)
             case Running(pid):
                 kill_at_s = self._clock.boot_s() + attempt.grace_s
                 self.endings.terminate(attempt, pid, stop, kill_at_s)
             case Stopping() | Lingering() | Killing() | Ended():
                 # The first reason stands.
                 pass
+
+    def _on_timeout(self, attempt: Attempt, timeout_s: float) -> None:
+        if isinstance(attempt.phase, Running):
+            self._stop(attempt, timed_out(timeout_s))
 
     def _on_lease_due(self) -> None:
         lease = self._lease
@@ -203,7 +246,10 @@ class Tasks:
                     next_s = min(next_s, term_at_s)
             if now_s >= lease.deadline_s:
                 self.endings.kill(attempt)
-        if now_s < lease.deadline_s:
+        if now_s >= lease.deadline_s:
+            for attempt in list(self._preparing.values()):
+                self._stop(attempt, LEASE_EXPIRED)
+        else:
             self.timers.set("lease", next_s, self._on_lease_due)
 
     def _end_unstarted(self, attempt: Attempt, problem: CannotStart) -> None:
@@ -214,8 +260,13 @@ class Tasks:
             finished_at_ms=now_ms,
             exit_code=problem.exit_code,
             log_bytes=self._spawner.log_bytes(attempt.key),
+            port=_port_of(attempt),
         )
         self._memory.end(attempt, report)
+
+
+def _port_of(attempt: Attempt) -> int:
+    return 0 if attempt.port is None else attempt.port.number
 
 
 def _term_at_s(lease: Lease, grace_s: float) -> float:

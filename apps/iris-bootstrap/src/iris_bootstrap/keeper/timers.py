@@ -8,6 +8,8 @@ from itertools import count
 
 Action = Callable[[], None]
 
+_FEW = 64
+
 
 class Timers:
     """Actions by name: setting a name again moves it, and there is one action for each."""
@@ -25,7 +27,8 @@ class Timers:
 
     def cancel(self, name: object) -> None:
         """Have nothing done under this name."""
-        self._actions.pop(name, None)
+        if self._actions.pop(name, None) is not None:
+            self._drop_stale_when_many()
 
     def next_s(self) -> float | None:
         """When the next action is due."""
@@ -40,9 +43,16 @@ class Timers:
             due.append(self._actions.pop(name)[1])
         return due
 
+    def _drop_stale_when_many(self) -> None:
+        # A flood of short tasks with a long timeout must not stay here until that is over.
+        if len(self._heap) > 2 * len(self._actions) + _FEW:
+            self._heap = [entry for entry in self._heap if self._is_current(entry)]
+            heapq.heapify(self._heap)
+
+    def _is_current(self, entry: tuple[float, int, object]) -> bool:
+        _, number, name = entry
+        return name in self._actions and self._actions[name][0] == number
+
     def _drop_stale(self) -> None:
-        while self._heap:
-            _, number, name = self._heap[0]
-            if name in self._actions and self._actions[name][0] == number:
-                return
+        while self._heap and not self._is_current(self._heap[0]):
             heapq.heappop(self._heap)

@@ -22,12 +22,14 @@ from iris_bootstrap.session.concurrent import run_until_first
 from iris_bootstrap.session.connection import Connection, HungUp
 from iris_bootstrap.session.dial import NoController, Redial, find_controller, metadata, open_channel
 from iris_bootstrap.session.disk import Retired, TaskFiles, save_epoch
+from iris_bootstrap.session.guard import KeeperGone, watch_keeper
 from iris_bootstrap.session.ledger import Ledger
 from iris_bootstrap.session.outputs import (
     Disconnect,
     Forget,
     Output,
     PingKeeper,
+    ReleaseProcess,
     SaveCommit,
     SaveEpoch,
     SendToController,
@@ -37,7 +39,7 @@ from iris_bootstrap.session.outputs import (
 )
 from iris_bootstrap.session.pipe import KeeperPipe
 from iris_bootstrap.session.shipper import Shipper
-from iris_bootstrap.session.translate import job_frame, read_report, start_frame
+from iris_bootstrap.session.translate import job_frame, read_report, release_frame, start_frame
 from iris_platform.controller_file import ControllerRecord
 from iris_platform.env_probe import Environment
 from iris_proto.v1.job_pb2 import Place
@@ -55,10 +57,6 @@ _MOST_SPARES = 128
 _LOG_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
 
 
-class KeeperGone(Exception):
-    """The pipe has ended: nobody looks after the tasks any more."""
-
-
 class Agent:
     """A session from the keeper's `State` to its end."""
 
@@ -72,7 +70,7 @@ class Agent:
         self._pipe = pipe
         self._log = logger("session")
         self._files = TaskFiles(host_dir)
-        self._shipper = Shipper(self._files, self._on_log_durable)
+        self._shipper = Shipper(self._files, self._on_log_durable, lambda: ledger.log_max_bytes)
         self._connection: Connection | None = None
         self._address = ""
         self._jobs_told: set[str] = set()
@@ -89,11 +87,17 @@ class Agent:
         """Serve until the keeper says goodbye.
 
         Raises:
-            KeeperGone: it went without.
+            KeeperGone: it went without, or has been silent for too long.
         """
         for known in self._ledger.attempts.values():
-            self._shipper.on_report(known.report)
-        await run_until_first(self._listen_to_keeper(), self._stay_connected(), self._leave_when_told())
+            self._shipper.take_up(known.report)
+        await run_until_first(
+            self._listen_to_keeper(),
+            watch_keeper(self._pipe, lambda: self._ledger.timings.suspect_after_s),
+            self._stay_connected(),
+            self._shipper.watch_logs(),
+            self._leave_when_told(),
+        )
 
     # The keeper.
 
@@ -111,10 +115,10 @@ class Agent:
                     case _:
                         raise frames.FrameError(f"{type(message).__name__} after State")
         if not self._leaving.is_set():
-            raise KeeperGone
+            raise KeeperGone("the pipe has ended")
 
     def _on_reports(self, reports: Sequence[frames.Report]) -> None:
-        read = [read_report(report) for report in reports]
+        read = [read_report(report, self._place.address) for report in reports]
         self._ledger.on_reports(read)
         for report in read:
             self._shipper.on_report(report)
@@ -224,7 +228,7 @@ class Agent:
             self._pipe.send(orders)
 
     def _orders(
-        self, output: StartProcess | StopProcess | SetLease | Forget | PingKeeper
+        self, output: StartProcess | ReleaseProcess | StopProcess | SetLease | Forget | PingKeeper
     ) -> list[frames.FromSession]:
         match output:
             case StartProcess(job=job):
@@ -234,10 +238,12 @@ class Agent:
                     return [start]
                 self._jobs_told.add(job.job_id)
                 return [job_frame(output, self._place.cluster), start]
+            case ReleaseProcess():
+                return [release_frame(output)]
             case StopProcess(key, reason):
                 return [frames.Stop(str(key), reason)]
-            case SetLease(deadline_s, lease_s, orphan_timeout_s):
-                return [frames.Lease(deadline_s, lease_s, orphan_timeout_s)]
+            case SetLease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s):
+                return [frames.Lease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s)]
             case PingKeeper(sequence):
                 return [frames.Ping(sequence)]
             case Forget(keys, jobs):

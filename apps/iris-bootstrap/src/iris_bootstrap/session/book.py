@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from iris_bootstrap.attempt import AttemptKey, SeenKeys
-from iris_bootstrap.session.outputs import Forget, Output, StartProcess, StopProcess
+from iris_bootstrap.session.outputs import Forget, Output, ReleaseProcess, StartProcess, StopProcess
 from iris_proto.v1 import job_pb2
 from iris_proto.v1.job_pb2 import AttemptState
 from iris_proto.v1.worker_pb2 import AttemptReport, AttemptSpec, JobContext, ObservedAttempt
@@ -153,7 +153,8 @@ class Book:
         memory = self._memory
         if key in self.attempts:
             # It was asked for before; how it is doing is the answer.
-            if self.attempts[key].report.state != _PREPARING:
+            report = self.attempts[key].report
+            if report.state != _PREPARING or report.address:
                 self._unsent[key] = None
             return []
         if key in memory.seen:
@@ -171,6 +172,13 @@ class Book:
         grace = job.spec.stop_grace
         grace_s = grace.seconds + grace.nanos / 1e9 if job.spec.HasField("stop_grace") else default_grace_s
         return [StartProcess(key, spec, job, grace_s)]
+
+    def release(self, key: AttemptKey, addresses: Iterable[str]) -> list[Output]:
+        """Start the program of a gang's member that is PREPARING; any other has been started, or never is."""
+        known = self.attempts.get(key)
+        if known is None or known.report.state != _PREPARING:
+            return []
+        return [ReleaseProcess(key, tuple(addresses))]
 
     def stop(self, key: AttemptKey, reason: str) -> list[Output]:
         """Stop an attempt; one that is not known is not to start any more."""

@@ -6,22 +6,27 @@ from collections import deque
 from typing import NamedTuple
 
 from iris_bootstrap.attempt import AttemptKey
+from iris_platform.holes import ALIGN_BYTES
 
 CHUNK_BYTES = 256 * 1024
 # Chunks of one log that were sent and not answered.
 _WINDOW = 4
+# Of what the controller has, so much stays here.
+_KEEP_SHIPPED_BYTES = 64 * 1024 * 1024
+# What is dropped goes in steps of so much, or an eighth of what is kept.
+_DROP_STEP_BYTES = 8 * 1024 * 1024
 # Where the controller takes nothing (its disk is full), how long to wait before it is asked again.
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 
 
 class Chunk(NamedTuple):
-    """Bytes to send. `lost`: the log is gone from this host, nothing below its end can be had."""
+    """Bytes to send. What is below `dropped_before` is gone from this host and cannot be had."""
 
     offset: int
     length: int
     last: bool
-    lost: bool = False
+    dropped_before: int = 0
 
 
 class Cursor:
@@ -35,6 +40,10 @@ class Cursor:
         self.key = key
         self.size = 0
         self.stored = 0
+        # What is below is gone from this host.
+        self.begin = 0
+        # Nothing of it can be dropped here.
+        self.keeps_all = False
         # The final length, once the attempt has ended.
         self._final: int | None = None
         self._sent = 0
@@ -67,8 +76,14 @@ class Cursor:
         self._final = self.size = log_bytes
 
     def on_lost(self) -> None:
-        """The log has vanished from this host, or is shorter than it was said to be."""
-        self._lost = True
+        """The log has vanished from this host, or is shorter than it was a moment ago.
+
+        Its task may have cut it short, and goes on: what comes after is still worth sending.
+        """
+        if self._final is None:
+            self.size = self._sent
+        else:
+            self._lost = True
 
     def on_stream(self) -> None:
         """A new stream: where its controller is has to be found out."""
@@ -82,16 +97,32 @@ class Cursor:
         """How long to hold back, because the controller would not take what it was sent."""
         return max(self._wait_until_s - now_s, 0.0)
 
+    def droppable(self, most: int) -> int:
+        """Up to where the log is to go from this host, of which at most `most` bytes are kept.
+
+        That is what the controller has, but for the last of it: a controller
+        that lost its store asks again. And it is the oldest there is when all
+        is too much. `begin` where it is not worth the trouble yet.
+        """
+        if self.keeps_all:
+            return self.begin
+        shipped = min(self.stored, self.size - min(most, _KEEP_SHIPPED_BYTES))
+        end = max(shipped, self.size - most) // ALIGN_BYTES * ALIGN_BYTES
+        step = max(min(most // 8, _DROP_STEP_BYTES), ALIGN_BYTES)
+        return end if end - self.begin >= step else self.begin
+
     def next_chunk(self) -> Chunk | None:
         """What to send next; `on_sent` follows. None while there is nothing to send."""
         if len(self._in_flight) >= (_WINDOW if self._agreed else 1):
             return None
         final = self._final
         if self._lost and final is not None:
-            return None if self._last_sent else Chunk(final, 0, last=True, lost=True)
-        if self._sent < self.size:
-            length = min(CHUNK_BYTES, self.size - self._sent)
-            return Chunk(self._sent, length, last=self._sent + length == final)
+            return None if self._last_sent else Chunk(final, 0, True, dropped_before=final)
+        offset = max(self._sent, self.begin)
+        if offset < self.size:
+            length = min(CHUNK_BYTES, self.size - offset)
+            dropped_before = offset if offset == self.begin else 0
+            return Chunk(offset, length, offset + length == final, dropped_before)
         # By itself, so that its answer cannot be taken for another's.
         if final is not None and not self._last_sent and not self._in_flight:
             return Chunk(final, 0, last=True)

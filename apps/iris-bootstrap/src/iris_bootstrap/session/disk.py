@@ -14,6 +14,7 @@ from pathlib import Path
 
 from iris_bootstrap.attempt import AttemptKey
 from iris_platform.files import write_atomic
+from iris_platform.holes import data_begin, punch_hole
 
 SESSION_FILE = "session.json"
 
@@ -62,22 +63,56 @@ class TaskFiles:
         self._spare_fd = os.open(host_dir / "spare", flags)
 
     def log_size(self, key: AttemptKey) -> int | None:
-        """The present length of an attempt's log; None when there is none."""
+        """The present length of an attempt's log; None when there is none that can be read."""
         try:
             return os.stat(f"{key.directory}/log", dir_fd=self._fd).st_size
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def read_log(self, key: AttemptKey, offset: int, length: int) -> bytes | None:
-        """Up to `length` bytes of an attempt's log; None when there is none."""
+        """Up to `length` bytes of an attempt's log; None when there is none that can be read."""
         try:
-            fd = os.open(f"{key.directory}/log", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd)
-        except FileNotFoundError:
+            fd = self._open_log(key, os.O_RDONLY)
+        except OSError:
             return None
         try:
             return os.pread(fd, length, offset)
+        except OSError:
+            return None
         finally:
             os.close(fd)
+
+    def log_begin(self, key: AttemptKey) -> int:
+        """Where an attempt's log begins of which `drop_log` may have had some; 0 when there is none."""
+        try:
+            fd = self._open_log(key, os.O_RDONLY)
+        except OSError:
+            return 0
+        try:
+            return data_begin(fd)
+        finally:
+            os.close(fd)
+
+    def drop_log(self, key: AttemptKey, end: int) -> bool:
+        """Give the beginning of a log back to the disk, up to `end`; False where that cannot be done.
+
+        From 0 on, so that what an interrupted call left undone is done.
+        """
+        try:
+            fd = self._open_log(key, os.O_WRONLY)
+        except OSError:
+            return False
+        try:
+            return stat.S_ISREG(os.fstat(fd).st_mode) and punch_hole(fd, 0, end)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+    def _open_log(self, key: AttemptKey, mode: int) -> int:
+        # A task may have put anything there: a link elsewhere, a pipe that blocks whoever opens it.
+        flags = mode | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(f"{key.directory}/log", flags, dir_fd=self._fd)
 
     def retire(self, key: AttemptKey, spare: bool) -> Retired:
         """Take an attempt's directory out of `tasks/`, if that is done in a moment.

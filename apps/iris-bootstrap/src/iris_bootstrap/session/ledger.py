@@ -38,6 +38,8 @@ PROTOCOL_VERSION = 1
 # at most one report for each attempt.
 _REPORTS_PER_MESSAGE = 500
 _UNACKNOWLEDGED_MESSAGES = 16
+# Where the controller does not say.
+_LOG_MAX_BYTES = 1024**3
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Identity:
     memory_bytes: int
     version: str
     labels: Mapping[str, str]
+    zone: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Ledger:
         self._keeper_answered = False
         self._beat_due = False
         self.timings = Timings()
+        # What is kept of each attempt's log.
+        self.log_max_bytes = _LOG_MAX_BYTES
 
     @property
     def welcomed(self) -> bool:
@@ -168,6 +173,7 @@ class Ledger:
             return [Disconnect(f"stale epoch {welcome.epoch}; {self.highest_epoch} was seen")]
         stream.welcomed = True
         self.timings = _timings(welcome.timings)
+        self.log_max_bytes = welcome.log_max_bytes or _LOG_MAX_BYTES
         outputs = self._note(welcome.epoch, welcome.commit)
         # The Hello counts as a beat, so that what is started next is under a lease.
         outputs.append(self._lease_from(stream.hello_sent_s))
@@ -234,7 +240,12 @@ class Ledger:
 
     def _lease_from(self, sent_s: float) -> SetLease:
         timings = self.timings
-        return SetLease(sent_s + timings.task_lease_s, timings.task_lease_s, timings.orphan_timeout_s)
+        return SetLease(
+            deadline_s=sent_s + timings.task_lease_s,
+            lease_s=timings.task_lease_s,
+            orphan_timeout_s=timings.orphan_timeout_s,
+            suspect_after_s=timings.suspect_after_s,
+        )
 
     # Attempts.
 
@@ -267,6 +278,8 @@ class Ledger:
         jobs = {job.job_id: job for job in commands.jobs}
         for spec in commands.start:
             outputs += self._book.start(spec, jobs, self.timings.stop_grace_s)
+        for release in commands.release:
+            outputs += self._book.release(key_of(release.id), release.task_addresses)
         for stop in commands.stop:
             outputs += self._book.stop(key_of(stop.id), stop.reason)
         return outputs
@@ -287,6 +300,7 @@ class Ledger:
             jobs=self._book.jobs,
             observed=observed,
             labels=me.labels,
+            zone=me.zone,
         )
 
 

@@ -6,20 +6,20 @@ Knows nothing of what is said in between.
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 from iris_bootstrap import __version__
 from iris_bootstrap.keeper import frames
-from iris_bootstrap.keeper.lock import lock_as_cleaner
 from iris_bootstrap.log import Log, logger
-from iris_bootstrap.session.agent import Agent, KeeperGone
+from iris_bootstrap.session.agent import Agent
 from iris_bootstrap.session.book import Memory
+from iris_bootstrap.session.concurrent import run_until_first
 from iris_bootstrap.session.disk import read_epoch
-from iris_bootstrap.session.ledger import Identity, Ledger
+from iris_bootstrap.session.guard import KeeperGone, clean_up_after, find_keeper, watch_keeper
+from iris_bootstrap.session.ledger import Identity, Ledger, Timings
 from iris_bootstrap.session.pipe import KeeperPipe, open_pipe
 from iris_bootstrap.session.translate import read_memory
-from iris_platform import env_probe, processes
+from iris_platform import env_probe
 
 
 def run_session(host_dir: Path, pipe_fd: int) -> int:
@@ -36,12 +36,14 @@ def run_session(host_dir: Path, pipe_fd: int) -> int:
 
 
 async def _serve(host_dir: Path, pipe_fd: int, log: Log) -> None:
-    keeper_pid = os.getppid()
     pipe = await open_pipe(pipe_fd)
+    keeper = find_keeper(pipe)
     place = env_probe.probe(host_dir)
     epoch, commit = read_epoch(host_dir)
     try:
-        boot, memory = await _read_memory(pipe, Memory(highest_epoch=epoch, highest_commit=commit))
+        boot, memory = await _read_memory(
+            pipe, Memory(highest_epoch=epoch, highest_commit=commit), place.address
+        )
         identity = Identity(
             cluster_id=place.cluster_id,
             slice_name=place.slice_name,
@@ -52,29 +54,27 @@ async def _serve(host_dir: Path, pipe_fd: int, log: Log) -> None:
             memory_bytes=place.memory_bytes,
             version=__version__,
             labels=place.labels,
+            zone=place.zone,
         )
         await Agent(host_dir, place, boot.boot_id, Ledger(identity, memory), pipe).run()
-    except KeeperGone:
-        log("keeper_gone")
+    except KeeperGone as gone:
+        log("keeper_gone", why=str(gone))
         # Here and now: whatever else is still going on in this process can wait.
-        _clean(host_dir, keeper_pid, log)
+        clean_up_after(host_dir, keeper, log)
         raise
 
 
-async def _read_memory(pipe: KeeperPipe, memory: Memory) -> tuple[frames.State, Memory]:
+async def _read_memory(pipe: KeeperPipe, memory: Memory, host: str) -> tuple[frames.State, Memory]:
     """What the keeper remembers, and which boot this is."""
-    while (messages := await pipe.read()) is not None:
-        if (state := read_memory(messages, memory)) is not None:
-            return state, memory
-    raise KeeperGone
+    found: list[frames.State] = []
 
+    async def read() -> None:
+        while (messages := await pipe.read()) is not None:
+            if (state := read_memory(messages, memory, host)) is not None:
+                found.append(state)
+                return
+        raise KeeperGone("the pipe has ended")
 
-def _clean(host_dir: Path, keeper_pid: int, log: Log) -> None:
-    """Kill all that the keeper left, unless a new one is there to do so."""
-    if lock_as_cleaner(host_dir, keeper_pid) is None:
-        return
-    try:
-        processes.clean_host(host_dir)
-        log("cleaned")
-    except processes.StillAlive as error:
-        log("not_clean", error=str(error))
+    # No controller has said yet how long that may be.
+    await run_until_first(read(), watch_keeper(pipe, lambda: Timings().suspect_after_s))
+    return found[0], memory

@@ -26,6 +26,14 @@ class StartProcess:
 
 
 @dataclass(frozen=True)
+class ReleaseProcess:
+    """Start the program of a gang's member; `addresses` are all its members', by task index."""
+
+    key: AttemptKey
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StopProcess:
     """End an attempt; one that nobody knows is never to start."""
 
@@ -35,11 +43,15 @@ class StopProcess:
 
 @dataclass(frozen=True)
 class SetLease:
-    """Tasks may run until `deadline_s` of the clock that `now_s` was read from."""
+    """Tasks may run until `deadline_s` of the clock that `now_s` was read from.
+
+    `suspect_after_s`: how long the keeper lets us be silent.
+    """
 
     deadline_s: float
     lease_s: float
     orphan_timeout_s: float
+    suspect_after_s: float
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,7 @@ class Disconnect:
 Output = (
     SendToController
     | StartProcess
+    | ReleaseProcess
     | StopProcess
     | SetLease
     | Forget

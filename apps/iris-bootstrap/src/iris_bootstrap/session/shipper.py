@@ -36,9 +36,13 @@ _ANSWER_TIMEOUT_S = 60.0
 class Shipper:
     """The logs of this host that the controller does not have yet."""
 
-    def __init__(self, files: TaskFiles, on_durable: Callable[[AttemptKey], None]) -> None:
+    def __init__(
+        self, files: TaskFiles, on_durable: Callable[[AttemptKey], None], max_bytes: Callable[[], int]
+    ) -> None:
         self._files = files
         self._on_durable = on_durable
+        # Of one log, on this host.
+        self._max_bytes = max_bytes
         self._cursors: dict[AttemptKey, Cursor] = {}
         self._running: dict[AttemptKey, Cursor] = {}
         # Those that may have something to send, in turn; a key is in it at most once.
@@ -66,6 +70,13 @@ class Shipper:
             self._running[key] = cursor
             self._polling.set()
 
+    def take_up(self, report: AttemptReport) -> None:
+        """An attempt that began under an earlier session, which may have dropped some of its log."""
+        self.on_report(report)
+        cursor = self._cursors.get(key_of(report.id))
+        if cursor is not None:
+            cursor.begin = self._files.log_begin(cursor.key)
+
     def drop(self, key: AttemptKey) -> None:
         """Nobody wants this log any more."""
         self._cursors.pop(key, None)
@@ -85,7 +96,7 @@ class Shipper:
             if not cursor.done:
                 cursor.on_stream()
                 self._enqueue(key)
-        await run_until_first(self._send(call), self._receive(call), self._poll(), self._watch())
+        await run_until_first(self._send(call), self._receive(call), self._watch())
 
     def _enqueue(self, key: AttemptKey) -> None:
         if key not in self._queued:
@@ -115,6 +126,7 @@ class Shipper:
             return
         data = self._read(cursor, chunk)
         if data is None:
+            # While it runs there is nothing more to send then: the same again would go on for ever.
             cursor.on_lost()
             self._enqueue(cursor.key)
             return
@@ -125,7 +137,7 @@ class Shipper:
                 offset=chunk.offset,
                 data=data,
                 last=chunk.last,
-                dropped_before=chunk.offset if chunk.lost else 0,
+                dropped_before=chunk.dropped_before,
             )
         )
         await asyncio.wait_for(call.write(request), _SEND_TIMEOUT_S)
@@ -156,8 +168,8 @@ class Shipper:
             else:
                 self._enqueue(key)
 
-    async def _poll(self) -> None:
-        """Look at the logs of running attempts for as long as there are any."""
+    async def watch_logs(self) -> None:
+        """Look at the logs of running attempts, connected or not: they must not fill the disk."""
         pause_s = _FAST_POLL_S
         while True:
             if not self._running:
@@ -167,8 +179,25 @@ class Shipper:
             grown = [key for key, cursor in self._running.items() if self._has_grown(cursor)]
             for key in grown:
                 self._enqueue(key)
+            await self._shorten(grown)
             pause_s = _FAST_POLL_S if grown else min(pause_s * 1.25, _SLOW_POLL_S)
             await asyncio.sleep(max(pause_s, _POLL_S_PER_LOG * len(self._running)))
+
+    async def _shorten(self, keys: list[AttemptKey]) -> None:
+        """Drop the beginning of those logs that are too long."""
+        for key in keys:
+            cursor = self._cursors.get(key)
+            if cursor is None:
+                continue
+            begin, end = cursor.begin, cursor.droppable(self._max_bytes())
+            if end == begin:
+                continue
+            # First of all: what is about to go is not read any more, for it would be zeros.
+            cursor.begin = end
+            if not await asyncio.to_thread(self._files.drop_log, key, end):
+                # A file system without holes: then all of it stays, and the disk is the limit.
+                cursor.begin = begin
+                cursor.keeps_all = True
 
     def _has_grown(self, cursor: Cursor) -> bool:
         size = self._files.log_size(cursor.key) or 0

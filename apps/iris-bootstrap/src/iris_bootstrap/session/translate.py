@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from iris_bootstrap.attempt import parse_key
 from iris_bootstrap.keeper import frames
 from iris_bootstrap.session.book import KnownAttempt, Memory, id_of
-from iris_bootstrap.session.outputs import StartProcess
+from iris_bootstrap.session.outputs import ReleaseProcess, StartProcess
 from iris_proto.v1.job_pb2 import AttemptState
 from iris_proto.v1.worker_pb2 import AttemptReport, AttemptSpec, JobContext
 
 _STATES = {
+    "PREPARING": AttemptState.ATTEMPT_STATE_PREPARING,
     "RUNNING": AttemptState.ATTEMPT_STATE_RUNNING,
     "SUCCEEDED": AttemptState.ATTEMPT_STATE_SUCCEEDED,
     "FAILED": AttemptState.ATTEMPT_STATE_FAILED,
@@ -20,8 +21,8 @@ _STATES = {
 }
 
 
-def read_memory(messages: Iterable[frames.Message], memory: Memory) -> frames.State | None:
-    """Take up what a keeper says at connect; its `State`, once that has come.
+def read_memory(messages: Iterable[frames.Message], memory: Memory, host: str = "") -> frames.State | None:
+    """Take up what a keeper says at connect; its `State`, once that has come. `host` as for `read_report`.
 
     Raises:
         FrameError: a message that belongs elsewhere.
@@ -37,7 +38,7 @@ def read_memory(messages: Iterable[frames.Message], memory: Memory) -> frames.St
                 spec = AttemptSpec.FromString(base64.b64decode(document))
                 latest = AttemptReport(id=spec.id, state=AttemptState.ATTEMPT_STATE_PREPARING)
                 memory.attempts[parse_key(key)] = KnownAttempt(
-                    spec, read_report(report) if report else latest
+                    spec, read_report(report, host) if report else latest
                 )
             case frames.State():
                 return message
@@ -46,8 +47,8 @@ def read_memory(messages: Iterable[frames.Message], memory: Memory) -> frames.St
     return None
 
 
-def read_report(report: frames.Report) -> AttemptReport:
-    """A report as it travels."""
+def read_report(report: frames.Report, host: str = "") -> AttemptReport:
+    """A report as it travels. Members of gangs are reached at `host`, under the port that it says."""
     return AttemptReport(
         id=id_of(parse_key(report.id)),
         state=_STATES[report.state],
@@ -58,6 +59,7 @@ def read_report(report: frames.Report) -> AttemptReport:
         exit_code=report.exit_code,
         signal=report.signal,
         log_bytes=report.log_bytes,
+        address=_address(host, report.port),
     )
 
 
@@ -70,13 +72,37 @@ def job_frame(start: StartProcess, cluster: str) -> frames.Job:
         "IRIS_TASK_COUNT": str(max(job.spec.replicas, 1)),
         "IRIS_CLUSTER": cluster,
     }
-    return frames.Job(job.job_id, _document(job), list(job.spec.command), env, start.grace_s)
+    timeout = job.spec.timeout
+    return frames.Job(
+        job.job_id,
+        _document(job),
+        list(job.spec.command),
+        env,
+        start.grace_s,
+        is_gang=job.spec.gang and job.spec.replicas > 1,
+        timeout_s=timeout.seconds + timeout.nanos / 1e9,
+    )
 
 
 def start_frame(start: StartProcess, controller_address: str) -> frames.Start:
     """One attempt; the controller's address changes while a job goes on."""
     env = {"IRIS_CONTROLLER_ADDRESS": controller_address}
     return frames.Start(str(start.key), _document(start.spec), env)
+
+
+def release_frame(release: ReleaseProcess) -> frames.Release:
+    """What a member of a gang learns of the others when all are there."""
+    env = {
+        "IRIS_COORDINATOR_ADDRESS": release.addresses[0] if release.addresses else "",
+        "IRIS_TASK_ADDRESSES": ",".join(release.addresses),
+    }
+    return frames.Release(str(release.key), env)
+
+
+def _address(host: str, port: int) -> str:
+    if not port:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _document(message: JobContext | AttemptSpec) -> str:
