@@ -14,12 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench.companion import Companion
 from bench.environments import DASK_RELEASE, HYPERQUEUE_RELEASE, RAY_RELEASE
-from bench.local_cluster import CALL_S, PAGE, Client, cpu_seconds, idle_cluster, request_of
+from bench.local_cluster import CALL_S, PAGE, Client, cpu_seconds, idle_cluster, peak_mib, request_of
 from bench.measure import (
     Benchmark,
     Floor,
@@ -125,13 +124,11 @@ def _on_new_clusters(setting: Setting, submit: Submit) -> Callable[[], Sample]:
 
 def _notes(cluster: LocalCluster, used: dict[str, float], size: int) -> dict[str, float]:
     """What a task cost beside time: CPU of each process, disk and memory of the controller."""
-    resident = Path(f"/proc/{cluster.controller_pid()}/status").read_text()
-    (peak,) = [line.split()[1] for line in resident.splitlines() if line.startswith("VmHWM")]
     database = sum(file.stat().st_size for file in cluster.state_dir.glob("iris.db*"))
     return {
         **_cpu_notes(used, size),
         "database bytes a task": database / size,
-        "controller MiB at most": int(peak) / 1024,
+        "controller MiB at most": peak_mib(cluster.controller_pid()),
     }
 
 

@@ -137,3 +137,10 @@ def cpu_seconds(cluster: LocalCluster) -> dict[str, float]:
             if part == "keeper":
                 found["tasks"] += (reaped_user + reaped_system) / TICKS
     return found
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process had so far. Source: `VmHWM` in proc(5)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(peak) / 1024

@@ -88,6 +88,13 @@ class TestCloud:
         w = self.cut_off(slices, silent)
         assert len(set(deletes(w.later(125)))) == deleted
 
+    def test_nor_does_it_count_when_they_fall_silent_one_after_the_other(self) -> None:
+        w = self.cut_off(4, 0)
+        for name in list(w.slices):
+            w.agent(name).silent = True
+            w.later(7)
+        assert deletes(w.later(LEASE_S)) == []
+
     def test_then_leases_decide(self) -> None:
         w = self.cut_off(4, 4)
         assert deletes(w.later(OVER_S - 5)) == []

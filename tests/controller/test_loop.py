@@ -10,7 +10,6 @@ import pytest
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core.entities import Record
 from iris_controller.core.problems import problems
 from iris_controller.core.values import AttemptId, Place, Reason
 from iris_controller.core.view import view_of
@@ -208,10 +207,12 @@ def test_a_start_shows_what_was_there_with_its_history(tmp_path: Path) -> None:
             await it.says(session, first, failed())
             shown = it.controller.view
             again = Controller(it.controller.world.settings, EPOCH, it.memory, it.clock, it.deliver)
-            assert [attempt.id for attempt in again.view.attempts(first.task)] == [first, it.attempt(job)]
-            assert list(again.view.records) == list(shown.records)
-            assert all(isinstance(record, Record) for record in again.view.records)
             assert (again.view.jobs, again.view.tasks) == (shown.jobs, shown.tasks)
+            assert [attempt.id for attempt in await again.history.past_attempts(first.task)] == [first]
+            records = await again.history.records(0, 1_000)
+            assert [record.event_id for record in records] == list(range(1, len(records) + 1))
+            assert again.world.last_event_id == len(records) > 1
+            assert await again.history.records(1, 1) == records[1:2]
             await again.close()
 
     run(test)

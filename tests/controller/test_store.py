@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_controller.codec.rows import TABLES, RowWrite, writes
-from iris_controller.core.entities import Job, Row
+from iris_controller.core.entities import Job, PastAttempt, Record, Row
 from iris_controller.shell.store import MIGRATIONS, Store, StoreError
 from tests.controller.drawn import ROWS, key_of, quick
 from tests.controller.worlds import world
@@ -51,8 +51,12 @@ def test_every_row_comes_back(drawn: dict[str, list[Any]]) -> None:
     store = Store(Path(":memory:"))
     store.open()
     store.commit(writes(changes))
+    last_event = [row for row in changes.values() if isinstance(row, Record)]
+    last_event.sort(key=lambda row: row.event_id)
+    needed = [row for row in changes.values() if not isinstance(row, Record | PastAttempt)]
+    needed += last_event[-1:]
     loaded = store.load()
-    assert len(loaded) == len(changes) and all(row in loaded for row in changes.values())
+    assert len(loaded) == len(needed) and all(row in loaded for row in needed)
     store.commit(writes(dict.fromkeys(changes)))
     assert store.load() == []
     store.close()

@@ -75,17 +75,18 @@ class TestController:
         job = Counting(cluster, "--gang", tasks=4)
         cluster.kill_controller()
         cluster.iris("cluster", "start")
-        follower = cluster.spawn("job", "logs", "-f", job.job_id)
-        assert follower.stdout is not None
-        first = follower.stdout.readline()
+        followed = cluster.home / "followed"
+        with followed.open("w") as out:
+            follower = cluster.spawn("job", "logs", "-f", job.job_id, stdout=out)
+        wait_until(lambda: followed.stat().st_size > 0)
         for number, task in ((0, 0), (3, 1), (12, 2), (25, 3)):
             job.reaches(number, task)
             cluster.kill_controller()
             cluster.iris("cluster", "start")
-        out, err = follower.communicate(timeout=60)
+        _, err = follower.communicate(timeout=60)
         job.ran_once()
         expected = sorted(f"[{task}] line {number}" for task in range(4) for number in range(LINES))
-        assert (follower.returncode, sorted((first + out).splitlines())) == (0, expected), err
+        assert (follower.returncode, sorted(followed.read_text().splitlines())) == (0, expected), err
         events = cluster.json("events")["events"]
         ends = [e for e in events if e["kind"] == "job" and e["what"] == "SUCCEEDED"]
         assert len(ends) == 1

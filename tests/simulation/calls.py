@@ -96,6 +96,8 @@ class Calls:
             self._begin(line)
         else:
             del self._queues[line]
+        if isinstance(answer, e.ZoneListed) and not isinstance(answer.seen, CallFailed):
+            self._cloud.on_listed(answer.provider, answer.zone, answer.seen)
         self._post(answer)
 
     def _carry_out(self, effect: PlatformEffect) -> e.Event:

@@ -8,7 +8,7 @@ from iris_platform.base import SliceCloudState
 from tests.simulation.cloud import Cloud, CloudSlice
 from tests.simulation.faults import INTERVALS
 from tests.simulation.hosts import Host
-from tests.simulation.machine import Machine
+from tests.simulation.machine import COPIES_KEPT, Machine
 from tests.simulation.site import Site
 from tests.simulation.stage import Stage
 from tests.simulation.users import Users
@@ -18,7 +18,9 @@ JUMPS_MS = (-3_600_000, -3_600_000, -60_000, -2_000, 2_000, 60_000, 3_600_000)
 
 
 # These need no agent to hit.
-ANY_HOST = ("host_reboots", "host_cut_off")
+ANY_HOST = ("host_reboots", "host_cut_off", "host_suspended")
+# Only where a service manager starts agents again, and where machines can be suspended alone.
+SUPERVISED = ("agent_leaves_tasks", "host_suspended")
 
 
 class Chaos:
@@ -46,6 +48,12 @@ class Chaos:
             "session_killed": self._on_host(lambda name, host: host.kill_session()),
             "line_breaks": self._on_host(lambda name, host: host.break_lines(3_000, 20_000)),
             "host_cut_off": self._on_host(self._cut_off),
+            "agent_leaves_tasks": self._on_host(lambda name, host: host.leave_tasks_alone()),
+            "host_suspended": self._on_host(self._suspend),
+            "network_out": self._cut_all_off,
+            "store_copied": self._copy_store,
+            "store_lost": self._lose_store,
+            "store_restored": self._restore_store,
             "cluster_stopped": self._stop_cluster,
         }
         assert self._acts.keys() == INTERVALS.keys()
@@ -71,11 +79,13 @@ class Chaos:
         """Faults are over: what they began ends now."""
         self._stage.faults.off()
         self._cloud.unreachable_until_ms = self._cloud.full_until_ms = 0
-        self._machine.stalled_until_ms = 0
+        if self._machine.stalled_until_ms > self._stage.engine.now_ms:
+            self._machine.stalled_until_ms = 0
+            self._machine.oracle.fleet.on_stalled(self._stage.engine.now_ms)
         if not self._site.is_whole:
             self._site.crash("to be configured again")
         for host in self._cloud.running_hosts():
-            host.cut_off_until_ms = 0
+            host.set_right()
 
     # -- the controller ----------------------------------------------------------
 
@@ -85,10 +95,32 @@ class Chaos:
         return there
 
     def _stall_controller(self, name: str) -> bool:
-        stall_ms = self._stage.faults.between(name, 1_000, 60_000)
+        stall_ms = self._stage.faults.between(name, 1_000, 15_000 if self._coin(name) else 150_000)
         self._stage.story.tell("controller", f"stands still for {stall_ms} ms")
         self._machine.stalled_until_ms = self._stage.engine.now_ms + stall_ms
+        self._machine.oracle.fleet.on_stalled(self._machine.stalled_until_ms)
         return self._site.controller is not None
+
+    def _coin(self, name: str) -> bool:
+        return self._stage.faults.pick(name, 2) == 0
+
+    def _copy_store(self, name: str) -> bool:
+        self._machine.copy_store()
+        return True
+
+    def _lose_store(self, name: str) -> bool:
+        if self._site.controller is None:
+            return False
+        self._site.crash("with its state directory")
+        self._machine.lose_store()
+        return True
+
+    def _restore_store(self, name: str) -> bool:
+        if self._site.controller is None or not self._machine.has_older_copy:
+            return False
+        self._site.crash("and an older store is brought back")
+        self._machine.restore_store(self._stage.faults.pick(name, COPIES_KEPT))
+        return True
 
     def _jump(self, name: str) -> bool:
         by_ms = JUMPS_MS[self._stage.faults.pick(name, len(JUMPS_MS))]
@@ -130,7 +162,11 @@ class Chaos:
 
     def _on_host(self, act: Callable[[str, Host], None]) -> Callable[[str], bool]:
         def hit(name: str) -> bool:
-            hosts = [host for host in self._cloud.running_hosts() if host.has_agent or name in ANY_HOST]
+            hosts = [
+                host
+                for host in self._cloud.running_hosts()
+                if (host.has_agent or name in ANY_HOST) and (host.is_supervised or name not in SUPERVISED)
+            ]
             if hosts:
                 host = hosts[self._stage.faults.pick(name, len(hosts))]
                 self._stage.story.tell("fault", f"{name} {host.name}")
@@ -140,4 +176,15 @@ class Chaos:
         return hit
 
     def _cut_off(self, name: str, host: Host) -> None:
-        host.cut_off(self._stage.faults.between(name, 1_000, 90_000))
+        host.cut_off(self._stage.faults.between(name, 1_000, 20_000 if self._coin(name) else 180_000))
+
+    def _cut_all_off(self, name: str) -> bool:
+        for_ms = self._stage.faults.between(name, 5_000, 90_000)
+        hosts = self._cloud.running_hosts()
+        self._stage.story.tell("fault", f"nothing gets through to {len(hosts)} hosts for {for_ms} ms")
+        for host in hosts:
+            host.cut_off(for_ms)
+        return bool(hosts)
+
+    def _suspend(self, name: str, host: Host) -> None:
+        host.suspend(self._stage.faults.between(name, 1_000, 120_000))

@@ -5,7 +5,7 @@ Holds what is really there. `calls` is the way that the controller sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -126,6 +126,10 @@ class Cloud:
             if s.created_ms <= then_ms and s.zone == zone and self.provider(s.group) == provider
         )
 
+    def on_listed(self, provider: str, zone: str, seen: Iterable[SliceInfo]) -> None:
+        """A list has reached the controller."""
+        self._oracle.on_listed(provider, zone, [info.slice_id for info in seen])
+
     def _info(self, slice_: CloudSlice) -> SliceInfo:
         cluster_id = self._stage.scene.settings.cluster_id
         labels = slice_labels(CLUSTER, cluster_id, slice_.group, slice_.name)
@@ -195,12 +199,16 @@ class Cloud:
             self.kill(slice_, index)
 
     def remove_agent(self, place: Place, group: str) -> None:
-        """An agent without a controller takes itself away: worker 0 of a cloud slice with all of it."""
+        """An agent without a controller takes itself away, on a cloud with its whole slice.
+
+        Worker 0 does that at once, the others a little later if it did not.
+        """
         slice_ = self.slices.get(place.slice_name)
         if slice_ is None:
             return
-        if self.provider(group) == "tpu" and place.worker_index == 0:
-            self.delete(slice_.name)
+        if self.provider(group) == "tpu":
+            wait_ms = min(place.worker_index, 4) * 10_000
+            self._later(slice_, wait_ms, wait_ms, lambda: self.delete(slice_.name))
         else:
             self.kill(slice_, place.worker_index)
 

@@ -20,14 +20,14 @@ from iris_controller.core.moves import IllegalMove
 from iris_controller.core.problems import problems
 from iris_controller.core.restore import restore
 from iris_controller.core.step import step
-from iris_controller.core.values import Reason
+from iris_controller.core.values import Place, Reason
 from iris_controller.core.view import findings, view_of
 from iris_controller.core.world import Changes, World
 from iris_proto.v1 import worker_pb2
 from tests.simulation.calls import Calls
 from tests.simulation.engine import Action, Pipe
 from tests.simulation.lines import Reply, Take
-from tests.simulation.machine import Machine
+from tests.simulation.machine import Machine, Memory
 from tests.simulation.story import Objection
 
 BATCH_EVENTS = 1_000
@@ -44,6 +44,7 @@ class _Batch:
     """What is let go once its rows are committed."""
 
     decided_ms: int
+    events: list[_Posted]
     changes: Changes
     rows: list[RowWrite]
     effects: list[fx.Effect]
@@ -57,6 +58,7 @@ class Controller:
         self,
         machine: Machine,
         settings: Settings,
+        memory: Memory,
         epoch: int,
         calls: Calls,
         on_crash: Callable[[str], None],
@@ -65,6 +67,7 @@ class Controller:
         self._stage = machine.stage
         self._settings = settings
         self._machine = machine
+        self._memory = memory
         self._epoch = epoch
         self._calls = calls
         self._on_crash = on_crash
@@ -73,16 +76,25 @@ class Controller:
         # Those whose events are in the batch that is being committed.
         self._askers: list[Reply] = []
         self._busy = False
+        # The last commit failed; nothing goes on before a write succeeds.
+        self._in_trouble = False
         self._down: dict[int, Pipe[bytes]] = {}
         self._sessions = 0
+        self._dialled: dict[int, tuple[Place, int]] = {}
         self.dead = False
         self.world = self._load()
         self.view = view_of(self.world)
+        self._note_older()
+
+    def _note_older(self) -> None:
+        """First of all, as long as it is not on record; see `shell.controller`."""
+        if self._memory.incomplete:
+            self._inbox.appendleft(_Posted(e.StoreFoundOlder(self._memory.incomplete)))
 
     def _load(self) -> World:
-        rows = self._machine.store.load()
+        rows = self._memory.load()
         world = restore(self._settings, self._epoch, rows, self._machine.now())
-        self._machine.on_loaded(world.jobs)
+        self._machine.on_loaded(world.jobs, self._epoch)
         return world
 
     def start(self) -> None:
@@ -137,8 +149,12 @@ class Controller:
     def _handle(self) -> None:
         events = [self._inbox.popleft() for _ in range(min(len(self._inbox), BATCH_EVENTS))]
         self._askers = [posted.reply for posted in events if posted.reply is not None]
-        batch = self._apply(events)
         hits = self._stage.faults.hits
+        if self._in_trouble and hits("store_stays_full"):
+            self._drop(events, "the store cannot be written yet")
+            return
+        self._in_trouble = False
+        batch = self._apply(events)
         if hits("crash_before_commit"):
             self._on_crash("before a commit")
         elif not batch.changes:
@@ -167,7 +183,7 @@ class Controller:
         changes = self.world.take_changes()
         if changes or not all(isinstance(p.event, e.AgentBeat | e.Tick) for p in events):
             self._check_world()
-        return _Batch(self._stage.engine.now_ms, changes, writes(changes), effects, answers)
+        return _Batch(self._stage.engine.now_ms, events, changes, writes(changes), effects, answers)
 
     def _check_world(self) -> None:
         for problem in problems(self.world):
@@ -176,11 +192,12 @@ class Controller:
     def _commit(self, batch: _Batch) -> None:
         hits = self._stage.faults.hits
         if hits("commit_fails"):
-            self._drop(batch)
+            self._fail(batch)
             return
-        self._machine.commit(batch.rows, list(batch.changes.values()), batch.decided_ms)
+        above = self.world.cluster.commits_lost
+        self._memory.put(batch.rows, list(batch.changes.values()), batch.decided_ms, above)
         if hits("commit_in_doubt"):
-            self._drop(batch)
+            self._fail(batch)
         elif hits("crash_after_commit"):
             self._on_crash("after a commit")
         else:
@@ -214,16 +231,29 @@ class Controller:
         for reply in askers:
             reply(None)
 
-    def _drop(self, batch: _Batch) -> None:
-        """The store refused: the batch is forgotten, callers are told, agents dial again."""
-        self._stage.story.tell("controller", f"a commit of {len(batch.rows)} rows failed")
-        self._refuse_askers()
-        for session_id in list(self.world.sessions):
-            self._deliver(fx.RefuseSession(session_id, Reason("store", "the store cannot be written")))
+    def _fail(self, batch: _Batch) -> None:
+        """The store refused: sessions end, and the world is as the store has it."""
+        self._in_trouble = True
+        sessions = list(self.world.sessions)
         self.world = self._load()
         self.view = view_of(self.world)
+        for session_id in sessions:
+            self._refuse(session_id)
+        self._drop(batch.events, f"a commit of {len(batch.rows)} rows failed")
+
+    def _drop(self, events: list[_Posted], why: str) -> None:
+        """A batch is forgotten: callers are told, agents dial again."""
+        self._stage.story.tell("controller", why)
+        self._refuse_askers()
+        for posted in events:
+            if isinstance(posted.event, e.AgentHello):
+                self._refuse(posted.event.session_id)
+        self._note_older()
         self._busy = False
         self._wake()
+
+    def _refuse(self, session_id: int) -> None:
+        self._deliver(fx.RefuseSession(session_id, Reason("store", "the store cannot be written")))
 
     # -- sessions ------------------------------------------------------------
 
@@ -232,10 +262,18 @@ class Controller:
         self._sessions += 1
         session_id = self._sessions
         self._down[session_id] = down
+        place = Place("", 0)
 
         def take(data: bytes) -> None:
+            nonlocal place
             if session_id in self._down and not self.dead:
-                self.post(_event(worker_pb2.AgentMessage.FromString(data), session_id))
+                message = worker_pb2.AgentMessage.FromString(data)
+                self.post(_event(message, session_id, self._memory.commit_number))
+                if message.HasField("hello"):
+                    place = wire.place_from_proto(message.hello.place)
+                    self._dialled[session_id] = (place, self._stage.engine.now_ms)
+                else:
+                    self._machine.oracle.on_contact(place, self._stage.engine.now_ms)
 
         return take, lambda: self._end_session(session_id)
 
@@ -246,13 +284,18 @@ class Controller:
             self.post(e.SessionClosed(session_id))
 
     def _deliver(self, effect: fx.Effect) -> None:
-        epoch, commit = self._epoch, self._machine.store.commit_number
+        epoch, commit = self._epoch, self._memory.commit_number
         match effect:
             case fx.CreateSlice() | fx.DeleteSlice() | fx.LookAtSlice() | fx.ListZone():
                 self._calls.perform(effect)
-            case fx.SendWelcome(session_id):
+            case fx.SendWelcome(session_id, _, verdicts):
+                self._machine.oracle.on_contact(*self._dialled[session_id])
+                for verdict in verdicts:
+                    self._machine.oracle.on_verdict(verdict)
                 self._send(session_id, wire.welcome(effect, self._stage.scene.timings, epoch, commit))
-            case fx.SendCommands(session_id, start):
+            case fx.SendCommands(session_id, start, stop):
+                for order in stop:
+                    self._machine.oracle.on_stop_order(order.id, order.reason)
                 jobs = [self.world.jobs[job_id] for job_id in dict.fromkeys(spec.id.job_id for spec in start)]
                 contexts = [wire.job_context(job) for job in jobs]
                 self._send(session_id, wire.commands(effect, contexts, epoch, commit))
@@ -272,10 +315,10 @@ class Controller:
             down.send(message.SerializeToString())
 
 
-def _event(message: worker_pb2.AgentMessage, session_id: int) -> e.Event:
+def _event(message: worker_pb2.AgentMessage, session_id: int, our_commit: int) -> e.Event:
     match message.WhichOneof("message"):
         case "hello":
-            return wire.hello_from_proto(message.hello, session_id)
+            return wire.hello_from_proto(message.hello, session_id, our_commit)
         case "beat":
             return e.AgentBeat(session_id, message.beat.sequence)
         case "reports":

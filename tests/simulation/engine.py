@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
 Action = Callable[[], None]
+
+
+class Time(Protocol):
+    """Whoever lets time pass: the engine itself, or a machine's idea of it."""
+
+    @property
+    def now_ms(self) -> int:
+        """This moment."""
+
+    def after(self, delay_ms: int, action: Action) -> None:
+        """Has something done later."""
 
 
 class Engine:
@@ -46,7 +57,7 @@ class Pipe(Generic[T]):
     """
 
     def __init__(
-        self, engine: Engine, delay_ms: Callable[[], int], take: Callable[[T], None], on_end: Action
+        self, engine: Time, delay_ms: Callable[[], int], take: Callable[[T], None], on_end: Action
     ) -> None:
         """`take` gets each item; `on_end` is called once, unless the taker closed first."""
         self._engine = engine

@@ -20,6 +20,7 @@ CHANCES: Mapping[str, float] = {
     "commit_fails": 0.003,
     "commit_in_doubt": 0.002,
     "commit_slow": 0.004,
+    "store_stays_full": 0.5,
     "group_dropped": 0.2,
     # Users.
     "answer_lost": 0.15,
@@ -53,6 +54,8 @@ CHANCES: Mapping[str, float] = {
     "keeper_is_slow": 0.004,
     "log_not_shipped": 0.1,
     "start_fails": 0.02,
+    "no_port": 0.02,
+    "clock_drifts": 0.5,
 }
 
 # By themselves: milliseconds between two, on average, while it can happen.
@@ -68,9 +71,15 @@ INTERVALS: Mapping[str, int] = {
     "host_dies": 150_000,
     "host_reboots": 150_000,
     "agent_killed": 120_000,
+    "agent_leaves_tasks": 150_000,
     "session_killed": 60_000,
     "line_breaks": 30_000,
     "host_cut_off": 90_000,
+    "host_suspended": 150_000,
+    "network_out": 250_000,
+    "store_copied": 40_000,
+    "store_lost": 400_000,
+    "store_restored": 300_000,
     "cluster_stopped": 350_000,
 }
 

@@ -8,8 +8,10 @@ from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.keeper import frames
 from iris_bootstrap.session.ledger import Identity
 from iris_controller.core.effects import Answer
-from iris_controller.core.values import AttemptId, Place, Resources
+from iris_controller.core.entities import GroupPolicy
+from iris_controller.core.values import AttemptId, Place
 from tests.simulation.engine import Action
+from tests.simulation.hosttime import HostTime
 from tests.simulation.keeper import Disk, Keeper
 from tests.simulation.lines import Lines, Stream, Take
 from tests.simulation.oracle import Oracle
@@ -18,6 +20,9 @@ from tests.simulation.stage import Stage
 
 # The service manager and the keeper start again what died.
 RESTART_MS = 500
+LATEST_RESTART_MS = 3_000
+# Of a machine's clock in ours, in thousandths: within the 5 % that leases allow for.
+SLOWEST, FASTEST = 953, 1_050
 
 
 class Host:
@@ -29,15 +34,20 @@ class Host:
         oracle: Oracle,
         lines: Lines,
         place: Place,
-        offer: Resources,
+        policy: GroupPolicy,
         remove_agent: Callable[[Place], None],
     ) -> None:
         """`remove_agent` is called by an agent that has had no controller for too long."""
         self._stage = stage
         self._lines = lines
-        self._offer = offer
+        self._oracle = oracle
+        self._policy = policy
         self._remove_agent = remove_agent
-        self._keeper = Keeper(stage, oracle, place)
+        self._clock_random = stage.random(f"clock/{place.slice_name}/{place.worker_index}")
+        drifts = stage.faults.hits("clock_drifts")
+        rate = self._clock_random.randint(SLOWEST, FASTEST) / 1000 if drifts else 1.0
+        self._time = HostTime(stage.engine, rate)
+        self._keeper = Keeper(stage, oracle, place, self._time)
         self._boots = 0
         self._streams: list[Stream] = []
         self._disk = Disk()
@@ -47,6 +57,7 @@ class Host:
         self._random = stage.random(f"host/{self.name}/{stage.engine.now_ms}")
         self.alive = True
         self.cut_off_until_ms = 0
+        self.last_contact_ms = stage.engine.now_ms
 
     @property
     def has_agent(self) -> bool:
@@ -58,9 +69,20 @@ class Host:
         """The attempts whose ends its agent still has to deliver."""
         return [] if self._session is None else self._session.remembers
 
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a service manager starts its agent again."""
+        return self._policy.provider != "local"
+
+    @property
+    def policy(self) -> GroupPolicy:
+        """Of its scale group."""
+        return self._policy
+
     def boot(self) -> None:
         """The machine starts, and its agent a little later."""
         self._boots += 1
+        self.last_contact_ms = self._stage.engine.now_ms
         # Unlike any other boot anywhere: a name may come to life twice.
         self._disk.boot_id = f"boot-{self._boots}-{self._random.randrange(2**32)}"
         self._later(self._random.randint(100, 3_000), self._start_agent)
@@ -74,7 +96,7 @@ class Host:
             if self.alive and self._boots == boots:
                 action()
 
-        self._stage.engine.after(delay_ms, act)
+        self._time.after(delay_ms, act)
 
     def _start_agent(self) -> None:
         if self._boots == 1 and self._stage.faults.hits("host_never_registers"):
@@ -85,7 +107,7 @@ class Host:
 
     def _start_session(self) -> None:
         if self._session is None or self._session.dead:
-            self._session = Session(self._stage, self._keeper, self._disk, self, self._identify, self.name)
+            self._session = Session(self._stage, self._keeper, self._disk, self, self._identify, self.name, self._time)
             self._session.start()
             self._watch_session(self._session)
 
@@ -108,10 +130,11 @@ class Host:
             worker_index=self.place.worker_index,
             boot_id=state.boot_id,
             previous_boot_id=state.previous_boot_id,
-            cpu_millis=self._offer.cpu_millis,
-            memory_bytes=self._offer.memory_bytes,
+            cpu_millis=self._policy.host_resources.cpu_millis,
+            memory_bytes=self._policy.host_resources.memory_bytes,
             version="simulated",
             labels={},
+            zone=self._policy.zones[0],
         )
 
     # -- what may befall it ------------------------------------------------
@@ -120,6 +143,7 @@ class Host:
         """The machine stops for good."""
         if self.alive:
             self._stop_agent()
+            self._keeper.kill_all()
             self.alive = False
 
     def _stop_agent(self) -> None:
@@ -130,13 +154,36 @@ class Host:
     def reboot(self) -> None:
         """The machine starts anew, with its disk."""
         self._stop_agent()
+        self._keeper.kill_all()
+        self._session = None
         self.boot()
 
     def kill_agent(self) -> None:
-        """Keeper and session die, and every task with them; the service manager starts them again."""
+        """Keeper and session die, and every task with them."""
         self._stop_agent()
+        self._keeper.kill_all()
+        self._restart_agent()
+
+    def leave_tasks_alone(self) -> None:
+        """Keeper and session die at once, and nobody kills their tasks before the next start."""
+        self._stop_agent()
+        self._restart_agent()
+
+    def _restart_agent(self) -> None:
         self._session = None
-        self._later(RESTART_MS, self._start_agent)
+        if self.is_supervised:
+            self._later(self._random.randint(RESTART_MS, LATEST_RESTART_MS), self._start_agent)
+
+    def suspend(self, for_ms: int) -> None:
+        """The machine stands still; its boot-time clock goes on."""
+        self._oracle.on_suspended(self.place, for_ms)
+        self._time.suspend(for_ms)
+
+    def set_right(self) -> None:
+        """Nothing is wrong with it any more."""
+        self.cut_off_until_ms = 0
+        self._time.resume()
+        self._oracle.on_suspended(self.place, 0)
 
     def kill_session(self) -> None:
         """The session alone dies; its tasks do not notice."""
@@ -156,7 +203,7 @@ class Host:
     def _watch_orphan(self) -> None:
         idle_ms = self._keeper.idle_since_ms
         patience_ms = self._stage.scene.timings.orphan_timeout.ToMilliseconds()
-        now_ms = self._stage.engine.now_ms
+        now_ms = self._time.now_ms
         if idle_ms is not None and now_ms - idle_ms >= patience_ms:
             self._stage.story.tell(self.name, "has had no controller for too long and goes")
             self._stage.faults.happened("agent_orphaned")
@@ -174,11 +221,18 @@ class Host:
         """Opens a session's stream, if anything gets through."""
         if self._is_cut_off:
             return None
-        stream = self._lines.dial(take, on_end)
+        stream = self._lines.dial(
+            lambda data: self._time.when_awake(lambda: self._hear(take, data)),
+            lambda: self._time.when_awake(on_end),
+        )
         self._streams = [s for s in self._streams if not (s.up.closed and s.down.closed)]
         if stream is not None:
             self._streams.append(stream)
         return stream
+
+    def _hear(self, take: Take, data: bytes) -> None:
+        self.last_contact_ms = self._stage.engine.now_ms
+        take(data)
 
     def ship_log(self, key: AttemptKey, on_durable: Action) -> None:
         """Sends an attempt's log until it is stored."""

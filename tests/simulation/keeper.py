@@ -6,7 +6,7 @@ Its memory outlives sessions and, being on disk, agents and reboots.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from iris_bootstrap.attempt import AttemptKey, SeenKeys, parse_key
@@ -22,6 +22,8 @@ from iris_bootstrap.keeper.attempts import (
 )
 from iris_controller.core.values import Place
 from iris_proto.v1 import worker_pb2
+from tests.simulation.engine import Action
+from tests.simulation.hosttime import HostTime
 from tests.simulation.oracle import Oracle
 from tests.simulation.scene import FIRST_WALL_MS, Run, plan_run
 from tests.simulation.stage import Stage
@@ -41,17 +43,26 @@ class Process:
 
 @dataclass
 class Kept:
-    """An attempt that is not forgotten; without report and process it is about to start."""
+    """An attempt that is not forgotten; without report and process it is about to start.
+
+    A member of a gang has a port from PREPARING on.
+    """
 
     key: AttemptKey
     document: str
     report: frames.Report | None = None
     process: Process | None = None
+    port: int = 0
 
     @property
     def ended(self) -> bool:
         """Whether its report is the last."""
-        return self.report is not None and self.report.state != "RUNNING"
+        return self.report is not None and self.report.state not in ("PREPARING", "RUNNING")
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether it waits for the rest of its gang."""
+        return self.report is not None and self.report.state == "PREPARING"
 
 
 @dataclass
@@ -66,32 +77,46 @@ class Disk:
 class Keeper:
     """One host's keeper; see the module."""
 
-    def __init__(self, stage: Stage, oracle: Oracle, place: Place) -> None:
+    def __init__(self, stage: Stage, oracle: Oracle, place: Place, time: HostTime) -> None:
         self._stage = stage
         self._oracle = oracle
         self._place = place
+        self._time = time
         self._seen = SeenKeys()
         self._jobs: dict[str, frames.Job] = {}
         self._attempts: dict[AttemptKey, Kept] = {}
         self._boot = frames.State("", "")
-        self._busy_until_ms = stage.engine.now_ms
+        self._busy_until_ms = time.now_ms
+        self._ports = 0
+        # Counts its starts and deaths: what one of them wanted done later dies with it.
+        self._life = 0
+        self._is_there = False
+        self.address = f"{place.slice_name}.{place.worker_index}"
         self.lease: frames.Lease | None = None
         self.news: Callable[[frames.Reports], None] | None = None
 
     def begin(self, boot_id: str) -> None:
-        """A keeper starts, on an empty host or after another: what that one ran is lost."""
+        """A keeper starts, on an empty host or after another: what that one ran is killed and lost."""
+        self.kill_all()
+        self._life += 1
+        self._is_there = True
         was = self._boot
         self._boot = frames.State(boot_id, was.boot_id if was.boot_id != boot_id else was.previous_boot_id)
         self.lease = None
-        self._busy_until_ms = self._stage.engine.now_ms
+        self._busy_until_ms = self._time.now_ms
         for kept in self._attempts.values():
             if not kept.ended:
                 started_ms = kept.report.started_at_ms if kept.report is not None else 0
-                kept.report = lost_report(kept.key, started_ms, self._wall_ms(), 0)
+                kept.report = lost_report(kept.key, started_ms, self._wall_ms(), 0, kept.port)
 
     def die(self) -> None:
-        """The keeper's processes are killed with it; nothing is reported."""
+        """The keeper is gone; nothing is reported. Its processes go on, unless somebody kills them."""
+        self._life += 1
+        self._is_there = False
         self.lease = None
+
+    def kill_all(self) -> None:
+        """Every process of every attempt is killed; nothing is reported."""
         for kept in self._attempts.values():
             if kept.process is not None:
                 kept.process = None
@@ -109,7 +134,7 @@ class Keeper:
     @property
     def idle_since_ms(self) -> int | None:
         """Since when nothing has run and no controller has answered; None while something runs."""
-        if any(kept.process is not None for kept in self._attempts.values()):
+        if any(not kept.ended for kept in self._attempts.values()):
             return None
         contact_ms = 0 if self.lease is None else _ms(self.lease.deadline_s - self.lease.lease_s)
         return max(self._busy_until_ms, contact_ms)
@@ -123,6 +148,8 @@ class Keeper:
                 self._jobs[order.job_id] = order
             case frames.Start():
                 self._start(order)
+            case frames.Release():
+                self._release(order)
             case frames.Stop():
                 self._on_stop(parse_key(order.id), Stop(order.reason))
             case frames.Lease():
@@ -148,27 +175,59 @@ class Keeper:
             return
         self._seen.add(key)
         kept = self._attempts[key] = Kept(key, order.document)
-        boot = self._boot
-        self._stage.engine.after(1, lambda: self._spawn(kept) if self._boot is boot else None)
+        self._soon(1, lambda: self._begin_attempt(kept))
 
-    def _spawn(self, kept: Kept) -> None:
-        if kept.ended:
+    def _soon(self, delay_ms: int, action: Action) -> None:
+        """Something that this life of the keeper does later."""
+        life = self._life
+        self._time.after(delay_ms, lambda: action() if self._life == life else None)
+
+    def _begin_attempt(self, kept: Kept) -> None:
+        job = self._jobs[kept.key.job_id]
+        if kept.ended or self._is_refused(kept, _ms(job.grace_s)):
+            return
+        if not job.is_gang:
+            self._spawn(kept, ())
+        elif self._stage.faults.hits("no_port"):
+            self._end_unstarted(kept, "no_port")
+        else:
+            self._ports += 1
+            kept.port = self._ports
+            self._oracle.on_prepared(kept.key, f"{self.address}:{kept.port}", self._place)
+            self._report(kept, new_report(kept.key, "PREPARING", 0)._replace(port=kept.port))
+
+    def _is_refused(self, kept: Kept, grace_ms: int) -> bool:
+        """Whether no lease is left for it to run under."""
+        if self.lease is not None and self._time.now_ms < _term_at_ms(self.lease, grace_ms):
+            return False
+        self._report(kept, stopped_report(kept.key, LEASE_EXPIRED, self._wall_ms(), kept.port))
+        return True
+
+    def _release(self, order: frames.Release) -> None:
+        kept = self._attempts.get(parse_key(order.id))
+        if kept is not None and kept.is_preparing and kept.process is None:
+            grace_ms = _ms(self._jobs[kept.key.job_id].grace_s)
+            if not self._is_refused(kept, grace_ms):
+                self._spawn(kept, order.env["IRIS_TASK_ADDRESSES"].split(","))
+
+    def _end_unstarted(self, kept: Kept, reason: str) -> None:
+        now_ms = self._wall_ms()
+        killed = new_report(kept.key, "KILLED", now_ms)
+        self._report(kept, killed._replace(reason=reason, finished_at_ms=now_ms, port=kept.port))
+
+    def _spawn(self, kept: Kept, addresses: Sequence[str]) -> None:
+        if self._stage.faults.hits("start_fails"):
+            self._end_unstarted(kept, "start_failed")
             return
         job = self._jobs[kept.key.job_id]
-        grace_ms = _ms(job.grace_s)
-        if self.lease is None or self._stage.engine.now_ms >= _term_at_ms(self.lease, grace_ms):
-            self._report(kept, stopped_report(kept.key, LEASE_EXPIRED, self._wall_ms()))
-            return
-        if self._stage.faults.hits("start_fails"):
-            killed = new_report(kept.key, "KILLED", self._wall_ms())
-            self._report(kept, killed._replace(reason="start_failed", finished_at_ms=self._wall_ms()))
-            return
         context = worker_pb2.JobContext.FromString(base64.b64decode(job.document))
-        process = Process(plan_run(self._stage.scene.seed, kept.key, context.spec), grace_ms)
+        process = Process(plan_run(self._stage.scene.seed, kept.key, context.spec), _ms(job.grace_s))
         kept.process = process
-        self._oracle.on_process_started(kept.key, self._place, context.spec.resources)
-        self._report(kept, new_report(kept.key, "RUNNING", self._wall_ms()))
+        self._oracle.on_process_started(kept.key, self._place, context.spec.resources, addresses)
+        self._report(kept, new_report(kept.key, "RUNNING", self._wall_ms())._replace(port=kept.port))
         self._end_in(kept, process.run.duration_ms, process.run.exit, by_itself=True)
+
+    # -- ends --------------------------------------------------------------
 
     def _end_in(self, kept: Kept, delay_ms: int, how: Exit, *, by_itself: bool) -> None:
         """A process ends later, unless it has ended by then."""
@@ -178,13 +237,16 @@ class Keeper:
             if kept.process is process and process is not None:
                 self._end(kept, process, how, by_itself and process.stop is None)
 
-        self._stage.engine.after(delay_ms, end)
+        self._time.after(delay_ms, end)
 
     def _end(self, kept: Kept, process: Process, how: Exit, by_itself: bool) -> None:
         assert kept.report is not None
         kept.process = None
-        self._busy_until_ms = self._stage.engine.now_ms
-        self._oracle.on_process_ended(kept.key, how, by_itself=by_itself)
+        self._oracle.on_process_ended(kept.key, how, by_itself=by_itself and self._is_there)
+        if not self._is_there:
+            # Nobody sees it.
+            return
+        self._busy_until_ms = self._time.now_ms
         log_bytes = process.run.log_bytes
         self._report(kept, final_report(kept.report, process.stop, how, self._wall_ms(), log_bytes))
 
@@ -195,14 +257,20 @@ class Keeper:
         elif kept.process is not None:
             self._terminate(kept, kept.process, stop, kept.process.grace_ms)
         elif not kept.ended:
-            self._report(kept, stopped_report(key, stop, self._wall_ms()))
+            self._report(kept, stopped_report(key, stop, self._wall_ms(), kept.port))
 
     def _terminate(self, kept: Kept, process: Process, stop: Stop, grace_ms: int) -> None:
         if process.stop is None:
             process.stop = stop
             if process.run.term_ms is not None:
                 self._end_in(kept, process.run.term_ms, process.run.term_exit, by_itself=False)
-        self._end_in(kept, grace_ms, _KILLED, by_itself=False)
+        life = self._life
+
+        def kill() -> None:
+            if self._life == life and kept.process is process:
+                self._end(kept, process, _KILLED, by_itself=False)
+
+        self._time.after(grace_ms, kill)
 
     def _watch_lease(self, lease: frames.Lease, at_ms: int) -> None:
         """Kills what outlives the lease, unless another one comes first."""
@@ -211,18 +279,20 @@ class Keeper:
             if self.lease is lease:
                 self._enforce(lease)
 
-        self._stage.engine.after(at_ms - self._stage.engine.now_ms, check)
+        self._time.after(at_ms - self._time.now_ms, check)
 
     def _enforce(self, lease: frames.Lease) -> None:
-        now_ms, deadline_ms = self._stage.engine.now_ms, _ms(lease.deadline_s)
+        now_ms, deadline_ms = self._time.now_ms, _ms(lease.deadline_s)
         next_ms = deadline_ms
         for kept in list(self._attempts.values()):
             if kept.process is not None:
                 term_at_ms = _term_at_ms(lease, kept.process.grace_ms)
                 if now_ms >= term_at_ms:
-                    self._terminate(kept, kept.process, LEASE_EXPIRED, deadline_ms - now_ms)
+                    self._terminate(kept, kept.process, LEASE_EXPIRED, max(0, deadline_ms - now_ms))
                 else:
                     next_ms = min(next_ms, term_at_ms)
+            elif kept.is_preparing and now_ms >= deadline_ms:
+                self._report(kept, stopped_report(kept.key, LEASE_EXPIRED, self._wall_ms(), kept.port))
         if now_ms < deadline_ms:
             self._watch_lease(lease, next_ms)
 

@@ -7,12 +7,13 @@ controller only the rows that it commits and the answers that it gives.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.keeper.attempts import Exit
 from iris_controller.codec.rows import TABLES, RowWrite
+from iris_controller.core import effects as fx
 from iris_controller.core import states as s
 from iris_controller.core.entities import (
     Attempt,
@@ -28,13 +29,17 @@ from iris_controller.core.entities import (
 from iris_controller.core.values import AttemptId, Place, TaskId
 from iris_proto.v1 import job_pb2
 from tests.simulation import verdicts
+from tests.simulation.engine import Engine
+from tests.simulation.fleet import Fleet
+from tests.simulation.gangs import Gangs
+from tests.simulation.rows import Rows, attempt_name, place_name, task_name
 from tests.simulation.story import Objection, Story
 
 _TABLES = {table.name: table for table in TABLES.values()}
 # Rows of these are kept for ever.
 _FOR_EVER = ("jobs", "job_status", "tasks")
-# Why a slice is deleted of which the cloud has nothing good to say.
-_ITS_OWN_FAULT = ("host_dead", "vanished", "preempted")
+# A machine that was suspended for longer than its lease kills what ran on it so soon after.
+AWAKE_MS = 2_000
 
 
 @dataclass(frozen=True)
@@ -46,102 +51,194 @@ class Live:
     resources: job_pb2.Resources
 
 
-@dataclass(frozen=True)
-class Slices:
-    """What the oracle may ask the cloud."""
-
-    is_there: Callable[[str], bool]
-    is_sound: Callable[[str], bool]
-    lands_late: Callable[[str], bool]
-
-
 class Oracle:
     """Objects (raises `Objection`) as soon as something is so that must never be."""
 
-    def __init__(self, story: Story, settings: Settings) -> None:
+    def __init__(self, engine: Engine, story: Story, settings: Settings) -> None:
+        self._engine = engine
         self._story = story
         self._settings = settings
         self._requests: dict[str, str] = {}
         self._starts: dict[AttemptId, Place] = {}
         self._ends: dict[AttemptId, verdicts.End] = {}
         self._stopped: dict[str, None] = {}
-        # When slices were asked for, by scale group, since the controller's start.
-        self._requested: dict[str, list[int]] = {}
+        self._epoch = 0
+        # Attempts that a store knew which was lost or replaced: their agents may still start them.
+        self._before_loss: dict[AttemptId, None] = {}
+        # By place, until when it is suspended and a little longer; and what was given up meanwhile.
+        self._suspended: dict[Place, int] = {}
+        self._asleep: dict[AttemptId, Live] = {}
         self.deeds: Counter[str] = Counter()
         self.live: dict[TaskId, Live] = {}
-        self.jobs: dict[str, Job] = {}
-        self.statuses: dict[str, JobStatus] = {}
-        self.tasks: dict[TaskId, Task] = {}
-        self.slices: dict[str, Slice] = {}
-        self.cloud: Slices | None = None
+        self.rows = Rows()
+        self.fleet = Fleet(settings, self.deeds)
+        self.gangs = Gangs(engine, settings, self.deeds)
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The jobs that the store has."""
+        return self.rows.jobs
+
+    @property
+    def statuses(self) -> Mapping[str, JobStatus]:
+        """Their statuses."""
+        return self.rows.statuses
 
     # -- hosts ---------------------------------------------------------------
 
-    def on_process_started(self, key: AttemptKey, place: Place, resources: job_pb2.Resources) -> None:
+    def on_suspended(self, place: Place, for_ms: int) -> None:
+        """A machine stands still: what was to be dead by now dies when it goes on."""
+        until_ms = self._engine.now_ms + for_ms + AWAKE_MS
+        self._suspended[place] = until_ms
+        self._engine.after(for_ms + AWAKE_MS, lambda: self._check_awake(place, until_ms))
+
+    def _check_awake(self, place: Place, until_ms: int) -> None:
+        here = [attempt_name(live.id) for live in self._asleep.values() if live.place == place]
+        if self._suspended[place] == until_ms and here:
+            raise Objection("woke_and_lived", f"{here} run on {place}, given up long ago", [place.slice_name])
+
+    def _lay_to_sleep(self, live: Live) -> bool:
+        """Takes it that a process will not run again, if its machine is suspended."""
+        if self._engine.now_ms >= self._suspended.get(live.place, 0):
+            return False
+        self.deeds["given up while suspended"] += 1
+        self._asleep[live.id] = self.live.pop(live.id.task)
+        return True
+
+    def on_prepared(self, key: AttemptKey, address: str, place: Place) -> None:
+        """A member of a gang has its port."""
+        self.gangs.on_prepared(AttemptId(*key), place, address)
+
+    def on_process_started(
+        self, key: AttemptKey, place: Place, resources: job_pb2.Resources, addresses: Sequence[str]
+    ) -> None:
         """A program starts."""
         attempt_id = AttemptId(*key)
-        about = [_name(attempt_id.task), place.slice_name]
-        self._story.tell(f"{place.slice_name}/{place.worker_index}", f"starts {_words(attempt_id)}")
+        about = [task_name(attempt_id.task), place.slice_name]
+        self._story.tell(place_name(place), f"starts {attempt_name(attempt_id)}")
         if attempt_id in self._starts:
-            raise Objection("started_twice", f"{_words(attempt_id)} ran before", about)
+            raise Objection("started_twice", f"{attempt_name(attempt_id)} ran before", about)
         other = self.live.get(attempt_id.task)
-        if other is not None:
-            words = f"{_words(other.id)} lives on {other.place}, {_words(attempt_id)} starts on {place}"
-            raise Objection("two_live", words, [*about, other.place.slice_name])
+        if other is not None and not self._lay_to_sleep(other):
+            words = f"{attempt_name(other.id)} lives on {other.place}, {attempt_name(attempt_id)} starts"
+            raise Objection("two_live", f"{words} on {place}", [*about, other.place.slice_name])
         self._check_current(attempt_id, place, about)
+        job = self.rows.jobs.get(attempt_id.job_id)
+        if job is not None and job.spec.is_gang:
+            others = [live.id for live in self.live.values() if live.id.job_id == attempt_id.job_id]
+            self.gangs.check_start(job, attempt_id, addresses, others)
         self._starts[attempt_id] = place
         self.deeds["program started"] += 1
         self.live[attempt_id.task] = Live(attempt_id, place, resources)
         self._check_capacity(place)
 
     def _check_current(self, attempt_id: AttemptId, place: Place, about: list[str]) -> None:
-        task = self.tasks.get(attempt_id.task)
+        task = self.rows.tasks.get(attempt_id.task)
         attempt = task.attempt if task is not None else None
         if attempt is None or attempt.id != attempt_id or not isinstance(attempt.state, s.ATTEMPT_LIVE):
-            words = f"{_words(attempt_id)} starts, and the store has {attempt}"
+            if attempt_id in self._before_loss:
+                return
+            words = f"{attempt_name(attempt_id)} starts, and the store has {attempt}"
             raise Objection("not_current", words, about)
         if attempt.place != place:
             raise Objection("elsewhere", f"{attempt_id} starts on {place}, not {attempt.place}", about)
 
     def _check_capacity(self, place: Place) -> None:
-        offer = self._settings.groups[self.slices[place.slice_name].group].host_resources
+        slice_ = self.rows.slices.get(place.slice_name)
+        if slice_ is None:
+            return
+        offer = self._settings.groups[slice_.group].host_resources
         here = [live.resources for live in self.live.values() if live.place == place]
         memory = sum(r.memory_bytes for r in here)
         too_much = offer.memory_bytes and memory > offer.memory_bytes
-        if too_much or sum(_cpu(r) for r in here) > offer.cpu_millis:
+        if too_much or sum(r.cpu_millis for r in here) > offer.cpu_millis:
             raise Objection("oversubscribed", f"{len(here)} programs on {place}", [place.slice_name])
 
     def on_process_ended(self, key: AttemptKey, how: Exit, *, by_itself: bool) -> None:
         """A program has ended, by itself or not."""
         attempt_id = AttemptId(*key)
         words = "ended" if by_itself else "was ended"
-        self._story.tell(_name(attempt_id.task), f"{_words(attempt_id)} {words}: {how}")
+        self._story.tell(task_name(attempt_id.task), f"{attempt_name(attempt_id)} {words}: {how}")
         self._ends[attempt_id] = verdicts.End(how, by_itself)
         self.deeds["program ended by itself" if by_itself else "program was ended"] += 1
-        del self.live[attempt_id.task]
+        if self._asleep.pop(attempt_id, None) is None:
+            del self.live[attempt_id.task]
 
     # -- the cloud -------------------------------------------------------------
 
     def on_cloud_slice(self, name: str, group: str, zone: str, present: Sequence[str]) -> None:
         """The cloud begins to make a slice; `present` are all that are there."""
         self.deeds["slice made"] += 1
-        row = self.slices.get(name)
+        row = self.rows.slices.get(name)
         if row is None:
+            if self._before_loss:
+                return
             raise Objection("unknown_slice", f"{name} is made and the store does not know it", [name])
         if (row.group, row.zone) != (group, zone):
             raise Objection("wrong_slice", f"{name} is made for {group} in {zone}, wanted {row}", [name])
-        known = [self.slices[other] for other in present if other in self.slices]
-        of_group = [r for r in known if r.group == group and not isinstance(r.state, s.SliceGone)]
+        known = [self.rows.slices[other] for other in present if other in self.rows.slices]
+        ours = [r for r in known if r.group == group and not isinstance(r.state, s.SliceGone)]
+        of_group = [r for r in ours if not r.adopted]
         most = self._settings.groups[group].max_slices
         if len(of_group) > most:
             names = [r.name for r in of_group]
             raise Objection("over_max", f"{group} has {len(of_group)} slices, at most {most}", names)
 
+    def on_listed(self, provider: str, zone: str, names: Iterable[str]) -> None:
+        """The controller gets a complete list of a zone."""
+        self.fleet.on_listed(provider, zone, names, self.rows, self._engine.now_ms)
+
+    def on_contact(self, place: Place, at_ms: int) -> None:
+        """A word of an agent has reached the controller."""
+        self.fleet.on_contact(place, at_ms)
+
+    # -- orders ----------------------------------------------------------------
+
+    def on_verdict(self, verdict: fx.Verdict) -> None:
+        """An agent is told what becomes of an attempt that it reported."""
+        live = self.live.get(verdict.id.task)
+        if live is None or live.id != verdict.id:
+            return
+        if not verdict.keep:
+            self.on_stop_order(verdict.id, verdict.reason)
+            return
+        task = self.rows.tasks.get(verdict.id.task)
+        current = task.attempt if task is not None else None
+        if current is None or current.id != verdict.id or not isinstance(current.state, s.ATTEMPT_LIVE):
+            words = f"{attempt_name(verdict.id)} is kept, and the store has {current}"
+            raise Objection("kept_unjustly", words, [task_name(verdict.id.task)])
+
+    def on_stop_order(self, attempt_id: AttemptId, reason: str) -> None:
+        """An agent is told to end an attempt."""
+        live = self.live.get(attempt_id.task)
+        if live is None or live.id != attempt_id:
+            return
+        if not self._may_stop(live):
+            words = f"{attempt_name(attempt_id)} is told to end ({reason}), and nothing newer is known"
+            raise Objection("stopped_for_nothing", words, [task_name(attempt_id.task)])
+
+    def _may_stop(self, live: Live) -> bool:
+        status = self.rows.statuses.get(live.id.job_id)
+        task = self.rows.tasks.get(live.id.task)
+        slice_ = self.rows.slices.get(live.place.slice_name)
+        if status is None or task is None or slice_ is None or task.attempt is None:
+            return status is not None and status.stop is not None
+        attempt = task.attempt
+        given_up = attempt.id == live.id and not isinstance(attempt.state, s.ATTEMPT_LIVE)
+        return (
+            status.stop is not None
+            or task.state.is_terminal
+            or attempt.id.is_newer_than(live.id)
+            or given_up
+            or isinstance(slice_.state, s.SliceDraining)
+            or self.gangs.broken(self.rows, live.id.job_id)
+        )
+
     # -- answers ---------------------------------------------------------------
 
     def on_accepted(self, request_id: str, job_id: str) -> None:
         """A submission was acknowledged."""
-        if job_id not in self.jobs:
+        if job_id not in self.rows.jobs:
             raise Objection("not_stored", f"{job_id} was acknowledged and is not in the store", [job_id])
         self.deeds["job accepted"] += request_id not in self._requests
         known = self._requests.setdefault(request_id, job_id)
@@ -151,16 +248,32 @@ class Oracle:
     def on_stop_accepted(self, job_id: str) -> None:
         """A stop was acknowledged."""
         self.deeds["job stopped"] += 1
-        status = self.statuses[job_id]
-        if status.stop is None and not status.state.is_terminal:
+        status = self.rows.statuses.get(job_id)
+        if status is None and self._before_loss:
+            return
+        if status is None or (status.stop is None and not status.state.is_terminal):
             raise Objection("stop_lost", f"the stop of {job_id} is not in the store", [job_id])
 
     # -- the store ---------------------------------------------------------------
 
-    def on_loaded(self, jobs: Iterable[str]) -> None:
+    def on_store_replaced(self, rows: Iterable[Row]) -> None:
+        """The store was lost, or an older one came back: what is not in it is not known any more."""
+        self.deeds["store replaced"] += 1
+        for task in self.rows.tasks.values():
+            if task.attempt is not None:
+                self._before_loss[task.attempt.id] = None
+        # Even where nothing ran: what was asked for may still come.
+        self._before_loss[AttemptId("", 0, 0, 0)] = None
+        self.rows = Rows(rows)
+        self._stopped = {status.job_id: None for status in self.rows.statuses.values() if status.stop}
+        self._requests = {r: job_id for r, job_id in self._requests.items() if job_id in self.rows.jobs}
+        self.fleet.on_store_replaced()
+
+    def on_loaded(self, jobs: Iterable[str], epoch: int) -> None:
         """A controller has read the store, and knows these jobs."""
-        self._requested.clear()
-        lost = sorted(self.jobs.keys() - jobs)
+        self._epoch = epoch
+        self.fleet.on_loaded(self._engine.now_ms)
+        lost = sorted(self.rows.jobs.keys() - jobs)
         if lost:
             raise Objection("forgotten", f"{lost} are in the store and were not read", lost)
 
@@ -181,70 +294,119 @@ class Oracle:
                 raise Objection("codec", f"{meant} is read back as {row}")
             if isinstance(row, PastAttempt):
                 past[row.attempt.id] = row.attempt
-            changed.append((self._put(row), row))
+            changed.append((self.rows.put(row), row))
         for was, row in changed:
             match row:
                 case Task():
                     self._check_task(was if isinstance(was, Task) else Task(row.id), row, past)
-                case Slice():
-                    self._check_slice(was if isinstance(was, Slice) else None, row, decided_ms)
                 case JobStatus():
                     self._check_status(was if isinstance(was, JobStatus) else None, row)
                 case Worker():
-                    where = f"{row.place.slice_name}/{row.place.worker_index}"
-                    self._story.tell("store", f"worker {where} {row.state.name} {row.boot_id}")
+                    self._story.tell(
+                        "store", f"worker {place_name(row.place)} {row.state.name} {row.boot_id}"
+                    )
                 case _:
                     pass
+        self._check_slices(changed, decided_ms)
+        self._check_gangs(changed, past)
         self._stopped.update((r.job_id, None) for _, r in changed if isinstance(r, JobStatus) and r.stop)
 
-    def _put(self, row: Row) -> Row | None:
-        was: Row | None = None
-        match row:
-            case Job():
-                was, self.jobs[row.job_id] = self.jobs.get(row.job_id), row
-            case JobStatus():
-                was, self.statuses[row.job_id] = self.statuses.get(row.job_id), row
-            case Task():
-                was, self.tasks[row.id] = self.tasks.get(row.id), row
-            case Slice():
-                was, self.slices[row.name] = self.slices.get(row.name), row
-            case _:
-                pass
-        return was
+    def _check_slices(self, changed: Iterable[tuple[Row | None, Row]], decided_ms: int) -> None:
+        moved: list[tuple[Slice | None, Slice]] = []
+        for was, row in changed:
+            if not isinstance(row, Slice):
+                continue
+            before = was if isinstance(was, Slice) else None
+            if before is None or type(before.state) is not type(row.state):
+                self._story.tell("store", f"slice {row.name} {verdicts.slice_words(row)}")
+                self.deeds["slice adopted"] += before is None and row.adopted
+                moved.append((before, row))
+        if moved:
+            busy = [live.place.slice_name for live in self.live.values()]
+            self.fleet.check_commit(self.rows, moved, busy, decided_ms)
+
+    def _check_gangs(
+        self, changed: Iterable[tuple[Row | None, Row]], past: Mapping[AttemptId, Attempt]
+    ) -> None:
+        before = {
+            row.id: was if isinstance(was, Task) else Task(row.id)
+            for was, row in changed
+            if isinstance(row, Task) and self.rows.jobs[row.id.job_id].spec.is_gang
+        }
+        if not before:
+            return
+        self.gangs.check_commit(self.rows, before, past, self._epoch, self._stopped)
+        for job_id in dict.fromkeys(task_id.job_id for task_id in before):
+            if self.gangs.broken(self.rows, job_id):
+                self._watch_half(job_id)
+
+    def _watch_half(self, job_id: str) -> None:
+        """What is left of a broken gang must end in time."""
+        there = [live.id for live in self.live.values() if live.id.job_id == job_id]
+
+        def check() -> None:
+            if self.rows.cluster.incomplete is not None:
+                self._watch_half(job_id)
+                return
+            left = [a for a in there if a.task in self.live and self.live[a.task].id == a]
+            still = [a for a in left if self._engine.now_ms >= self._suspended.get(self.live[a.task].place, 0)]
+            if still and job_id in self.rows.jobs and self.gangs.broken(self.rows, job_id):
+                raise Objection("half_gang", f"{[attempt_name(a) for a in still]} run on", [job_id])
+
+        if there and job_id in self.rows.jobs:
+            self._engine.after(self.gangs.longest_half_ms(self.rows.jobs[job_id]), check)
 
     def _check_forgotten(self, write: RowWrite) -> None:
         if write.table in _FOR_EVER:
             raise Objection("forgotten", f"{write.table} lost {write.key}", [write.key[0]])
         if write.table == "slices":
-            row = self.slices.pop(write.key[0])
+            row = self.rows.slices.pop(write.key[0])
             if not isinstance(row.state, s.SliceGone):
                 raise Objection("forgotten", f"{row} is forgotten before it is gone", [row.name])
 
     def _check_task(self, was: Task, task: Task, past: dict[AttemptId, Attempt]) -> None:
-        name = _name(task.id)
+        name = task_name(task.id)
         self._story.tell("store", f"task {name} {verdicts.task_words(task)}")
-        live = self.live.get(task.id)
-        current = task.attempt
-        if live is not None and (
-            current is None or current.id != live.id or not isinstance(current.state, s.ATTEMPT_LIVE)
-        ):
-            words = f"{name} is {task.state.name} and {_words(live.id)} lives on {live.place}"
-            raise Objection("still_lives", words, [name, live.place.slice_name])
+        self._check_not_running(was, task, name)
         if was.state.is_terminal and (was.state, was.failures, was.losses) != (
             task.state,
             task.failures,
             task.losses,
         ):
             raise Objection("not_final", f"{name} was {was.state.name}, is {task.state.name}", [name])
+        current = task.attempt
         if current is not None and (was.attempt is None or was.attempt.id != current.id):
             if was.attempt is not None and not current.id.is_newer_than(was.attempt.id):
                 raise Objection("went_back", f"{current.id} after {was.attempt.id}", [name])
-            slice_ = self.slices[current.place.slice_name]
-            if not isinstance(slice_.state, s.SliceReady):
-                raise Objection("not_ready", f"{name} is assigned to {slice_}", [name, slice_.name])
-            if task.id.job_id in self._stopped:
-                raise Objection("after_stop", f"{name} is assigned though its job was stopped", [name])
-        self._check_end(was, task, past)
+            if current.id.epoch == self._epoch:
+                self._check_assigned(current, name)
+        if verdicts.was_adopted(was, task, past, self._epoch):
+            self.deeds["attempt adopted"] += 1
+        else:
+            self._check_end(was, task, past)
+
+    def _check_not_running(self, was: Task, task: Task, name: str) -> None:
+        """A task that has another run, or none, has no other that lives."""
+        live, current = self.live.get(task.id), task.attempt
+        if live is None:
+            return
+        if current is not None and current.id == live.id and isinstance(current.state, s.ATTEMPT_LIVE):
+            return
+        is_placed = current is not None and (was.attempt is None or was.attempt.id != current.id)
+        is_known = current is not None and not live.id.is_newer_than(current.id)
+        if live.id in self._before_loss and not is_placed and not is_known:
+            # Nobody has reported it to the store that there is now.
+            return
+        if not self._lay_to_sleep(live):
+            words = f"{name} is {task.state.name} and {attempt_name(live.id)} lives on {live.place}"
+            raise Objection("still_lives", words, [name, live.place.slice_name])
+
+    def _check_assigned(self, attempt: Attempt, name: str) -> None:
+        slice_ = self.rows.slices[attempt.place.slice_name]
+        if not isinstance(slice_.state, s.SliceReady):
+            raise Objection("not_ready", f"{name} is assigned to {slice_}", [name, slice_.name])
+        if attempt.id.job_id in self._stopped:
+            raise Objection("after_stop", f"{name} is assigned though its job was stopped", [name])
 
     def _check_end(self, was: Task, task: Task, past: dict[AttemptId, Attempt]) -> None:
         """Whether an attempt's end is recorded as it was, and charged as it should be."""
@@ -254,46 +416,20 @@ class Oracle:
             final = None
         else:
             final = current if current.id == before.id else past[before.id]
-        job, status = self.jobs[task.id.job_id], self.statuses[task.id.job_id]
+        job, status = self.rows.jobs[task.id.job_id], self.rows.statuses[task.id.job_id]
         stop_is_new = status.stop is not None and job.job_id not in self._stopped
-        found = verdicts.charges_are_wrong(was, task, final, job, status, stop_is_new, self.slices)
+        found = ""
+        if not job.spec.is_gang:
+            found = verdicts.charges_are_wrong(was, task, final, job, status, stop_is_new, self.rows.slices)
         if final is not None and isinstance(final.state, s.AttemptEnded):
             self.deeds[f"attempt ended: {final.state.end.reason.code}"] += 1
-            found = found or verdicts.end_is_wrong(final.state, self._ends.get(final.id))
+            # An agent that was told to forget it cannot say more.
+            forgotten = final.id in self._before_loss and final.state.end.reason.code == "keeper_lost"
+            found = found or ("" if forgotten else verdicts.end_is_wrong(final.state, self._ends.get(final.id)))
         elif final is not None and isinstance(final.state, s.AttemptLost):
             self.deeds[f"attempt lost: {final.state.reason.code}"] += 1
         if found:
-            raise Objection("wrong_end", f"{_name(task.id)}: {found}", [_name(task.id)])
-
-    def _check_slice(self, was: Slice | None, row: Slice, decided_ms: int) -> None:
-        if was is not None and type(was.state) is type(row.state):
-            return
-        self._story.tell("store", f"slice {row.name} {verdicts.slice_words(row)}")
-        if was is None:
-            self._check_pace(row, decided_ms)
-        here = [live for live in self.live.values() if live.place.slice_name == row.name]
-        match row.state:
-            case s.SliceGone():
-                assert self.cloud is not None
-                if self.cloud.is_there(row.name) and not self.cloud.lands_late(row.name):
-                    raise Objection("gone_but_there", f"{row.name} is GONE and the cloud has it", [row.name])
-                if here:
-                    raise Objection("gone_but_there", f"{row.name} is GONE and {here} run", [row.name])
-            case s.SliceDeleting(why) if why.code in _ITS_OWN_FAULT:
-                assert self.cloud is not None
-                if self.cloud.is_sound(row.name) and not self.cloud.lands_late(row.name):
-                    raise Objection("nothing_wrong", f"{row.name} is deleted: {why.message}", [row.name])
-            case s.SliceDraining(why) if why.code == "idle" and here:
-                raise Objection("not_idle", f"{row.name} is given back as idle; {here} run", [row.name])
-            case _:
-                pass
-
-    def _check_pace(self, row: Slice, decided_ms: int) -> None:
-        times = self._requested.setdefault(row.group, [])
-        times.append(decided_ms)
-        times[:] = [at_ms for at_ms in times if at_ms > decided_ms - 60_000]
-        if len(times) > self._settings.creates_per_minute:
-            raise Objection("too_fast", f"{len(times)} slices of {row.group} within a minute", [row.name])
+            raise Objection("wrong_end", f"{task_name(task.id)}: {found}", [task_name(task.id)])
 
     def _check_status(self, was: JobStatus | None, row: JobStatus) -> None:
         if was is None or was.state is not row.state or was.stop != row.stop:
@@ -303,23 +439,12 @@ class Oracle:
         if was is not None and was.stop is not None and row.stop is None:
             raise Objection("stop_lost", f"{row.job_id} was to stop", [row.job_id])
         if row.state.is_terminal:
-            for index in range(self.jobs[row.job_id].spec.replicas):
-                task = self.tasks.get(TaskId(row.job_id, index))
+            job = self.rows.jobs[row.job_id]
+            for index in range(job.spec.replicas):
+                task = self.rows.tasks.get(TaskId(row.job_id, index))
                 # A task that was never assigned has no row; it ends only when its job is stopped.
-                over = row.stop is not None if task is None else task.state.is_terminal
+                over = row.stop is not None or job.adopted if task is None else task.state.is_terminal
                 if not over:
                     raise Objection(
                         "not_over", f"{row.job_id} is {row.state}, task {index} {task}", [row.job_id]
                     )
-
-
-def _cpu(resources: job_pb2.Resources) -> int:
-    return resources.cpu_millis
-
-
-def _name(task_id: TaskId) -> str:
-    return f"{task_id.job_id}/{task_id.task_index}"
-
-
-def _words(attempt_id: AttemptId) -> str:
-    return f"{_name(attempt_id.task)} attempt {attempt_id.number} of epoch {attempt_id.epoch}"

@@ -31,6 +31,8 @@ class Scene:
     tick_ms: int
     faults_ms: int
     jobs: int
+    # How far the mirror of the commit number is written ahead.
+    commit_block: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def make_scene(seed: int) -> Scene:
     waits.beat_interval.FromMilliseconds(random.choice((2_000, 3_000, 5_000)))
     waits.suspect_after.FromMilliseconds(random.choice((8_000, 12_000)))
     waits.stop_grace.FromMilliseconds(random.choice((1_000, 4_000)))
+    waits.fence_after.FromMilliseconds(random.choice((14_000, 20_000)))
     waits.orphan_timeout.FromMilliseconds(random.choice((90_000, 150_000)))
     config.autoscaler.evaluation_interval.FromMilliseconds(random.choice((2_000, 10_000)))
     config.autoscaler.max_creates_per_minute = random.choice((3, 10, 60))
@@ -72,6 +75,7 @@ def make_scene(seed: int) -> Scene:
         tick_ms=random.choice((250, 500, 1_000)),
         faults_ms=random.randint(60_000, 300_000),
         jobs=random.randint(2, 12),
+        commit_block=random.choice((1, 5, 10_000)),
     )
 
 
@@ -118,11 +122,25 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
     if random.random() < 0.5:
         spec.stop_grace.FromMilliseconds(random.choice((0, 500, 8_000)))
     # Read again by `plan_run`, on the host.
+    if random.random() < 0.3:
+        _make_gang(spec, scene, random)
     spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
     spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000" if spec.replicas <= 3 else "500"))
     if random.random() < 0.1:
         spec.env["LONGEST_MS"] = str(ENDLESS_MS)
     return spec
+
+
+def _make_gang(spec: job_pb2.JobSpec, scene: Scene, random: Random) -> None:
+    """A gang, most of which some scale group has room for."""
+    group = random.choice(list(scene.settings.groups.values()))
+    spec.gang = True
+    spec.replicas = random.randint(2, 6)
+    spec.max_failures = random.randint(0, 2)
+    per_host = -(-spec.replicas // group.hosts)
+    offer = group.host_resources
+    spec.resources.cpu_millis = random.choice((0, 500, offer.cpu_millis // per_host))
+    spec.resources.memory_bytes = random.choice((0, offer.memory_bytes // per_host))
 
 
 def is_endless(spec: JobSpec) -> bool:

@@ -14,9 +14,16 @@ from iris_bootstrap.keeper import frames
 from iris_bootstrap.session import outputs as out
 from iris_bootstrap.session.book import Memory, is_terminal, key_of
 from iris_bootstrap.session.ledger import Identity, Ledger
-from iris_bootstrap.session.translate import job_frame, read_memory, read_report, start_frame
+from iris_bootstrap.session.translate import (
+    job_frame,
+    read_memory,
+    read_report,
+    release_frame,
+    start_frame,
+)
 from iris_proto.v1 import worker_pb2
 from tests.simulation.engine import Action, Pipe
+from tests.simulation.hosttime import HostTime
 from tests.simulation.keeper import Disk, Keeper
 from tests.simulation.lines import Stream, Take
 from tests.simulation.scene import CLUSTER
@@ -48,20 +55,23 @@ class Session:
         way: Way,
         identify: Callable[[frames.State], Identity],
         name: str,
+        time: HostTime,
     ) -> None:
         self._stage = stage
+        self._time = time
+        self._address = keeper.address
         self._disk = disk
         self._way = way
         self._name = name
         self._random = stage.random(f"session/{name}/{stage.engine.now_ms}")
         memory = Memory(highest_epoch=disk.epoch, highest_commit=disk.commit)
-        state = read_memory(keeper.messages(), memory)
+        state = read_memory(keeper.messages(), memory, keeper.address)
         assert state is not None
         self._ledger = Ledger(identify(state), memory)
         self._reader = frames.FrameReader()
         self._jobs_told: dict[str, None] = {}
-        self._orders = Pipe[frames.FromSession](stage.engine, self._short, self._deliver(keeper), _nothing)
-        self._news = Pipe[frames.FromKeeper](stage.engine, self._short, self._on_news, _nothing)
+        self._orders = Pipe[frames.FromSession](time, self._short, self._deliver(keeper), _nothing)
+        self._news = Pipe[frames.FromKeeper](time, self._short, self._on_news, _nothing)
         keeper.news = self._news.send
         self._stream: Stream | None = None
         self._pause_ms = FIRST_PAUSE_MS
@@ -103,12 +113,12 @@ class Session:
     def _answer(self, ping: frames.Ping) -> None:
         faults = self._stage.faults
         slow_ms = faults.between("keeper_is_slow", 1_000, 40_000) if faults.hits("keeper_is_slow") else 0
-        self._stage.engine.after(slow_ms, lambda: self._news.send(frames.Pong(ping.sequence)))
+        self._time.after(slow_ms, lambda: self._news.send(frames.Pong(ping.sequence)))
 
     def _on_news(self, message: frames.FromKeeper) -> None:
         match message:
             case frames.Reports(reports):
-                read = [read_report(report) for report in reports]
+                read = [read_report(report, self._address) for report in reports]
                 self._ledger.on_reports(read)
                 for report in read:
                     self._ship(report)
@@ -121,7 +131,7 @@ class Session:
     # -- the controller ----------------------------------------------------
 
     def _now_s(self) -> float:
-        return self._stage.engine.now_ms / 1000
+        return self._time.now_ms / 1000
 
     def _dial(self) -> None:
         if self.dead:
@@ -137,7 +147,7 @@ class Session:
             return
         self._stream = stream
         self._perform(self._ledger.on_connected(self._now_s()))
-        self._stage.engine.after(WELCOME_TIMEOUT_MS, lambda: self._check_welcome(stream))
+        self._time.after(WELCOME_TIMEOUT_MS, lambda: self._check_welcome(stream))
         self._beat_later(stream)
 
     def _check_welcome(self, stream: Stream) -> None:
@@ -163,7 +173,7 @@ class Session:
     def _redial(self) -> None:
         pause_ms = self._random.randint(self._pause_ms // 2, self._pause_ms)
         self._pause_ms = min(2 * self._pause_ms, LONGEST_PAUSE_MS)
-        self._stage.engine.after(pause_ms, self._dial)
+        self._time.after(pause_ms, self._dial)
 
     def _on_data(self, data: bytes) -> None:
         message = worker_pb2.ControllerMessage.FromString(data)
@@ -180,7 +190,7 @@ class Session:
                 self._perform(self._ledger.on_beat_due(self._now_s()))
                 self._beat_later(stream)
 
-        self._stage.engine.after(round(self._ledger.timings.beat_interval_s * 1000), beat)
+        self._time.after(round(self._ledger.timings.beat_interval_s * 1000), beat)
 
     # -- what the ledger wants ---------------------------------------------
 
@@ -212,8 +222,10 @@ class Session:
                 self._orders.send(start_frame(output, "controller"))
             case out.StopProcess(key, reason):
                 self._orders.send(frames.Stop(str(key), reason))
-            case out.SetLease(deadline_s, lease_s, orphan_timeout_s):
-                self._orders.send(frames.Lease(deadline_s, lease_s, orphan_timeout_s))
+            case out.ReleaseProcess():
+                self._orders.send(release_frame(output))
+            case out.SetLease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s):
+                self._orders.send(frames.Lease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s))
             case out.PingKeeper(sequence):
                 self._orders.send(frames.Ping(sequence))
             case out.Forget(keys, jobs):

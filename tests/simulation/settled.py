@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from iris_controller.core import states as s
+from iris_controller.core import unknown
 from iris_controller.core.entities import GroupPolicy
+from iris_controller.core.recovery import why_held
 from iris_controller.core.states import WorkerState
 from iris_controller.core.world import World
 from iris_platform.base import SliceCloudState, VmState
@@ -19,6 +21,8 @@ def open_ends(world: World, cloud: Cloud, oracle: Oracle) -> list[str]:
         if not status.state.is_terminal
     ]
     found += [f"{live.id} runs on {live.place}" for live in oracle.live.values()]
+    if world.cluster.incomplete is not None:
+        found.append(f"memory is incomplete: {why_held(world)}")
     found += [f"logs of {place} are due" for place, due in world.logs_due.items() if due]
     found += [f"{place} has live attempts" for place, live in world.live.items() if live]
     found += [f"{host.name} remembers {host.remembers}" for host in cloud.running_hosts() if host.remembers]
@@ -31,6 +35,12 @@ def left_over(world: World, cloud: Cloud) -> list[str]:
     """Why the cluster is not empty after a stop."""
     found = [f"the cloud has {name}" for name in cloud.slices]
     return found + [f"the store has {slice_.name} {slice_.state}" for slice_ in world.present_slices()]
+
+
+def held_for_operator(world: World) -> list[str]:
+    """Unknown slices that the controller says it will not delete by itself."""
+    said = [word for word in unknown.words(world, world.clocks.ticked or 0) if "held" in word]
+    return [name for name in world.unknown if any(f" {name}:" in word for word in said)]
 
 
 def _group(world: World, group: GroupPolicy) -> list[str]:

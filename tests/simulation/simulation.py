@@ -14,12 +14,13 @@ from iris_controller.core.values import Place
 from tests.simulation.chaos import Chaos
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Single
+from tests.simulation.fleet import Slices
 from tests.simulation.hosts import Host
 from tests.simulation.lines import Lines
 from tests.simulation.machine import Machine
-from tests.simulation.oracle import Oracle, Slices
+from tests.simulation.oracle import Oracle
 from tests.simulation.scene import longest_work_ms
-from tests.simulation.settled import left_over, open_ends
+from tests.simulation.settled import held_for_operator, left_over, open_ends
 from tests.simulation.site import Site
 from tests.simulation.stage import Stage, make_stage
 from tests.simulation.story import Objection
@@ -51,26 +52,25 @@ class Simulation:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self.oracle = Oracle(stage.story, stage.scene.settings)
+        self.oracle = Oracle(stage.engine, stage.story, stage.scene.settings)
         self._machine = Machine(stage, self.oracle)
         self._site = Site(stage, self._machine)
         self._lines = Lines(stage, self._site)
         self.cloud = Cloud(stage, self.oracle, self._make_host)
         self._site.cloud = self.cloud
-        self.oracle.cloud = Slices(
+        self.oracle.fleet.cloud = Slices(
             self.cloud.slices.__contains__, self.cloud.is_sound, self.cloud.lands_late.__contains__
         )
         self._users = Users(stage, self._site, self.oracle)
         self._chaos = Chaos(stage, self._site, self._machine, self.cloud, self._users)
 
     def _make_host(self, place: Place, group: str) -> Host:
-        offer = self._stage.scene.settings.groups[group].host_resources
         host = Host(
             self._stage,
             self.oracle,
             self._lines,
             place,
-            offer,
+            self._stage.scene.settings.groups[group],
             lambda where: self.cloud.remove_agent(where, group),
         )
         host.boot()
@@ -101,10 +101,20 @@ class Simulation:
         while quiet < 2:
             found = look()
             quiet = 0 if found else quiet + 1
+            self._look_after()
             if self._stage.engine.now_ms > deadline_ms:
                 words = f"after {limit_ms / 1000:g} s: " + "; ".join(found)
                 raise Objection(code, words, [*self._unfinished(), *self.cloud.slices])
             self._stage.engine.run(self._stage.engine.now_ms + LOOK_MS)
+
+    def _look_after(self) -> None:
+        """What an operator does about what is shown to need one."""
+        controller = self._site.controller
+        if controller is not None and not self._users.waiting:
+            for name in held_for_operator(controller.world):
+                self._stage.story.tell("operator", f"deletes {name}, which nobody knows")
+                self.cloud.delete(name)
+            self._users.stop_endless()
 
     def _unfinished(self) -> list[str]:
         return [status.job_id for status in self.oracle.statuses.values() if not status.state.is_terminal]

@@ -13,7 +13,7 @@ from tests.simulation.cloud import Cloud
 from tests.simulation.controller import Controller
 from tests.simulation.engine import Action, Pipe
 from tests.simulation.lines import Reply, Take
-from tests.simulation.machine import Machine
+from tests.simulation.machine import Machine, Memory
 from tests.simulation.stage import Stage
 
 
@@ -34,12 +34,21 @@ class Site:
         """Starts the controller."""
         assert self.cloud is not None
         self._runs += 1
-        names = [parse_slice_name(name) for name in self.cloud.slices]
-        epoch = self._machine.next_epoch(max([0, *(n.epoch for n in names if n is not None)]))
+        memory = Memory(self._machine)
+        epoch = memory.begin(self._machine.now().wall_ms, self._highest_epoch())
         self._stage.story.tell("controller", f"starts with epoch {epoch}")
         calls = Calls(self._stage, self.cloud, self._post, self._runs)
-        self.controller = Controller(self._machine, self._settings(), epoch, calls, self.crash)
+        settings = self._settings()
+        self.controller = Controller(self._machine, settings, memory, epoch, calls, self.crash)
         self.controller.start()
+
+    def _highest_epoch(self) -> int:
+        """In any slice's name; a provider that cannot be reached adds nothing."""
+        assert self.cloud is not None
+        if self._stage.engine.now_ms < self.cloud.unreachable_until_ms:
+            return 0
+        names = [parse_slice_name(name) for name in self.cloud.slices]
+        return max([0, *(n.epoch for n in names if n is not None)])
 
     def _settings(self) -> Settings:
         """The configuration of a new run; somebody may have left a group out."""

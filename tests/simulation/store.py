@@ -1,6 +1,7 @@
 """The simulated store: the codec's tables as dictionaries of plain values.
 
-A commit happens whole or not at all, and outlives every controller.
+A commit happens whole or not at all, and outlives every controller. Copies of
+it can be taken, and brought back.
 """
 
 from __future__ import annotations
@@ -14,14 +15,33 @@ _PLAIN = (int, str, bytes, type(None))
 
 
 class Store:
-    """What survives a crash of the controller."""
+    """What survives a crash of the controller; stands in for `shell.store.Store`."""
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Values, Values]] = {table.name: {} for table in TABLES.values()}
-        self.epoch = 0
-        self.commit_number = 0
+        self.meta: dict[str, int] = {}
 
-    def commit(self, writes: Iterable[RowWrite]) -> None:
+    def copy(self) -> Store:
+        """A copy of this moment."""
+        other = Store()
+        other.tables = {name: dict(rows) for name, rows in self.tables.items()}
+        other.meta = dict(self.meta)
+        return other
+
+    def get_meta(self, key: str) -> int:
+        """A number beside the tables; 0 if it was never set."""
+        return self.meta.get(key, 0)
+
+    def set_meta(self, key: str, value: int) -> None:
+        """Commits a number beside the tables."""
+        self.meta[key] = value
+
+    @property
+    def commit_number(self) -> int:
+        """The number of the last batch; 0 before the first."""
+        return self.get_meta("commit")
+
+    def commit(self, writes: Iterable[RowWrite], number: int) -> int:
         """Takes a batch."""
         for table, key, values in writes:
             rows = self.tables[table]
@@ -30,7 +50,8 @@ class Store:
                 continue
             assert all(isinstance(value, _PLAIN) for value in values), f"{table}: {values}"
             rows[key] = values
-        self.commit_number += 1
+        self.meta["commit"] = number
+        return number
 
     def load(self) -> list[Row]:
         """Every row, as the codec reads it, in the order of the keys."""

@@ -81,6 +81,14 @@ class Users:
 
         self._site.ask(e.JobStopRequested(job_id), reply)
 
+    def stop_endless(self) -> None:
+        """Stops what came back with an older store, or was never there when it was to be stopped."""
+        for status in list(self._oracle.statuses.values()):
+            job = self._oracle.jobs[status.job_id]
+            if not status.state.is_terminal and status.stop is None and is_endless(job.spec):
+                self.waiting += 1
+                self._stop(status.job_id)
+
     # -- the cluster -------------------------------------------------------------
 
     def stop_cluster(self, for_ms: int | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from iris_bootstrap.keeper.attempts import Exit, Exited
@@ -10,10 +10,10 @@ from iris_controller.core import states as s
 from iris_controller.core.entities import Attempt, Job, JobStatus, Slice, Task
 from iris_controller.core.moves import node_name
 from iris_controller.core.states import GoneCause, TaskState
-from iris_controller.core.values import Reason
+from iris_controller.core.values import AttemptId, Reason
 
 # Ends that are our own doing: no budget pays for them.
-_ON_OUR_WORD = ("cluster_stop", "draining", "group_removed", "superseded")
+_ON_OUR_WORD = ("cluster_stop", "draining", "group_removed", "idle", "superseded")
 # An agent's own word that it lost an attempt, whatever becomes of its slice.
 _AGENTS_LOSSES = ("forgotten", "rebooted")
 
@@ -126,3 +126,66 @@ def _state_is_wrong(task: Task, final: Attempt, job: Job, stopped: bool, stop_is
     if task.state in right:
         return ""
     return f"is {task.state.name} after {final.state}, not {' or '.join(r.name for r in right)}"
+
+
+def was_adopted(was: Task, task: Task, past: Mapping[AttemptId, Attempt], epoch: int) -> bool:
+    """Whether a run of an earlier start became known that the store did not know."""
+    if task.attempt is None:
+        return False
+    before = None if was.attempt is None else was.attempt.id
+    runs = [task.attempt.id, *(a for a in past if a.task == task.id)]
+    return any(run.epoch < epoch and run != before for run in runs)
+
+
+# -- gangs -----------------------------------------------------------------------
+
+
+def final_of(was: Task, task: Task, past: Mapping[AttemptId, Attempt]) -> Attempt | None:
+    """What became of the attempt that a task had before."""
+    if was.attempt is None or task.attempt is None or was.attempt.id == task.attempt.id:
+        return task.attempt
+    return past.get(was.attempt.id, was.attempt)
+
+
+def _gravity(final: Attempt | None) -> int:
+    """0 a success, 1 stopped with its gang, 2 its program's failure, 3 our doing, 4 its host's."""
+    match final.state if final is not None else None:
+        case s.AttemptSucceeded():
+            return 0
+        case s.AttemptFailed():
+            return 2
+        case s.AttemptKilled(end=end):
+            code = end.reason.code
+        case s.AttemptWorkerLost(reason=reason) | s.AttemptPreempted(reason=reason):
+            code = reason.code
+        case _:
+            return 4
+    if code == "gang":
+        return 1
+    return 3 if code in _ON_OUR_WORD else 4
+
+
+def gang_is_wrong(
+    job: Job, pairs: Sequence[tuple[Task, Task]], finals: Sequence[Attempt | None], *, stopped: bool
+) -> str:
+    """What is wrong with a gang as it was judged: each task before and after, and its attempt's end."""
+    grave = [_gravity(final) if was.state.is_live else 4 for (was, _), final in zip(pairs, finals, strict=True)]
+    worst = max(grave)
+    spent = {(task.failures, task.losses) for _, task in pairs}
+    states = [task.state for _, task in pairs]
+    if worst == 0:
+        return "" if set(states) == {TaskState.SUCCEEDED} else f"succeeded whole, and is {states}"
+    if stopped:
+        right = [TaskState.KILLED if g else TaskState.SUCCEEDED for g in grave]
+        return "" if states == right else f"was stopped, and is {states} instead of {right}"
+    failures = max(was.failures for was, _ in pairs) + (worst == 2)
+    losses = max(was.losses for was, _ in pairs) + (worst == 4)
+    if spent != {(failures, losses)}:
+        return f"has spent {spent} instead of {(failures, losses)} after {[f and f.state for f in finals]}"
+    in_budget = failures <= job.spec.max_failures and losses <= job.spec.max_losses
+    if in_budget and len(pairs) == job.spec.replicas:
+        again = {TaskState.PENDING}, {TaskState.ASSIGNED}
+        return "" if set(states) in again else f"runs again, and is {states}"
+    ended = {0: TaskState.SUCCEEDED, worst: TaskState.FAILED}
+    right = [ended.get(g, TaskState.KILLED) for g in grave]
+    return "" if states == right else f"has ended, and is {states} instead of {right}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from iris_controller.codec import views, wire
 from iris_controller.core import states as s
@@ -27,15 +27,28 @@ class _Reader:
     """How far one task's logs have been sent: its attempts come one after the other."""
 
     task_id: TaskId
-    done: dict[AttemptId, None]
-    offsets: dict[AttemptId, int]
+    done: dict[AttemptId, None] = field(default_factory=dict)
+    offsets: dict[AttemptId, int] = field(default_factory=dict)
+    # The attempts before that one.
+    newest: AttemptId | None = None
+    past: list[Attempt] = field(default_factory=list)
 
-    def current(self, view: View) -> Attempt | None:
+    async def current(self, controller: Controller) -> Attempt | None:
         """The oldest attempt whose log was not sent to its end."""
-        for attempt in view.attempts(self.task_id):
-            if attempt.id not in self.done:
-                return attempt
-        return None
+        latest = controller.view.task(self.task_id).attempt
+        if latest is None:
+            return None
+        if self.newest != latest.id:
+            self.newest = latest.id
+            # Read after the view was looked at, so there is none between them; the first has none before it.
+            known = await controller.history.past_attempts(self.task_id) if latest.id.number > 1 else []
+            self.past = [attempt for attempt in known if latest.id.is_newer_than(attempt.id)]
+        return next((one for one in (*self.past, latest) if one.id not in self.done), None)
+
+    def is_over(self, view: View) -> bool:
+        """Whether all was sent, and nothing more can come."""
+        task = view.task(self.task_id)
+        return task.state.is_terminal and (task.attempt is None or task.attempt.id in self.done)
 
 
 class Follower:
@@ -67,7 +80,7 @@ class Follower:
                     async for response in self._catch_up(reader):
                         yield response
                 view = self._controller.view
-                readers = [r for r in readers if not _is_over(view, r)]
+                readers = [reader for reader in readers if not reader.is_over(view)]
                 if not self._request.follow or (
                     not readers and self._has_ended(view, job) and not self._has_new(job)
                 ):
@@ -97,14 +110,14 @@ class Follower:
         fresh = [t for t in started[self._read :] if self._is_wanted(t) and t not in self._known]
         self._read = len(started)
         self._known.update(dict.fromkeys(fresh))
-        return [_Reader(task_id, {}, {}) for task_id in fresh]
+        return [_Reader(task_id) for task_id in fresh]
 
     def _is_wanted(self, task_id: TaskId) -> bool:
         return not self._request.HasField("task_index") or task_id.task_index == self._request.task_index
 
     async def _catch_up(self, reader: _Reader) -> AsyncIterator[controller_pb2.StreamLogsResponse]:
         """What is on disk of a task's logs and was not sent yet."""
-        while (attempt := reader.current(self._controller.view)) is not None:
+        while (attempt := await reader.current(self._controller)) is not None:
             offset = await self._offset(reader, attempt.id)
             # The state is read before the bytes: an end seen now has all of them.
             end, truncated = _end_of(self._controller.view, attempt, self._logs.length(attempt.id))
@@ -127,10 +140,6 @@ class Follower:
                 offset = await asyncio.to_thread(self._logs.tail_offset, attempt_id, lines)
             reader.offsets[attempt_id] = offset = offset or 0
         return offset
-
-
-def _is_over(view: View, reader: _Reader) -> bool:
-    return view.task(reader.task_id).state.is_terminal and reader.current(view) is None
 
 
 def _end_of(view: View, attempt: Attempt, stored: int) -> tuple[int | None, bool]:

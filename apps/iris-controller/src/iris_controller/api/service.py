@@ -242,7 +242,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
     ) -> controller_pb2.ListEventsResponse:
         """Oldest first."""
         size = await _page_size(request.page_size, context)
-        records = [r for r in self._controller.view.records if r.event_id > request.after_event_id]
+        records = await self._controller.history.records(request.after_event_id, size + 1)
         events = [views.event(record) for record in records[:size]]
         return controller_pb2.ListEventsResponse(events=events, more=len(records) > size)
 
@@ -254,7 +254,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
         with self._controller.hub.subscribe(EVENTS) as news:
             while True:
                 news.clear()
-                records = [r for r in self._controller.view.records if r.event_id > after][:PAGE_MOST]
+                records = await self._controller.history.records(after, PAGE_MOST)
                 if records:
                     after = records[-1].event_id
                     yield controller_pb2.WatchEventsResponse(events=[views.event(r) for r in records])

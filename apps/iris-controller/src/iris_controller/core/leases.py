@@ -92,9 +92,25 @@ def _fence(world: World, suspects: dict[str, int], now: Now) -> list[Effect]:
         elif _is_suspicious(world, group, silent_ms, now):
             guesses.append((slice_, silent_ms))
     fleet = sum(1 for v in world.present_slices() if isinstance(v.state, s.SLICE_IN_SERVICE))
-    if len(guesses) <= max(LEAST_SUSPECTS, int(SUSPECT_SHARE * fleet)):
+    if _count_suspects(world, suspects) <= max(LEAST_SUSPECTS, int(SUSPECT_SHARE * fleet)):
         effects += [_delete(world, slice_, silent_ms, now) for slice_, silent_ms in guesses]
     return effects
+
+
+def _count_suspects(world: World, suspects: dict[str, int]) -> int:
+    """Silent slices within their lease, those that are being deleted for it included.
+
+    All of them, not only those whose time is up: an outage of ours makes
+    everybody late, but nobody in the same moment.
+    """
+    count = 0
+    for name, silent_ms in suspects.items():
+        slice_ = world.slices[name]
+        group, state = world.group(slice_), slice_.state
+        deleted_for_it = isinstance(state, s.SliceDeleting) and state.reason.code == "silent"
+        within = group is not None and silent_ms <= lease_over_ms(group.task_lease_ms)
+        count += within and (deleted_for_it or isinstance(state, s.SLICE_IN_SERVICE))
+    return count
 
 
 def _is_suspicious(world: World, group: GroupPolicy, silent_ms: int, now: Now) -> bool:

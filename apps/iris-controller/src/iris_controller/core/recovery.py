@@ -12,7 +12,7 @@ from iris_controller.core.ends import review_gang
 from iris_controller.core.events import AgentHello
 from iris_controller.core.explain import how_many
 from iris_controller.core.queue import Turn
-from iris_controller.core.values import Now, Reason
+from iris_controller.core.values import Now, Place, Reason
 from iris_controller.core.world import World
 from iris_platform.names import parse_slice_name
 
@@ -55,11 +55,19 @@ def awaited(world: World) -> list[str]:
     places = [
         f"{place.slice_name}/{place.worker_index}"
         for slice_ in world.present_slices()
-        if _is_older(world, slice_.name)
         for place in world.places(slice_)
-        if place not in world.reported
+        if is_awaited(world, place)
     ]
     return [*zones, *world.unknown, *places]
+
+
+def is_awaited(world: World, place: Place) -> bool:
+    """Whether a place may run what the store does not know: it is given nothing, and is not idle."""
+    return (
+        world.cluster.incomplete is not None
+        and place not in world.reported
+        and _is_older(world, place.slice_name)
+    )
 
 
 def _is_older(world: World, name: str) -> bool:

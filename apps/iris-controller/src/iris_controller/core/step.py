@@ -137,7 +137,7 @@ def _rooms(world: World) -> list[Room]:
             continue
         for where in world.places(slice_):
             worker = world.workers[where]
-            if worker.state is WorkerState.HEALTHY:
+            if worker.state is WorkerState.HEALTHY and not recovery.is_awaited(world, where):
                 rooms.append(room(where, worker.capacity, world.used(where)))
     return rooms
 
@@ -149,7 +149,8 @@ def _note_idle(world: World, now: Now) -> None:
     """
     idle = world.clocks.idle_since
     for slice_ in world.slices.values():
-        if isinstance(slice_.state, s.SliceReady) and not any(world.live_on(slice_)):
+        busy = any(world.live_on(slice_)) or any(recovery.is_awaited(world, p) for p in world.places(slice_))
+        if isinstance(slice_.state, s.SliceReady) and not busy:
             idle.setdefault(slice_.name, now.boot_ms)
         else:
             idle.pop(slice_.name, None)

@@ -6,7 +6,6 @@ could still take back. Rows are frozen, so a view shares them with the world.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,7 +33,7 @@ from iris_controller.core.values import (
     Shape,
     TaskId,
 )
-from iris_controller.core.world import RECORDS_KEPT, Changes, World
+from iris_controller.core.world import Changes, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,6 @@ class View:
     cluster: ClusterState = field(default_factory=ClusterState)
     # By job, the tasks that ever had an attempt, in the order of their first.
     started: dict[str, list[TaskId]] = field(default_factory=dict)
-    past: dict[TaskId, list[Attempt]] = field(default_factory=dict)
-    records: deque[Record] = field(default_factory=lambda: deque(maxlen=RECORDS_KEPT))
     live: dict[Place, dict[AttemptId, Resources]] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
 
@@ -88,10 +85,9 @@ class View:
                     self.standings[row.name] = row
                 case ClusterState():
                     self.cluster = row
-                case Record():
-                    self.records.append(row)
-                case PastAttempt(attempt):
-                    self.past.setdefault(attempt.id.task, []).append(attempt)
+                case Record() | PastAttempt():
+                    # History: who asks for it reads the store.
+                    pass
                 case None if kind == "slice":
                     self.slices.pop(str(key), None)
                 case None if kind == "worker" and isinstance(key, Place):
@@ -119,11 +115,6 @@ class View:
         task = self.tasks.get(attempt_id.task)
         found = task.attempt if task is not None else None
         return found if found is not None and found.id == attempt_id else None
-
-    def attempts(self, task_id: TaskId) -> list[Attempt]:
-        """Every attempt of a task, oldest first."""
-        latest = self.task(task_id).attempt
-        return [*self.past.get(task_id, ()), *([] if latest is None else [latest])]
 
     def task_indices(self, job: Job) -> Sequence[int]:
         """The indices of a job's tasks; of an adopted job only those that agents reported."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from iris_controller.codec.rows import writes
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core.entities import JobStatus, PastAttempt, Record, Settings, Slice, Task
+from iris_controller.core.entities import JobStatus, Record, Settings, Slice, Task
 from iris_controller.core.restore import restore
 from iris_controller.core.states import SliceGone
 from iris_controller.core.step import step
@@ -81,6 +81,7 @@ class Controller:
         self._room.set()
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self.hub = Hub()
+        self.history = memory.history()
         self.last_batch_boot_ms = clock().boot_ms
         # Why the last commit failed; empty when it did not.
         self.store_trouble = ""
@@ -99,13 +100,8 @@ class Controller:
         return self._memory.commit_number
 
     def _load(self) -> tuple[World, View]:
-        rows = self._memory.load()
-        world = restore(self._settings, self._epoch, rows, self._clock())
-        view = view_of(world)
-        # What the world does not keep: history, which only readers ask for.
-        history = (row for row in rows if isinstance(row, Record | PastAttempt))
-        view.apply({("history", number): row for number, row in enumerate(history)})
-        return world, view
+        world = restore(self._settings, self._epoch, self._memory.load(), self._clock())
+        return world, view_of(world)
 
     def post(self, event: e.Event) -> None:
         """Hands over what has happened already and cannot be refused."""
@@ -266,3 +262,4 @@ class Controller:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._store_thread, self._memory.close)
         self._store_thread.shutdown()
+        await self.history.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from iris_controller.codec.rows import RowWrite
 from iris_controller.core.entities import Row
+from iris_controller.shell.history import History
 from iris_controller.shell.store import Store
 from iris_platform.identity import Mirror, read_mirror, write_mirror
 
@@ -69,8 +70,12 @@ class Memory:
         write_mirror(self._pki_dir, mirror)
 
     def load(self) -> list[Row]:
-        """Every row of the store."""
+        """Every row of the store but history."""
         return self._store.load()
+
+    def history(self) -> History:
+        """What `load` leaves out."""
+        return self._store.history()
 
     @property
     def commit_number(self) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from iris_controller.codec.rows import TABLES, RowWrite, Table
 from iris_controller.core.entities import Row
+from iris_controller.shell.history import History
 
 # `PRAGMA user_version` of the schema that MIGRATIONS lead to.
 MIGRATIONS: Sequence[str] = (
@@ -147,14 +148,21 @@ class Store:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def load(self) -> list[Row]:
-        """Every row."""
+        """Every row but history, of which there is only the last event."""
         rows: list[Row] = []
-        for table in TABLES.values():
+        for kind, table in TABLES.items():
+            if kind == "past":
+                continue
             names = ", ".join(table.key_columns + table.columns)
             order = ", ".join(table.key_columns)
+            order += " DESC LIMIT 1" if kind == "event" else ""
             cursor = self.db.execute(f"SELECT {names} FROM {table.name} ORDER BY {order}")
             rows += [table.decode(values) for values in cursor]
         return rows
+
+    def history(self) -> History:
+        """The rest, to be read beside it."""
+        return History(self._path)
 
     @property
     def commit_number(self) -> int:
