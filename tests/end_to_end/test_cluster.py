@@ -81,6 +81,23 @@ def test_b64_dry_run_names_what_stop_then_deletes(cluster: LocalCluster) -> None
     assert slice_["name"] in stopped.out + stopped.err
 
 
+def test_b60_b65_stop_creates_nothing_and_settles_what_is_in_flight(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(max_slices=6)
+    with cluster.events() as watch:
+        cluster.submit("--replicas", "8", "--", "sleep", "1000")
+        watch.wait_for("slice", "REQUESTING", 4)
+        stopped = cluster.iris("cluster", "stop", "-y")
+    seen = watch.events
+    begun = next(i for i, e in enumerate(seen) if e["kind"] == "cluster" and e["what"] == "STOPPING")
+    assert [e for e in seen[begun:] if e["kind"] == "slice" and e["what"] == "REQUESTING"] == []
+    for asked in watch.seen("slice", "REQUESTING"):
+        assert asked["subject"] in stopped.out + stopped.err
+    assert cluster.processes() == {}
+    assert list((cluster.home / "state" / "iris-local" / cluster.name).glob("iris-*")) == []
+    again = cluster.iris("cluster", "stop", "-y")
+    assert "nothing" in again.out + again.err
+
+
 def test_a_call_without_the_token_gets_nothing(cluster: LocalCluster) -> None:
     path = cluster.state_dir / "controller.json"
     assert path.stat().st_mode & 0o777 == 0o600

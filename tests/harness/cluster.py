@@ -113,6 +113,7 @@ class LocalCluster:
         idle_timeout: str = "1s",
         task_lease: str = "10m",
         suspect_after: str = "5s",
+        extra: str = "",
     ) -> None:
         self.home = home
         self.name = name
@@ -127,6 +128,7 @@ class LocalCluster:
                 task_lease=task_lease,
                 suspect_after=suspect_after,
             )
+            + extra
         )
         self.environ = {**os.environ, MARK: str(home / "state"), "NO_COLOR": "1"}
         self.environ.pop("IRIS_CONFIG", None)

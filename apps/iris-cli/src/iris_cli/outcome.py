@@ -61,7 +61,9 @@ def how_it_ended(task: Task) -> str:
 
 
 def _with_why(words: str, attempt: Attempt) -> str:
-    return words if attempt.reason in SAID_BY_EXIT else f"{words}: {safe(attempt.reason)}"
+    if attempt.reason in SAID_BY_EXIT:
+        return words
+    return f"{words}: {safe(attempt.message or attempt.reason)}"
 
 
 def signal_name(number: int) -> str:
