@@ -93,12 +93,11 @@ def _task(task_id: TaskId, attempt: n.Attempt | None, **rest: Any) -> n.Task:
 
 ROWS: dict[str, st.SearchStrategy[Any]] = {
     "job": JOBS,
-    # The counts of a status follow from the tasks and are not stored.
     "status": st.builds(
         n.JobStatus,
         JOB_IDS,
         st.sampled_from(s.JobState),
-        st.just({}),
+        st.dictionaries(st.sampled_from(s.TaskState), COUNT),
         REASONS,
         st.none() | REASONS,
         st.none() | MS,

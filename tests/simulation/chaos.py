@@ -17,6 +17,9 @@ from tests.simulation.users import Users
 JUMPS_MS = (-3_600_000, -3_600_000, -60_000, -2_000, 2_000, 60_000, 3_600_000)
 
 
+# Shorter ones may not be noticed between two ticks.
+SHORTEST_STALL_MS = 4_000
+
 # These need no agent to hit.
 ANY_HOST = ("host_reboots", "host_cut_off", "host_suspended")
 # Only where a service manager starts agents again, and where machines can be suspended alone.
@@ -98,7 +101,8 @@ class Chaos:
         stall_ms = self._stage.faults.between(name, 1_000, 15_000 if self._coin(name) else 150_000)
         self._stage.story.tell("controller", f"stands still for {stall_ms} ms")
         self._machine.stalled_until_ms = self._stage.engine.now_ms + stall_ms
-        self._machine.oracle.fleet.on_stalled(self._machine.stalled_until_ms)
+        if stall_ms > SHORTEST_STALL_MS:
+            self._machine.oracle.fleet.on_stalled(self._machine.stalled_until_ms)
         return self._site.controller is not None
 
     def _coin(self, name: str) -> bool:

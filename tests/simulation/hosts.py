@@ -45,7 +45,7 @@ class Host:
         self._remove_agent = remove_agent
         self._clock_random = stage.random(f"clock/{place.slice_name}/{place.worker_index}")
         drifts = stage.faults.hits("clock_drifts")
-        rate = self._clock_random.randint(SLOWEST, FASTEST) / 1000 if drifts else 1.0
+        rate = self._clock_random.randint(SLOWEST, FASTEST) if drifts else 1000
         self._time = HostTime(stage.engine, rate)
         self._keeper = Keeper(stage, oracle, place, self._time)
         self._boots = 0

@@ -6,6 +6,7 @@ Every loop is supervised: one that ends ends the process, with its error.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -195,7 +196,11 @@ async def _serve(
     *,
     resume: bool,
 ) -> int:
+    # Nothing of what is loaded is garbage, and to look for some takes as long as all the rest.
+    gc.disable()
     parts = _assemble(config, identity, paths, platforms)
+    gc.freeze()
+    gc.enable()
     token = secrets.token_urlsafe(TOKEN_BYTES)
     server = build_server(parts.service, parts.sessions, parts.health, token)
     address = bind(server, config.proto.controller.local.port)

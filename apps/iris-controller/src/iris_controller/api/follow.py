@@ -35,7 +35,7 @@ class _Reader:
 
     async def current(self, controller: Controller) -> Attempt | None:
         """The oldest attempt whose log was not sent to its end."""
-        latest = controller.view.task(self.task_id).attempt
+        latest = (await controller.view_with(self.task_id.job_id)).task(self.task_id).attempt
         if latest is None:
             return None
         if self.newest != latest.id:
@@ -75,11 +75,12 @@ class Follower:
         with self._controller.hub.subscribe(job.job_id) as news:
             while True:
                 news.clear()
+                await self._controller.view_with(job.job_id)
                 readers += self._new_readers(job)
                 for reader in readers:
                     async for response in self._catch_up(reader):
                         yield response
-                view = self._controller.view
+                view = await self._controller.view_with(job.job_id)
                 readers = [reader for reader in readers if not reader.is_over(view)]
                 if not self._request.follow or (
                     not readers and self._has_ended(view, job) and not self._has_new(job)

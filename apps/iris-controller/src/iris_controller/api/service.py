@@ -126,7 +126,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
     ) -> controller_pb2.ListTasksResponse:
         """By index."""
         job = await self._job(request.job_id, context)
-        view = self._controller.view
+        view = await self._controller.view_with(job.job_id)
         indices = view.task_indices(job)
         page, token = await _page(indices, request.page_size, request.page_token, context)
         tasks = [views.task(view, view.task(TaskId(job.job_id, index))) for index in page]
@@ -141,7 +141,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
         with self._controller.hub.subscribe(job.job_id) as news:
             while True:
                 news.clear()
-                view = self._controller.view
+                view = await self._controller.view_with(job.job_id)
                 response = watch.news(view)
                 # Before the yield: the view goes on while the response is being sent.
                 ended = view.statuses[job.job_id].state.is_terminal

@@ -208,14 +208,16 @@ def _decode_worker(values: Values) -> n.Worker:
 
 def _encode_status(row: n.JobStatus) -> Values:
     stop = (None, None) if row.stop is None else tuple(row.stop)
-    return (row.state.value, *row.reason, *stop, row.started_ms, row.finished_ms)
+    counts = " ".join(f"{state.value}={count}" for state, count in row.counts.items())
+    return (row.state.value, *row.reason, *stop, row.started_ms, row.finished_ms, counts)
 
 
 def _decode_status(values: Values) -> n.JobStatus:
-    job_id, state, code, message, stop_code, stop_message, started_ms, finished_ms = values
+    job_id, state, code, message, stop_code, stop_message, started_ms, finished_ms, counts = values
     stop = None if stop_code is None else Reason(stop_code, stop_message)
     why = Reason(code, message)
-    return n.JobStatus(job_id, JobState(state), {}, why, stop, started_ms, finished_ms)
+    counted = {TaskState(name): int(count) for name, _, count in (c.partition("=") for c in counts.split())}
+    return n.JobStatus(job_id, JobState(state), counted, why, stop, started_ms, finished_ms)
 
 
 def _encode_job(row: n.Job) -> Values:
@@ -257,7 +259,16 @@ _SLICE_COLUMNS = (
     "changed_ms",
     "adopted",
 )
-_STATUS_COLUMNS = ("state", "reason", "message", "stop_reason", "stop_message", "started_ms", "finished_ms")
+_STATUS_COLUMNS = (
+    "state",
+    "reason",
+    "message",
+    "stop_reason",
+    "stop_message",
+    "started_ms",
+    "finished_ms",
+    "counts",
+)
 _TASK_COLUMNS = ("state", "reason", "message", "attempts", "failures", "losses", *_ATTEMPT_COLUMNS)
 
 # By the kind of change that `World` notes.

@@ -49,7 +49,8 @@ class JobStatus:
     """What has become of a job.
 
     `stop` is set once somebody asked for its end. `counts` holds the number of
-    tasks in each state, without zeros.
+    tasks in each state, without zeros; once the job has ended, it is all that
+    most readers need to know of its tasks.
     """
 
     job_id: str

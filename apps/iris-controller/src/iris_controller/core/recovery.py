@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from iris_controller.core.ends import review_gang
+from iris_controller.core.entities import Slice
 from iris_controller.core.events import AgentHello
 from iris_controller.core.explain import how_many
 from iris_controller.core.queue import Turn
@@ -68,6 +69,13 @@ def is_awaited(world: World, place: Place) -> bool:
         and place not in world.reported
         and _is_older(world, place.slice_name)
     )
+
+
+def may_run_more(world: World, slice_: Slice) -> bool:
+    """Whether any place of a slice may run what the store does not know."""
+    if world.cluster.incomplete is None:
+        return False
+    return any(is_awaited(world, place) for place in world.places(slice_))
 
 
 def _is_older(world: World, name: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from iris_controller.core import states as s
 from iris_controller.core.ends import is_broken
 from iris_controller.core.entities import (
+    Attempt,
     ClusterState,
     GroupStanding,
     Job,
@@ -62,11 +63,17 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
     # Tables are in order of submission and of age, whatever the rows came in.
     for job in sorted(jobs, key=lambda job: job.order):
         world.index_job(job)
+        # Of an adopted one more tasks may still be reported.
+        if world.statuses[job.job_id].state.is_terminal and not job.adopted:
+            world.archived[job.job_id] = None
     for slice_ in sorted(slices, key=lambda v: (v.requested_ms, len(v.name), v.name)):
         _restore_slice(world, slice_, now)
     for task in tasks:
         _restore_task(world, task)
     for job in world.jobs.values():
+        if job.job_id in world.archived:
+            world.counts[job.job_id].update(world.statuses[job.job_id].counts)
+            continue
         _queue_waiting(world, job)
         _restore_gang(world, job)
         counts = {state: n for state, n in world.counts[job.job_id].items() if n}
@@ -103,15 +110,26 @@ def _restore_slice(world: World, slice_: Slice, now: Now) -> None:
 
 
 def _restore_task(world: World, task: Task) -> None:
-    world.index_task(Task(task.id), task)
-    world.counts[task.id.job_id][task.state] += 1
-    attempt = task.attempt
-    if attempt is None or attempt.log_stored:
+    due = _log_due(world, task.attempt)
+    if due is not None:
+        world.logs_due.setdefault(due.place, {})[due.id] = None
+    archived = task.id.job_id in world.archived
+    if archived and due is None:
         return
-    if isinstance(attempt.state, s.AttemptSucceeded | s.AttemptFailed | s.AttemptKilled):
-        slice_ = world.slices.get(attempt.place.slice_name)
-        if attempt.state.end.log_bytes and slice_ is not None and not isinstance(slice_.state, s.SliceGone):
-            world.logs_due.setdefault(attempt.place, {})[attempt.id] = None
+    world.index_task(Task(task.id), task)
+    if not archived:
+        world.counts[task.id.job_id][task.state] += 1
+
+
+def _log_due(world: World, attempt: Attempt | None) -> Attempt | None:
+    """The attempt, if it has ended and some of its log can still come."""
+    if attempt is None or attempt.log_stored:
+        return None
+    if not isinstance(attempt.state, s.AttemptSucceeded | s.AttemptFailed | s.AttemptKilled):
+        return None
+    slice_ = world.slices.get(attempt.place.slice_name)
+    gone = slice_ is None or isinstance(slice_.state, s.SliceGone)
+    return attempt if attempt.state.end.log_bytes and not gone else None
 
 
 def _queue_waiting(world: World, job: Job) -> None:

@@ -6,7 +6,7 @@ could still take back. Rows are frozen, so a view shares them with the world.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from iris_controller.core import recovery, unknown
@@ -58,6 +58,8 @@ class View:
     jobs: dict[str, Job] = field(default_factory=dict)
     statuses: dict[str, JobStatus] = field(default_factory=dict)
     tasks: dict[TaskId, Task] = field(default_factory=dict)
+    # Jobs that had ended before the start, whose tasks are not here; see `recall`.
+    archived: dict[str, None] = field(default_factory=dict)
     slices: dict[str, Slice] = field(default_factory=dict)
     workers: dict[Place, Worker] = field(default_factory=dict)
     standings: dict[str, GroupStanding] = field(default_factory=dict)
@@ -94,6 +96,14 @@ class View:
                     self.workers.pop(key, None)
                 case None:
                     pass
+
+    def recall(self, job_id: str, tasks: Iterable[Task]) -> None:
+        """Takes in the tasks of an archived job; what is here already is newer."""
+        if job_id in self.archived:
+            del self.archived[job_id]
+            for task in tasks:
+                if task.id not in self.tasks:
+                    self._put_task(task)
 
     def _put_task(self, task: Task) -> None:
         was = self.tasks.get(task.id)
@@ -134,7 +144,7 @@ class View:
 
 def view_of(world: World) -> View:
     """The view of a world without uncommitted changes."""
-    view = View(world.epoch)
+    view = View(world.epoch, archived=dict(world.archived))
     rows: Changes = {("job", job_id): job for job_id, job in world.jobs.items()}
     rows.update({("status", job_id): status for job_id, status in world.statuses.items()})
     rows.update({("task", task_id): task for task_id, task in world.tasks.items()})

@@ -117,7 +117,7 @@ def _settle(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) ->
     attempt_id = seen.spec.id
     task = world.tasks.get(attempt_id.task)
     status = world.statuses.get(attempt_id.job_id)
-    if status is not None and (status.stop is not None or world.task(attempt_id.task).state.is_terminal):
+    if status is not None and (status.stop is not None or world.is_over(attempt_id.task)):
         attempts.report(world, seen.report, now)
         return Verdict(attempt_id, keep=False, reason="job_stopped" if status.stop else "finished")
     current = task.attempt if task is not None else None

@@ -109,6 +109,9 @@ class World:
         self.jobs: dict[str, Job] = {}
         self.statuses: dict[str, JobStatus] = {}
         self.tasks: dict[TaskId, Task] = {}
+        # Jobs that had ended before this start; of their tasks only those are in the
+        # table that something may still happen to. All are in the store.
+        self.archived: dict[str, None] = {}
         self.slices: dict[str, Slice] = {}
         self.workers: dict[Place, Worker] = {}
         self.standings: dict[str, GroupStanding] = {}
@@ -167,6 +170,10 @@ class World:
     def task(self, task_id: TaskId) -> Task:
         """A task, also one without a row."""
         return self.tasks.get(task_id) or untouched(task_id, self.statuses.get(task_id.job_id))
+
+    def is_over(self, task_id: TaskId) -> bool:
+        """Whether a task has ended for good."""
+        return task_id.job_id in self.archived or self.task(task_id).state.is_terminal
 
     def known_tasks(self, job: Job) -> Sequence[int]:
         """The indices of a job's tasks; of an adopted job only those that agents reported."""

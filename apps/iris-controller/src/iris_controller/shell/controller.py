@@ -103,6 +103,17 @@ class Controller:
         world = restore(self._settings, self._epoch, self._memory.load(), self._clock())
         return world, view_of(world)
 
+    async def view_with(self, job_id: str) -> View:
+        """The view, and the tasks of this job are in it, however long ago it ended.
+
+        Once they are there, they stay until the view is loaded again: ask
+        again after every wait.
+        """
+        while job_id in self.view.archived:
+            view, tasks = self.view, await self.history.tasks(job_id)
+            view.recall(job_id, tasks)
+        return self.view
+
     def post(self, event: e.Event) -> None:
         """Hands over what has happened already and cannot be refused."""
         self._inbox.append(_Posted(event))

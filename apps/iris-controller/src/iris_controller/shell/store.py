@@ -64,7 +64,26 @@ MIGRATIONS: Sequence[str] = (
     ALTER TABLE cluster ADD COLUMN commits_lost INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE cluster ADD COLUMN unknown_deleted INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE job_status ADD COLUMN counts TEXT NOT NULL DEFAULT '';
+    UPDATE job_status SET counts = coalesce((
+        SELECT group_concat(state || '=' || n, ' ') FROM (
+            SELECT state, count(*) AS n FROM tasks
+            WHERE tasks.job_id = job_status.job_id GROUP BY state)), '');
+    """,
 )
+
+NEVER_LOADED = frozenset({"past"})
+# By kind, what of a table is loaded; of all others everything. Tasks of jobs that have
+# ended are left out, but for those whose log is not here: `restore` has no use for them.
+LOADED = {
+    "task": """
+        WHERE job_id NOT IN (SELECT job_id FROM job_status WHERE finished_ms IS NOT NULL)
+            OR job_id IN (SELECT job_id FROM jobs WHERE adopted)
+            OR (NOT log_stored AND log_bytes > 0)
+        ORDER BY job_id, task_index""",
+    "event": "ORDER BY event_id DESC LIMIT 1",
+}
 
 
 class StoreError(Exception):
@@ -148,15 +167,15 @@ class Store:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def load(self) -> list[Row]:
-        """Every row but history, of which there is only the last event."""
+        """Every row that something can still happen to, and the last event."""
         rows: list[Row] = []
         for kind, table in TABLES.items():
-            if kind == "past":
+            if kind in NEVER_LOADED:
                 continue
             names = ", ".join(table.key_columns + table.columns)
             order = ", ".join(table.key_columns)
-            order += " DESC LIMIT 1" if kind == "event" else ""
-            cursor = self.db.execute(f"SELECT {names} FROM {table.name} ORDER BY {order}")
+            rest = LOADED.get(kind, f"ORDER BY {order}")
+            cursor = self.db.execute(f"SELECT {names} FROM {table.name} {rest}")
             rows += [table.decode(values) for values in cursor]
         return rows
 
