@@ -25,7 +25,7 @@ from iris_controller.shell.gaps import (
     skip_gap,
     with_gap,
 )
-from iris_platform.files import write_atomic
+from iris_platform.files import sync_dir, write_atomic
 from iris_platform.holes import ALIGN_BYTES, punch_hole
 
 # How far back a tail looks for line ends at a time, in bytes.
@@ -116,6 +116,7 @@ class LogStore:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             length = os.fstat(fd).st_size
+            is_new = length == 0
             complete = False
             for chunk in chunks:
                 if chunk.offset > length:
@@ -129,6 +130,10 @@ class LogStore:
             if length > self.max_bytes and self._can_drop:
                 self._shorten(attempt_id, fd, length)
             os.fsync(fd)
+            if is_new:
+                # Its name, and its directory's, must outlive a power cut as well.
+                sync_dir(path.parent)
+                sync_dir(self._directory)
         finally:
             os.close(fd)
         return Stored(attempt_id, length, complete)
