@@ -100,54 +100,57 @@ class _Floor:
         free[1] -= count * request.memory_bytes
 
 
-class _Singles:
-    """The walk of a shape whose tasks go anywhere."""
+class _Walk:
+    """How far a shape has come among its stops."""
 
-    def __init__(self, floor: _Floor, shape: Shape) -> None:
+    def __init__(self, floor: _Floor, shape: Shape, stops: int) -> None:
         self._floor = floor
         self._shape = shape
+        self._stops = stops
         self._here = 0
 
     @property
     def at_end(self) -> bool:
-        """Whether no room is left for this shape."""
-        return self._here >= len(self._floor.rooms)
+        """Whether no stop is left for this shape."""
+        return self._here >= self._stops
+
+    def _give(self, job_id: str, room: int, count: int) -> Placed:
+        """Makes a room fuller by so many tasks."""
+        self._floor.take(room, self._shape.resources, count)
+        return Placed(job_id, self._shape, self._floor.rooms[room].place, count)
+
+
+class _Singles(_Walk):
+    """The walk of a shape whose tasks go anywhere: from room to room."""
+
+    def __init__(self, floor: _Floor, shape: Shape) -> None:
+        super().__init__(floor, shape, len(floor.rooms))
 
     def place(self, job_id: str, waiting: int) -> list[Placed]:
         """As many of a job's waiting tasks as have room."""
         placed: list[Placed] = []
-        floor, shape = self._floor, self._shape
         while waiting and not self.at_end:
-            count = floor.how_many(self._here, shape.resources, waiting)
+            count = self._floor.how_many(self._here, self._shape.resources, waiting)
             if count:
-                floor.take(self._here, shape.resources, count)
-                placed.append(Placed(job_id, shape, floor.rooms[self._here].place, count))
+                placed.append(self._give(job_id, self._here, count))
                 waiting -= count
             if waiting:
                 self._here += 1
         return placed
 
 
-class _Gangs:
+class _Gangs(_Walk):
     """The walk of a gang's shape: from slice to slice."""
 
     def __init__(self, floor: _Floor, shape: Shape) -> None:
-        self._floor = floor
-        self._shape = shape
-        self._here = 0
-
-    @property
-    def at_end(self) -> bool:
-        """Whether no slice is left for this shape."""
-        return self._here >= len(self._floor.slices)
+        super().__init__(floor, shape, len(floor.slices))
 
     def place(self, job_id: str, waiting: int) -> list[Placed]:
         """All of a gang on the first slice that has room for it; nothing of one that is not whole."""
-        size = self._shape.together
-        while waiting == size and not self.at_end:
+        while waiting == self._shape.together and not self.at_end:
             shares = self._shares(self._floor.slices[self._here])
-            if sum(shares.values()) == size:
-                return [self._give(job_id, here, count) for here, count in shares.items()]
+            if sum(shares.values()) == waiting:
+                return [self._give(job_id, room, count) for room, count in shares.items()]
             self._here += 1
         return []
 
@@ -155,18 +158,14 @@ class _Gangs:
         """How many members each room of a slice would get."""
         left = self._shape.together
         shares: dict[int, int] = {}
-        for here in rooms:
-            count = self._floor.how_many(here, self._shape.resources, left)
+        for room in rooms:
+            count = self._floor.how_many(room, self._shape.resources, left)
             if count:
-                shares[here] = count
+                shares[room] = count
                 left -= count
             if not left:
                 break
         return shares
-
-    def _give(self, job_id: str, here: int, count: int) -> Placed:
-        self._floor.take(here, self._shape.resources, count)
-        return Placed(job_id, self._shape, self._floor.rooms[here].place, count)
 
 
 def _how_many(request: Resources, free: Resources, memory_accounted: bool, most: int) -> int:
