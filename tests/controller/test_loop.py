@@ -227,6 +227,7 @@ def test_the_view_is_the_world_as_it_was_committed(tmp_path: Path) -> None:
             for name in (
                 "jobs",
                 "statuses",
+                "job_counts",
                 "tasks",
                 "slices",
                 "workers",

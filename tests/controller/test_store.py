@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -59,19 +58,25 @@ def some(kind: str) -> st.SearchStrategy[list[Any]]:
     return st.lists(ROWS[kind], max_size=2, unique_by=lambda row: key_of(kind, row))
 
 
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that a test empties again each time: to make one takes long."""
+    made = Store(tmp_path_factory.mktemp("used") / "iris.db")
+    made.open()
+    made.db.execute("PRAGMA synchronous=OFF")
+    yield made
+    made.close()
+
+
 @quick
-@given(st.fixed_dictionaries({kind: some(kind) for kind in ROWS}))
-def test_every_row_comes_back(drawn: dict[str, list[Any]]) -> None:
+@given(drawn=st.fixed_dictionaries({kind: some(kind) for kind in ROWS}))
+def test_every_row_comes_back(used: Store, drawn: dict[str, list[Any]]) -> None:
     changes = {(kind, key_of(kind, row)): row for kind, rows in drawn.items() for row in rows}
-    with TemporaryDirectory() as home:
-        store = Store(Path(home) / "iris.db")
-        store.open()
-        store.commit(writes(changes))
-        loaded = store.load() + asyncio.run(read_history(store))
-        assert all(row in loaded for row in changes.values())
-        store.commit(writes(dict.fromkeys(changes)))
-        assert store.load() == []
-        store.close()
+    used.commit(writes(changes))
+    loaded = used.load() + asyncio.run(read_history(used))
+    assert all(row in loaded for row in changes.values())
+    used.commit(writes(dict.fromkeys(changes)))
+    assert used.load() == []
 
 
 def test_a_commit_is_there_after_reopening(store: Store, path: Path) -> None:

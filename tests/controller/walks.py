@@ -9,6 +9,7 @@ from typing import Any
 
 from iris_controller.core import events as e
 from iris_controller.core import states as s
+from iris_controller.core.entities import Task
 from iris_controller.core.restore import restore
 from iris_controller.core.states import ATTEMPT_LIVE
 from iris_controller.core.values import AttemptId, Place, TaskId
@@ -220,7 +221,7 @@ def tables(it: World) -> dict[str, object]:
     return {
         "jobs": list(it.jobs.items()),
         "statuses": it.statuses,
-        "tasks": it.tasks,
+        "tasks": {i: task for i, task in it.tasks.items() if not is_archived(it, task)},
         "slices": it.slices,
         "order": {
             name: [v.name for v in it.slices.values() if v.group == name] for name in it.settings.groups
@@ -238,6 +239,13 @@ def tables(it: World) -> dict[str, object]:
         "logs": {a for due in it.logs_due.values() for a in due if is_latest(it, a)},
         "numbers": it.slice_numbers,
     }
+
+
+def is_archived(it: World, task: Task) -> bool:
+    """Whether a start leaves it out: its job has ended, and so has its log."""
+    job_id, attempt = task.id.job_id, task.attempt
+    due = attempt is not None and attempt.id in it.logs_due.get(attempt.place, ())
+    return it.statuses[job_id].state.is_terminal and not it.jobs[job_id].adopted and not due
 
 
 def is_latest(it: World, attempt: AttemptId) -> bool:

@@ -87,8 +87,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
             spec = wire.job_spec_from_proto(request.spec)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        job_id = "j" + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH - 1))
-        answer = await self._ask(e.JobSubmitted(request.request_id, job_id, spec), context)
+        answer = await self._ask(e.JobSubmitted(request.request_id, _new_job_id(), spec), context)
         assert isinstance(answer, fx.JobAnswer)
         view = self._controller.view
         return controller_pb2.SubmitJobResponse(job=views.job(view, view.jobs[answer.job_id]))
@@ -175,7 +174,6 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
     ) -> controller_pb2.GetClusterStatusResponse:
         """The cluster at a glance."""
         view, facts = self._controller.view, self._facts
-        states = [status.state for status in view.statuses.values()]
         stopping = view.cluster.stopping is not None
         phase = controller_pb2.CLUSTER_PHASE_STOPPING if stopping else controller_pb2.CLUSTER_PHASE_RUNNING
         return controller_pb2.GetClusterStatusResponse(
@@ -186,8 +184,8 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
             phase=phase,
             started_at=views.timestamp(facts.started_ms),
             config=facts.config,
-            jobs_pending=states.count(JobState.PENDING),
-            jobs_running=states.count(JobState.RUNNING),
+            jobs_pending=view.job_counts[JobState.PENDING],
+            jobs_running=view.job_counts[JobState.RUNNING],
             slices=sum(1 for v in view.slices.values() if not isinstance(v.state, s.SliceGone)),
             workers_healthy=sum(1 for w in view.workers.values() if w.state is WorkerState.HEALTHY),
             problems=self._problems(),
@@ -258,7 +256,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
                 if records:
                     after = records[-1].event_id
                     yield controller_pb2.WatchEventsResponse(events=[views.event(r) for r in records])
-                else:
+                if len(records) < PAGE_MOST:
                     await news.wait()
 
     async def BeginShutdown(
@@ -269,7 +267,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
         await self._ask(e.ShutdownBegun(why), context)
         view = self._controller.view
         present = [v for v in view.slices.values() if not isinstance(v.state, s.SliceGone)]
-        kept = sum(1 for status in view.statuses.values() if not status.state.is_terminal)
+        kept = sum(count for state, count in view.job_counts.items() if not state.is_terminal)
         return controller_pb2.BeginShutdownResponse(
             slices=[views.slice_(view, row) for row in present], jobs_kept=kept
         )
@@ -294,6 +292,14 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
         if job is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, no_such_job(job_id))
         return job
+
+
+def _new_job_id() -> str:
+    number, letters = secrets.randbelow(len(ID_ALPHABET) ** (ID_LENGTH - 1)), []
+    for _ in range(ID_LENGTH - 1):
+        number, at = divmod(number, len(ID_ALPHABET))
+        letters.append(ID_ALPHABET[at])
+    return "j" + "".join(letters)
 
 
 async def _page_size(asked: int, context: Context) -> int:

@@ -82,6 +82,10 @@ _ATTEMPT_STATES: Mapping[str, type[Any]] = {
         s.AttemptPreempted,
     )
 }
+# Several times as fast as calling the enumeration.
+_TASK_STATES = {state.value: state for state in TaskState}
+_JOB_STATES = {state.value: state for state in JobState}
+_WORKER_STATES = {state.value: state for state in WorkerState}
 _ATTEMPT_NAMES = {kind: name for name, kind in _ATTEMPT_STATES.items()}
 
 
@@ -147,7 +151,7 @@ def _decode_task(values: Values) -> n.Task:
     job_id, index, state, code, message, attempts, failures, losses, *attempt = values
     return n.Task(
         TaskId(job_id, index),
-        TaskState(state),
+        _TASK_STATES[state],
         Reason(code, message),
         attempts,
         failures,
@@ -203,7 +207,7 @@ def _decode_worker(values: Values) -> n.Worker:
     slice_name, index, state, code, message, boot_id, version, cpu, memory = values
     place = Place(slice_name, index)
     why = Reason(code, message)
-    return n.Worker(place, WorkerState(state), why, boot_id, version, Resources(cpu, memory))
+    return n.Worker(place, _WORKER_STATES[state], why, boot_id, version, Resources(cpu, memory))
 
 
 def _encode_status(row: n.JobStatus) -> Values:
@@ -216,8 +220,10 @@ def _decode_status(values: Values) -> n.JobStatus:
     job_id, state, code, message, stop_code, stop_message, started_ms, finished_ms, counts = values
     stop = None if stop_code is None else Reason(stop_code, stop_message)
     why = Reason(code, message)
-    counted = {TaskState(name): int(count) for name, _, count in (c.partition("=") for c in counts.split())}
-    return n.JobStatus(job_id, JobState(state), counted, why, stop, started_ms, finished_ms)
+    counted = {
+        _TASK_STATES[name]: int(count) for name, _, count in (c.partition("=") for c in counts.split())
+    }
+    return n.JobStatus(job_id, _JOB_STATES[state], counted, why, stop, started_ms, finished_ms)
 
 
 def _encode_job(row: n.Job) -> Values:

@@ -7,7 +7,7 @@ words are for its sender.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
@@ -37,21 +37,16 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
     Raises:
         ValueError: what is wrong, where, and what was expected.
     """
-    replicas = message.replicas or 1
-    if not message.command:
+    # Once each: to look into a message costs more than into what is made of it.
+    replicas, command = message.replicas or 1, tuple(message.command)
+    env = {key: message.env[key] for key in message.env}
+    if not command:
         raise ValueError("command: expected the program and its arguments, found nothing")
-    if not message.command[0]:
+    if not command[0]:
         raise ValueError("command: the program's name is empty")
     if not 1 <= replicas <= MAX_REPLICAS:
         raise ValueError(f"replicas: expected 1 to {MAX_REPLICAS:,}, found {replicas}")
-    _check_text("name", message.name)
-    for i, word in enumerate(message.command):
-        _check_text(f"command[{i}]", word)
-    for key, value in message.env.items():
-        if not key or "=" in key:
-            raise ValueError(f"env: {key!r} is not the name of a variable")
-        _check_text("env", key)
-        _check_text(f"env[{key}]", value)
+    _check_texts(message.name, command, env)
     resources = (
         resources_from_proto(message.resources) if message.HasField("resources") else DEFAULT_RESOURCES
     )
@@ -59,14 +54,14 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         raise ValueError("resources: expected amounts of at least 0")
     if message.max_failures < 0 or message.max_losses < 0:
         raise ValueError("max_failures, max_losses: expected at least 0")
-    if message.stop_grace.ToMilliseconds() < 0:
+    if message.HasField("stop_grace") and message.stop_grace.ToMilliseconds() < 0:
         raise ValueError("stop_grace: expected at least 0")
     if message.HasField("timeout") and message.timeout.ToMilliseconds() <= 0:
         raise ValueError("timeout: expected more than 0")
     return JobSpec(
-        name=message.name or message.command[0].rsplit("/", 1)[-1],
-        command=tuple(message.command),
-        env=dict(message.env),
+        name=message.name or command[0].rsplit("/", 1)[-1],
+        command=command,
+        env=env,
         replicas=replicas,
         resources=resources,
         gang=message.gang,
@@ -75,6 +70,20 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         stop_grace_ms=message.stop_grace.ToMilliseconds() if message.HasField("stop_grace") else None,
         timeout_ms=message.timeout.ToMilliseconds() if message.HasField("timeout") else None,
     )
+
+
+def _check_texts(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+    for key in env:
+        if not key or "=" in key:
+            raise ValueError(f"env: {key!r} is not the name of a variable")
+    if "\0" not in "".join((name, *command, *env, *env.values())):
+        return
+    _check_text("name", name)
+    for i, word in enumerate(command):
+        _check_text(f"command[{i}]", word)
+    for key, value in env.items():
+        _check_text("env", key)
+        _check_text(f"env[{key}]", value)
 
 
 def _check_text(field: str, text: str) -> None:

@@ -71,19 +71,25 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
     for task in tasks:
         _restore_task(world, task)
     for job in world.jobs.values():
-        if job.job_id in world.archived:
-            world.counts[job.job_id].update(world.statuses[job.job_id].counts)
-            continue
-        _queue_waiting(world, job)
-        _restore_gang(world, job)
-        counts = {state: n for state, n in world.counts[job.job_id].items() if n}
-        world.statuses[job.job_id] = replace(world.statuses[job.job_id], counts=counts)
+        _restore_job(world, job)
     world.restored_order = world.last_order
     world.clocks.steady_since = world.clocks.ticked = now.boot_ms
     if world.cluster.incomplete is not None:
         hold_jobs(world)
     world.must_decide = True
     return world
+
+
+def _restore_job(world: World, job: Job) -> None:
+    """What follows from a job's tasks; of one that had ended, its status knows it."""
+    status = world.statuses[job.job_id]
+    if job.job_id in world.archived:
+        world.counts[job.job_id].update(status.counts)
+        return
+    _queue_waiting(world, job)
+    _restore_gang(world, job)
+    counts = {state: n for state, n in world.counts[job.job_id].items() if n}
+    world.statuses[job.job_id] = replace(status, counts=counts)
 
 
 def _restore_gang(world: World, job: Job) -> None:

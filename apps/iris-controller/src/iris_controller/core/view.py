@@ -23,7 +23,7 @@ from iris_controller.core.entities import (
     Worker,
     untouched,
 )
-from iris_controller.core.states import ATTEMPT_LIVE, TaskState
+from iris_controller.core.states import ATTEMPT_LIVE, JobState, TaskState
 from iris_controller.core.values import (
     NO_REASON,
     AttemptId,
@@ -57,6 +57,8 @@ class View:
     epoch: int
     jobs: dict[str, Job] = field(default_factory=dict)
     statuses: dict[str, JobStatus] = field(default_factory=dict)
+    # How many jobs are in each state.
+    job_counts: dict[JobState, int] = field(default_factory=lambda: dict.fromkeys(JobState, 0))
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     # Jobs that had ended before the start, whose tasks are not here; see `recall`.
     archived: dict[str, None] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class View:
                 case Job():
                     self.jobs[row.job_id] = row
                 case JobStatus():
-                    self.statuses[row.job_id] = row
+                    self._put_status(row)
                 case Task():
                     self._put_task(row)
                 case Slice():
@@ -96,6 +98,13 @@ class View:
                     self.workers.pop(key, None)
                 case None:
                     pass
+
+    def _put_status(self, status: JobStatus) -> None:
+        was = self.statuses.get(status.job_id)
+        if was is not None:
+            self.job_counts[was.state] -= 1
+        self.job_counts[status.state] += 1
+        self.statuses[status.job_id] = status
 
     def recall(self, job_id: str, tasks: Iterable[Task]) -> None:
         """Takes in the tasks of an archived job; what is here already is newer."""

@@ -54,6 +54,7 @@ Changes: TypeAlias = dict[Key, Row | None]
 
 # Events that are kept for people; older ones are pruned from the store.
 RECORDS_KEPT = 10_000
+_NO_TASKS = dict.fromkeys(TaskState, 0)
 
 
 @dataclass(slots=True)
@@ -265,7 +266,7 @@ class World:
         # An adopted job may carry the request of one that was submitted anew.
         self.requests.setdefault(job.request_id, job.job_id)
         self.last_order = max(self.last_order, job.order)
-        self.counts[job.job_id] = dict.fromkeys(TaskState, 0)
+        self.counts[job.job_id] = _NO_TASKS.copy()
         self.touched_jobs[job.job_id] = None
 
     def put_status(self, status: JobStatus) -> None:
