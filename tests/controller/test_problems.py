@@ -131,9 +131,9 @@ def test_a_worker_that_holds_too_much_memory() -> None:
 
 def test_a_group_with_more_slices_than_it_may_have(w: Scene) -> None:
     row = w.world.slices[w.only]
-    w.world.slices["another"] = replace(row, name="another")
+    w.world.index_slice(replace(row, name="another"))
     assert found(w) == {"over_max"}
-    w.world.slices["another"] = replace(row, name="another", state=s.SliceGone(WHY, s.GoneCause.DELETED))
+    w.world.index_slice(replace(row, name="another", state=s.SliceGone(WHY, s.GoneCause.DELETED)))
     assert found(w) == set()
 
 

@@ -25,6 +25,7 @@ STALL_MS = 2_000
 # Slices that may be deleted on suspicion at once: so many, or this share of the fleet.
 LEAST_SUSPECTS = 2
 SUSPECT_SHARE = 0.1
+LISTENED_TO = (WorkerState.HEALTHY, WorkerState.SUSPECT)
 
 
 def lease_over_ms(task_lease_ms: int) -> int:
@@ -61,11 +62,10 @@ def note_stall(world: World, now: Now) -> None:
 def mark_silent(world: World, now: Now) -> list[Effect]:
     """Makes workers SUSPECT that were silent for `suspect_after`; looks for a fence for them."""
     suspects: dict[str, int] = {}
-    for place, worker in world.workers.items():
-        if worker.state not in (WorkerState.HEALTHY, WorkerState.SUSPECT):
-            continue
-        silent_ms = now.boot_ms - world.clocks.contact.setdefault(place, now.boot_ms)
-        if silent_ms <= world.settings.suspect_after_ms:
+    for place, contact_ms in world.clocks.contact.items():
+        silent_ms = now.boot_ms - contact_ms
+        worker = world.workers[place]
+        if silent_ms <= world.settings.suspect_after_ms or worker.state not in LISTENED_TO:
             continue
         if worker.state is WorkerState.HEALTHY:
             why = Reason("silent", f"no contact for {duration(silent_ms)}")

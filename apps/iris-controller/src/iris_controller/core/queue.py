@@ -32,6 +32,7 @@ class PendingQueue:
         self._turns: dict[Shape, list[Turn]] = {}
         self._tasks: dict[str, deque[int]] = {}
         self.held: dict[str, None] = {}
+        self._count = 0
 
     @property
     def turns(self) -> Mapping[Shape, Sequence[Turn]]:
@@ -43,7 +44,7 @@ class PendingQueue:
         return self._tasks.get(job_id, ())
 
     def __len__(self) -> int:
-        return sum(len(indices) for indices in self._tasks.values())
+        return self._count
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
@@ -55,7 +56,9 @@ class PendingQueue:
             tasks = self._tasks[turn.job_id] = deque()
             if turn.job_id not in self.held:
                 insort(self._turns.setdefault(shape, []), turn)
+        before = len(tasks)
         tasks.extendleft(reversed(list(indices)))
+        self._count += len(tasks) - before
 
     def remove(self, shape: Shape, turn: Turn, task: TaskId) -> None:
         """Takes one task out; cheap for the one whose turn it is."""
@@ -64,6 +67,7 @@ class PendingQueue:
             tasks.popleft()
         else:
             tasks.remove(task.task_index)
+        self._count -= 1
         if not tasks:
             self._drop(shape, turn)
 
@@ -72,6 +76,7 @@ class PendingQueue:
         indices = self._tasks.get(turn.job_id)
         if indices is None:
             return ()
+        self._count -= len(indices)
         self._drop(shape, turn)
         return indices
 

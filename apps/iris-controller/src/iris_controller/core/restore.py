@@ -24,7 +24,7 @@ from iris_controller.core.entities import (
 from iris_controller.core.queue import Turn
 from iris_controller.core.recovery import hold_jobs
 from iris_controller.core.scaling_group import MOST_BACKOFF_MS
-from iris_controller.core.states import TaskState
+from iris_controller.core.states import TaskState, WorkerState
 from iris_controller.core.values import Now, TaskId
 from iris_controller.core.world import World
 from iris_platform.names import parse_slice_name
@@ -48,7 +48,8 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
                 slices.append(row)
             case Worker():
                 world.workers[row.place] = row
-                world.clocks.contact[row.place] = now.boot_ms
+                if row.state in (WorkerState.HEALTHY, WorkerState.SUSPECT):
+                    world.clocks.contact[row.place] = now.boot_ms
             case GroupStanding():
                 not_before_ms = min(row.not_before_ms, now.wall_ms + MOST_BACKOFF_MS)
                 world.standings[row.name] = replace(row, not_before_ms=not_before_ms)
@@ -102,7 +103,7 @@ def _restore_gang(world: World, job: Job) -> None:
 
 def _restore_slice(world: World, slice_: Slice, now: Now) -> None:
     """A slice's age survives as wall time, clamped so that a clock jump cannot expire it."""
-    world.slices[slice_.name] = slice_
+    world.index_slice(slice_)
     parts = parse_slice_name(slice_.name)
     if parts is not None and parts.epoch == world.epoch:
         # The same start goes on after a failed commit: its names are never used again.

@@ -313,9 +313,10 @@ def tick(world: World, now: Now) -> list[Effect]:
 
 
 def _forget_tombstones(world: World, now: Now) -> None:
-    for slice_ in list(world.slices.values()):
-        if isinstance(slice_.state, s.SliceGone) and now.wall_ms - slice_.changed_ms > TOMBSTONE_MS:
-            world.forget_slice(slice_.name)
+    while (oldest := next(iter(world.tombstones), None)) is not None:
+        if now.wall_ms - oldest.changed_ms <= TOMBSTONE_MS:
+            return
+        world.forget_slice(oldest.name)
 
 
 def _due(world: World, slice_: Slice, now: Now) -> bool:

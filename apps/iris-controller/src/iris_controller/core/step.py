@@ -132,7 +132,7 @@ def _schedule(world: World, now: Now) -> None:
 def _rooms(world: World) -> list[Room]:
     """Free capacity, oldest slices first, so that younger ones can become idle."""
     rooms: list[Room] = []
-    for slice_ in world.slices.values():
+    for slice_ in world.present_slices():
         if not isinstance(slice_.state, s.SliceReady):
             continue
         for where in world.places(slice_):
@@ -148,7 +148,7 @@ def _note_idle(world: World, now: Now) -> None:
     Logs that are still coming in do not count: the drain waits for them, with a bound.
     """
     idle = world.clocks.idle_since
-    for slice_ in world.slices.values():
+    for slice_ in world.present_slices():
         busy = any(world.live_on(slice_)) or recovery.may_run_more(world, slice_)
         if isinstance(slice_.state, s.SliceReady) and not busy:
             idle.setdefault(slice_.name, now.boot_ms)

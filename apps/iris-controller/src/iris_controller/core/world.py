@@ -114,6 +114,8 @@ class World:
         # table that something may still happen to. All are in the store.
         self.archived: dict[str, None] = {}
         self.slices: dict[str, Slice] = {}
+        self._present: dict[str, Slice] = {}
+        self._gone: dict[str, None] = {}
         self.workers: dict[Place, Worker] = {}
         self.standings: dict[str, GroupStanding] = {}
         self.cluster = ClusterState()
@@ -215,8 +217,13 @@ class World:
             del self.session_at[session.place]
 
     def present_slices(self) -> Iterable[Slice]:
-        """Slices that are not GONE."""
-        return [s for s in self.slices.values() if not isinstance(s.state, SliceGone)]
+        """Slices that are not GONE, oldest first."""
+        return list(self._present.values())
+
+    @property
+    def tombstones(self) -> Iterable[Slice]:
+        """Slices that are GONE, in the order of their ends."""
+        return (self.slices[name] for name in self._gone)
 
     # -- writing ---------------------------------------------------------
 
@@ -330,9 +337,18 @@ class World:
             slice_ = replace(slice_, changed_ms=now.wall_ms)
             if was is None or not isinstance(slice_.state, SLICE_COMING):
                 self.clocks.slice_since[slice_.name] = now.boot_ms
-        self.slices[slice_.name] = slice_
+        self.index_slice(slice_)
         self.changes["slice", slice_.name] = slice_
         self.must_decide = True
+
+    def index_slice(self, slice_: Slice) -> None:
+        """Makes a slice findable: a day's tombstones are many, and those that are there few."""
+        self.slices[slice_.name] = slice_
+        if isinstance(slice_.state, SliceGone):
+            self._present.pop(slice_.name, None)
+            self._gone[slice_.name] = None
+        else:
+            self._present[slice_.name] = slice_
 
     def forget_slice(self, name: str) -> None:
         """Drops a GONE slice and its workers, once it is no tombstone any more."""
@@ -340,6 +356,7 @@ class World:
             if self.workers.pop(place, None) is not None:
                 self.changes["worker", place] = None
         del self.slices[name]
+        self._gone.pop(name, None)
         self.changes["slice", name] = None
 
     def put_worker(self, worker: Worker) -> None:
