@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from iris_controller.core.values import AttemptId, Place, Reason
 from iris_controller.core.view import view_of
 from iris_controller.shell.controller import MOST_WAITING, Controller, NotCommitted, Overloaded, SteppedDown
 from iris_controller.shell.hub import EVENTS, Hub
+from iris_controller.shell.store import Store
+from iris_platform.identity import Mirror, write_mirror
 from tests.controller.agents import failed, spec
 from tests.controller.running import PATIENCE_S, Running, run, running
 from tests.controller.worlds import EPOCH, group, name_of, settings
@@ -143,6 +146,33 @@ class TestFailedCommit:
                 (place,) = it.controller.view.workers
                 await it.happens(it.hello(place, 77))
                 assert [spec.id for spec in it.wanted(fx.SendCommands)[0].start] == [it.attempt(job)]
+
+        run(test)
+
+    def test_what_the_mirror_said_of_the_store_is_not_lost_with_the_first_batch(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "pki").mkdir()
+        write_mirror(tmp_path / "pki", Mirror(EPOCH, 1))
+        failures = iter([sqlite3.OperationalError("database or disk is full")])
+        real = Store.commit
+
+        def commit(self: Store, *arguments: Any) -> int:
+            for error in failures:
+                raise error
+            return real(self, *arguments)
+
+        monkeypatch.setattr(Store, "commit", commit)
+
+        async def test() -> None:
+            async with running(tmp_path) as it:
+                with pytest.raises(NotCommitted):
+                    await it.submit()
+                await it.submit()
+                incomplete = it.controller.world.cluster.incomplete
+                assert incomplete is not None
+                assert incomplete.code == "store_lost"
+                assert it.memory.incomplete == ""
 
         run(test)
 

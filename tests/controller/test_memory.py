@@ -149,6 +149,17 @@ class TestIncomplete:
         store.close()
         assert "the store has 1 commits" in self.begin(tmp_path).incomplete
 
+    def test_a_start_that_dies_before_it_is_on_record_leaves_it_to_the_next(self, tmp_path: Path) -> None:
+        self.begin(tmp_path).close()
+        shutil.rmtree(tmp_path / "state")
+        self.begin(tmp_path).close()
+        it = self.begin(tmp_path)
+        assert "did not live to record it" in it.incomplete
+        it.commit([])
+        assert it.incomplete == ""
+        it.close()
+        assert self.begin(tmp_path).incomplete == ""
+
 
 def test_a_store_that_was_lost_does_not_lower_the_mirror(tmp_path: Path) -> None:
     start(tmp_path)

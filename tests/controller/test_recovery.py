@@ -111,6 +111,32 @@ class TestStoreLost:
         assert is_complete(w)
 
 
+class TestUnreported:
+    """A place that may run more than an older store knows."""
+
+    def unreported(self) -> tuple[Scene, str]:
+        w = world(group(at_most=1))
+        job = w.submit()
+        (agent,) = w.boots(w.only)
+        agent.says(w.attempt(job), succeeded())
+        w.seconds(1)
+        start_again(w)
+        w.lists(shown(w.only))
+        return w, w.only
+
+    def test_it_is_given_nothing_before_its_agent_reports(self) -> None:
+        w, name = self.unreported()
+        job = w.submit()
+        assert w.states(job) == ["PENDING"]
+        w.agent(name).hello()
+        assert w.states(job) == ["ASSIGNED"]
+
+    def test_it_is_not_idle(self) -> None:
+        w, name = self.unreported()
+        w.seconds(120)
+        assert w.slices == {name: "READY"}
+
+
 class TestUnknownSlices:
     """B33: late, a few at most, and only after two complete lists."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar
 
-from tests.simulation.faults import Single
+from tests.simulation.faults import CHANCES, INTERVALS, Single
 from tests.simulation.simulation import Result, play, play_single, single_faults
 
 T = TypeVar("T")
@@ -19,7 +19,12 @@ T = TypeVar("T")
 
 def main(arguments: list[str] | None = None) -> int:
     """Plays the seeds that are asked for; 1 if any of them failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    faults = ", ".join([*CHANCES, *INTERVALS])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation",
+        description=__doc__,
+        epilog=f"Faults: {faults}. See tests/simulation/README.md.",
+    )
     parser.add_argument("--seed", type=int, help="play this one")
     parser.add_argument(
         "--fault", type=_single, metavar="NAME:N", help="with --seed: only this, the Nth time"

@@ -22,8 +22,8 @@ SHORTEST_STALL_MS = 4_000
 
 # These need no agent to hit.
 ANY_HOST = ("host_reboots", "host_cut_off", "host_suspended")
-# Only where a service manager starts agents again, and where machines can be suspended alone.
-SUPERVISED = ("agent_leaves_tasks", "host_suspended")
+# Only where machines can be suspended alone.
+SUPERVISED = ("host_suspended",)
 
 
 class Chaos:
@@ -117,6 +117,14 @@ class Chaos:
             return False
         self._site.crash("with its state directory")
         self._machine.lose_store()
+        if self._coin(name):
+            # The same outage silences the hosts, some for good.
+            for_good = self._coin(name)
+            for host in self._cloud.running_hosts():
+                if for_good:
+                    host.fall_silent()
+                else:
+                    host.cut_off(self._stage.faults.between(name, 60_000, 250_000))
         return True
 
     def _restore_store(self, name: str) -> bool:
@@ -180,7 +188,11 @@ class Chaos:
         return hit
 
     def _cut_off(self, name: str, host: Host) -> None:
-        host.cut_off(self._stage.faults.between(name, 1_000, 20_000 if self._coin(name) else 180_000))
+        for_ms = self._stage.faults.between(name, 1_000, 20_000 if self._coin(name) else 180_000)
+        if self._coin(name):
+            host.cut_off(for_ms)
+        else:
+            host.slow_down(self._stage.faults.between(name, 5_000, 25_000), for_ms)
 
     def _cut_all_off(self, name: str) -> bool:
         for_ms = self._stage.faults.between(name, 5_000, 90_000)

@@ -25,8 +25,8 @@ from iris_controller.core.view import findings, view_of
 from iris_controller.core.world import Changes, World
 from iris_proto.v1 import worker_pb2
 from tests.simulation.calls import Calls
-from tests.simulation.engine import Action, Pipe
-from tests.simulation.lines import Reply, Take
+from tests.simulation.engine import Action, Pipe, Take
+from tests.simulation.lines import Reply
 from tests.simulation.machine import Machine, Memory
 from tests.simulation.story import Objection
 
@@ -272,6 +272,7 @@ class Controller:
                 if message.HasField("hello"):
                     place = wire.place_from_proto(message.hello.place)
                     self._dialled[session_id] = (place, self._stage.engine.now_ms)
+                    self._machine.oracle.fleet.on_hello(place, self._stage.engine.now_ms)
                 else:
                     self._machine.oracle.on_contact(place, self._stage.engine.now_ms)
 
@@ -291,11 +292,11 @@ class Controller:
             case fx.SendWelcome(session_id, _, verdicts):
                 self._machine.oracle.on_contact(*self._dialled[session_id])
                 for verdict in verdicts:
-                    self._machine.oracle.on_verdict(verdict)
+                    self._machine.oracle.orders.on_verdict(verdict)
                 self._send(session_id, wire.welcome(effect, self._stage.scene.timings, epoch, commit))
             case fx.SendCommands(session_id, start, stop):
                 for order in stop:
-                    self._machine.oracle.on_stop_order(order.id, order.reason)
+                    self._machine.oracle.orders.on_stop_order(order.id, order.reason)
                 jobs = [self.world.jobs[job_id] for job_id in dict.fromkeys(spec.id.job_id for spec in start)]
                 contexts = [wire.job_context(job) for job in jobs]
                 self._send(session_id, wire.commands(effect, contexts, epoch, commit))

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 T = TypeVar("T")
 
 Action = Callable[[], None]
+Take = Callable[[bytes], None]
 
 
 class Time(Protocol):

@@ -25,6 +25,7 @@ CHANCES: Mapping[str, float] = {
     # Users.
     "answer_lost": 0.15,
     "request_twice": 0.15,
+    "copied_at_submit": 0.3,
     # The cloud's answers.
     "create_lost_before": 0.06,
     "create_lost_after": 0.08,
@@ -50,6 +51,7 @@ CHANCES: Mapping[str, float] = {
     "message_stalls": 0.004,
     "hello_stalls": 0.1,
     "dial_fails": 0.1,
+    "stale_controller": 0.05,
     "session_dies_amid_orders": 0.004,
     "keeper_is_slow": 0.004,
     "log_not_shipped": 0.1,
@@ -77,9 +79,9 @@ INTERVALS: Mapping[str, int] = {
     "host_cut_off": 90_000,
     "host_suspended": 150_000,
     "network_out": 250_000,
-    "store_copied": 40_000,
-    "store_lost": 400_000,
-    "store_restored": 300_000,
+    "store_copied": 30_000,
+    "store_lost": 350_000,
+    "store_restored": 150_000,
     "cluster_stopped": 350_000,
 }
 

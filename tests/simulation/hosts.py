@@ -10,10 +10,10 @@ from iris_bootstrap.session.ledger import Identity
 from iris_controller.core.effects import Answer
 from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.values import AttemptId, Place
-from tests.simulation.engine import Action
+from tests.simulation.engine import Action, Take
 from tests.simulation.hosttime import HostTime
 from tests.simulation.keeper import Disk, Keeper
-from tests.simulation.lines import Lines, Stream, Take
+from tests.simulation.lines import Lines, Stream
 from tests.simulation.oracle import Oracle
 from tests.simulation.session import Session
 from tests.simulation.stage import Stage
@@ -107,7 +107,9 @@ class Host:
 
     def _start_session(self) -> None:
         if self._session is None or self._session.dead:
-            self._session = Session(self._stage, self._keeper, self._disk, self, self._identify, self.name, self._time)
+            self._session = Session(
+                self._stage, self._keeper, self._disk, self, self._identify, self.name, self._time
+            )
             self._session.start()
             self._watch_session(self._session)
 
@@ -164,6 +166,12 @@ class Host:
         self._keeper.kill_all()
         self._restart_agent()
 
+    def fall_silent(self) -> None:
+        """The agent dies with its tasks and does not come back."""
+        self._stop_agent()
+        self._keeper.kill_all()
+        self._session = None
+
     def leave_tasks_alone(self) -> None:
         """Keeper and session die at once, and nobody kills their tasks before the next start."""
         self._stop_agent()
@@ -176,14 +184,20 @@ class Host:
 
     def suspend(self, for_ms: int) -> None:
         """The machine stands still; its boot-time clock goes on."""
-        self._oracle.on_suspended(self.place, for_ms)
+        self._say_suspended(for_ms)
+        # Before it goes on it can do nothing about being alone.
+        self.last_contact_ms = self._stage.engine.now_ms + for_ms
         self._time.suspend(for_ms)
 
     def set_right(self) -> None:
         """Nothing is wrong with it any more."""
         self.cut_off_until_ms = 0
         self._time.resume()
-        self._oracle.on_suspended(self.place, 0)
+        self._say_suspended(0)
+
+    def _say_suspended(self, for_ms: int) -> None:
+        lease_is_fence = self._policy.fence_after_ms is None
+        self._oracle.sleepers.suspend(self.place, for_ms, lease_is_fence=lease_is_fence)
 
     def kill_session(self) -> None:
         """The session alone dies; its tasks do not notice."""
@@ -195,6 +209,19 @@ class Host:
         self.cut_off_until_ms = self._stage.engine.now_ms + for_ms
         self.break_lines(0, for_ms)
 
+    def slow_down(self, slow_ms: int, for_ms: int) -> None:
+        """What the controller says takes its time, and soon it hears nothing more from here."""
+        for stream in self._streams:
+            stream.down.delay_next(slow_ms)
+        self._later(1_000, lambda: self._cut_slowly(slow_ms, for_ms))
+
+    def _cut_slowly(self, slow_ms: int, for_ms: int) -> None:
+        if self._stage.faults.are_on:
+            self.cut_off_until_ms = self._stage.engine.now_ms + for_ms
+            for stream in self._streams:
+                stream.up.cut(0, for_ms)
+                stream.down.cut(slow_ms, for_ms)
+
     def break_lines(self, arrive_ms: int, notice_ms: int) -> None:
         """Its streams break; things may still arrive for a while, and each end notices in its own time."""
         for stream in self._streams:
@@ -203,6 +230,8 @@ class Host:
     def _watch_orphan(self) -> None:
         idle_ms = self._keeper.idle_since_ms
         patience_ms = self._stage.scene.timings.orphan_timeout.ToMilliseconds()
+        if self._keeper.lease is not None:
+            patience_ms = round(self._keeper.lease.orphan_timeout_s * 1000)
         now_ms = self._time.now_ms
         if idle_ms is not None and now_ms - idle_ms >= patience_ms:
             self._stage.story.tell(self.name, "has had no controller for too long and goes")

@@ -20,7 +20,7 @@ from iris_bootstrap.keeper.attempts import (
     new_report,
     stopped_report,
 )
-from iris_controller.core.values import Place
+from iris_controller.core.values import AttemptId, Place
 from iris_proto.v1 import worker_pb2
 from tests.simulation.engine import Action
 from tests.simulation.hosttime import HostTime
@@ -134,7 +134,9 @@ class Keeper:
     @property
     def idle_since_ms(self) -> int | None:
         """Since when nothing has run and no controller has answered; None while something runs."""
-        if any(not kept.ended for kept in self._attempts.values()):
+        # Where no keeper is left, the host's own timer sees processes alone.
+        attempts = self._attempts.values()
+        if any(kept.process or (self._is_there and not kept.ended) for kept in attempts):
             return None
         contact_ms = 0 if self.lease is None else _ms(self.lease.deadline_s - self.lease.lease_s)
         return max(self._busy_until_ms, contact_ms)
@@ -151,6 +153,7 @@ class Keeper:
             case frames.Release():
                 self._release(order)
             case frames.Stop():
+                self._oracle.orders.on_stop_reached(AttemptId(*parse_key(order.id)), order.reason)
                 self._on_stop(parse_key(order.id), Stop(order.reason))
             case frames.Lease():
                 self.lease = order

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from iris_controller.core.effects import Answer
 from iris_controller.core.values import AttemptId
-from tests.simulation.engine import Action, Pipe
+from tests.simulation import stale
+from tests.simulation.engine import Action, Pipe, Take
 from tests.simulation.stage import Stage
 
-Take = Callable[[bytes], None]
 # Gets the answer to a request, or None: it never came.
 Reply = Callable[[Answer | None], None]
 
@@ -52,7 +52,11 @@ class Lines:
         if self._stage.faults.hits("dial_fails"):
             return None
         down = Pipe[bytes](self._stage.engine, self._delay_ms, take, on_end)
-        accepted = self._listener.accept(down)
+        accepted: tuple[Take, Action] | None
+        if self._stage.faults.hits("stale_controller"):
+            accepted = stale.accept(down, self._stage.scene.timings)
+        else:
+            accepted = self._listener.accept(down)
         if accepted is None:
             return None
         up = Pipe[bytes](self._stage.engine, self._delay_ms, *accepted)

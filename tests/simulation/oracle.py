@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.keeper.attempts import Exit
@@ -32,23 +31,14 @@ from tests.simulation import verdicts
 from tests.simulation.engine import Engine
 from tests.simulation.fleet import Fleet
 from tests.simulation.gangs import Gangs
+from tests.simulation.orders import Live, Orders
 from tests.simulation.rows import Rows, attempt_name, place_name, task_name
+from tests.simulation.sleepers import Sleepers
 from tests.simulation.story import Objection, Story
 
 _TABLES = {table.name: table for table in TABLES.values()}
 # Rows of these are kept for ever.
 _FOR_EVER = ("jobs", "job_status", "tasks")
-# A machine that was suspended for longer than its lease kills what ran on it so soon after.
-AWAKE_MS = 2_000
-
-
-@dataclass(frozen=True)
-class Live:
-    """A process that runs."""
-
-    id: AttemptId
-    place: Place
-    resources: job_pb2.Resources
 
 
 class Oracle:
@@ -62,17 +52,18 @@ class Oracle:
         self._starts: dict[AttemptId, Place] = {}
         self._ends: dict[AttemptId, verdicts.End] = {}
         self._stopped: dict[str, None] = {}
-        self._epoch = 0
+        self._epoch = self._loss_epoch = 0
+        # In the last batch.
+        self._just_assigned: dict[AttemptId, None] = {}
         # Attempts that a store knew which was lost or replaced: their agents may still start them.
         self._before_loss: dict[AttemptId, None] = {}
-        # By place, until when it is suspended and a little longer; and what was given up meanwhile.
-        self._suspended: dict[Place, int] = {}
-        self._asleep: dict[AttemptId, Live] = {}
         self.deeds: Counter[str] = Counter()
         self.live: dict[TaskId, Live] = {}
         self.rows = Rows()
         self.fleet = Fleet(settings, self.deeds)
         self.gangs = Gangs(engine, settings, self.deeds)
+        self.sleepers = Sleepers(engine)
+        self.orders = Orders(self.live, self._just_assigned, lambda: self.rows, self.gangs)
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -84,25 +75,18 @@ class Oracle:
         """Their statuses."""
         return self.rows.statuses
 
+    def was_before_loss(self, attempt_id: AttemptId) -> bool:
+        """Whether it was made before the last time that a store was lost or replaced."""
+        return bool(self._before_loss) and attempt_id.epoch < self._loss_epoch
+
     # -- hosts ---------------------------------------------------------------
-
-    def on_suspended(self, place: Place, for_ms: int) -> None:
-        """A machine stands still: what was to be dead by now dies when it goes on."""
-        until_ms = self._engine.now_ms + for_ms + AWAKE_MS
-        self._suspended[place] = until_ms
-        self._engine.after(for_ms + AWAKE_MS, lambda: self._check_awake(place, until_ms))
-
-    def _check_awake(self, place: Place, until_ms: int) -> None:
-        here = [attempt_name(live.id) for live in self._asleep.values() if live.place == place]
-        if self._suspended[place] == until_ms and here:
-            raise Objection("woke_and_lived", f"{here} run on {place}, given up long ago", [place.slice_name])
 
     def _lay_to_sleep(self, live: Live) -> bool:
         """Takes it that a process will not run again, if its machine is suspended."""
-        if self._engine.now_ms >= self._suspended.get(live.place, 0):
+        if not self.sleepers.may_be_given_up(live):
             return False
         self.deeds["given up while suspended"] += 1
-        self._asleep[live.id] = self.live.pop(live.id.task)
+        self.sleepers.given_up[live.id] = self.live.pop(live.id.task)
         return True
 
     def on_prepared(self, key: AttemptKey, address: str, place: Place) -> None:
@@ -161,7 +145,7 @@ class Oracle:
         self._story.tell(task_name(attempt_id.task), f"{attempt_name(attempt_id)} {words}: {how}")
         self._ends[attempt_id] = verdicts.End(how, by_itself)
         self.deeds["program ended by itself" if by_itself else "program was ended"] += 1
-        if self._asleep.pop(attempt_id, None) is None:
+        if self.sleepers.given_up.pop(attempt_id, None) is None:
             del self.live[attempt_id.task]
 
     # -- the cloud -------------------------------------------------------------
@@ -174,6 +158,8 @@ class Oracle:
             if self._before_loss:
                 return
             raise Objection("unknown_slice", f"{name} is made and the store does not know it", [name])
+        if row.adopted and isinstance(row.state, s.SliceDeleting | s.SliceGone):
+            return
         if (row.group, row.zone) != (group, zone):
             raise Objection("wrong_slice", f"{name} is made for {group} in {zone}, wanted {row}", [name])
         known = [self.rows.slices[other] for other in present if other in self.rows.slices]
@@ -192,48 +178,6 @@ class Oracle:
         """A word of an agent has reached the controller."""
         self.fleet.on_contact(place, at_ms)
 
-    # -- orders ----------------------------------------------------------------
-
-    def on_verdict(self, verdict: fx.Verdict) -> None:
-        """An agent is told what becomes of an attempt that it reported."""
-        live = self.live.get(verdict.id.task)
-        if live is None or live.id != verdict.id:
-            return
-        if not verdict.keep:
-            self.on_stop_order(verdict.id, verdict.reason)
-            return
-        task = self.rows.tasks.get(verdict.id.task)
-        current = task.attempt if task is not None else None
-        if current is None or current.id != verdict.id or not isinstance(current.state, s.ATTEMPT_LIVE):
-            words = f"{attempt_name(verdict.id)} is kept, and the store has {current}"
-            raise Objection("kept_unjustly", words, [task_name(verdict.id.task)])
-
-    def on_stop_order(self, attempt_id: AttemptId, reason: str) -> None:
-        """An agent is told to end an attempt."""
-        live = self.live.get(attempt_id.task)
-        if live is None or live.id != attempt_id:
-            return
-        if not self._may_stop(live):
-            words = f"{attempt_name(attempt_id)} is told to end ({reason}), and nothing newer is known"
-            raise Objection("stopped_for_nothing", words, [task_name(attempt_id.task)])
-
-    def _may_stop(self, live: Live) -> bool:
-        status = self.rows.statuses.get(live.id.job_id)
-        task = self.rows.tasks.get(live.id.task)
-        slice_ = self.rows.slices.get(live.place.slice_name)
-        if status is None or task is None or slice_ is None or task.attempt is None:
-            return status is not None and status.stop is not None
-        attempt = task.attempt
-        given_up = attempt.id == live.id and not isinstance(attempt.state, s.ATTEMPT_LIVE)
-        return (
-            status.stop is not None
-            or task.state.is_terminal
-            or attempt.id.is_newer_than(live.id)
-            or given_up
-            or isinstance(slice_.state, s.SliceDraining)
-            or self.gangs.broken(self.rows, live.id.job_id)
-        )
-
     # -- answers ---------------------------------------------------------------
 
     def on_accepted(self, request_id: str, job_id: str) -> None:
@@ -249,10 +193,13 @@ class Oracle:
         """A stop was acknowledged."""
         self.deeds["job stopped"] += 1
         status = self.rows.statuses.get(job_id)
-        if status is None and self._before_loss:
-            return
         if status is None or (status.stop is None and not status.state.is_terminal):
             raise Objection("stop_lost", f"the stop of {job_id} is not in the store", [job_id])
+
+    def on_stop_refused(self, job_id: str, answer: fx.Refusal) -> None:
+        """A stop was not taken: the job is not known any more."""
+        if not self._before_loss:
+            raise Objection("stop_lost", f"the stop of {job_id} is refused: {answer}", [job_id])
 
     # -- the store ---------------------------------------------------------------
 
@@ -264,6 +211,7 @@ class Oracle:
                 self._before_loss[task.attempt.id] = None
         # Even where nothing ran: what was asked for may still come.
         self._before_loss[AttemptId("", 0, 0, 0)] = None
+        self._loss_epoch = self._epoch + 1
         self.rows = Rows(rows)
         self._stopped = {status.job_id: None for status in self.rows.statuses.values() if status.stop}
         self._requests = {r: job_id for r, job_id in self._requests.items() if job_id in self.rows.jobs}
@@ -280,6 +228,7 @@ class Oracle:
     def on_commit(self, writes: Iterable[RowWrite], rows: Sequence[Row | None], decided_ms: int) -> None:
         """A batch is in the store. `rows` are those that `writes` were made from, then."""
         self.deeds["commit"] += 1
+        self._just_assigned.clear()
         changed: list[tuple[Row | None, Row]] = []
         past: dict[AttemptId, Attempt] = {}
         for write, meant in zip(writes, rows, strict=True):
@@ -287,9 +236,6 @@ class Oracle:
                 self._check_forgotten(write)
                 continue
             row = _TABLES[write.table].decode(write.values)
-            if isinstance(meant, JobStatus):
-                # Counts follow from the tasks and are not stored.
-                meant = replace(meant, counts={})
             if row != meant:
                 raise Objection("codec", f"{meant} is read back as {row}")
             if isinstance(row, PastAttempt):
@@ -322,7 +268,7 @@ class Oracle:
                 self.deeds["slice adopted"] += before is None and row.adopted
                 moved.append((before, row))
         if moved:
-            busy = [live.place.slice_name for live in self.live.values()]
+            busy = [live.place.slice_name for live in self.live.values() if not self.sleepers.holds(live)]
             self.fleet.check_commit(self.rows, moved, busy, decided_ms)
 
     def _check_gangs(
@@ -349,7 +295,7 @@ class Oracle:
                 self._watch_half(job_id)
                 return
             left = [a for a in there if a.task in self.live and self.live[a.task].id == a]
-            still = [a for a in left if self._engine.now_ms >= self._suspended.get(self.live[a.task].place, 0)]
+            still = [a for a in left if not self.sleepers.holds(self.live[a.task])]
             if still and job_id in self.rows.jobs and self.gangs.broken(self.rows, job_id):
                 raise Objection("half_gang", f"{[attempt_name(a) for a in still]} run on", [job_id])
 
@@ -379,6 +325,7 @@ class Oracle:
             if was.attempt is not None and not current.id.is_newer_than(was.attempt.id):
                 raise Objection("went_back", f"{current.id} after {was.attempt.id}", [name])
             if current.id.epoch == self._epoch:
+                self._just_assigned[current.id] = None
                 self._check_assigned(current, name)
         if verdicts.was_adopted(was, task, past, self._epoch):
             self.deeds["attempt adopted"] += 1
@@ -424,8 +371,10 @@ class Oracle:
         if final is not None and isinstance(final.state, s.AttemptEnded):
             self.deeds[f"attempt ended: {final.state.end.reason.code}"] += 1
             # An agent that was told to forget it cannot say more.
-            forgotten = final.id in self._before_loss and final.state.end.reason.code == "keeper_lost"
-            found = found or ("" if forgotten else verdicts.end_is_wrong(final.state, self._ends.get(final.id)))
+            forgotten = self.was_before_loss(final.id) and final.state.end.reason.code == "keeper_lost"
+            found = found or (
+                "" if forgotten else verdicts.end_is_wrong(final.state, self._ends.get(final.id))
+            )
         elif final is not None and isinstance(final.state, s.AttemptLost):
             self.deeds[f"attempt lost: {final.state.reason.code}"] += 1
         if found:

@@ -33,6 +33,8 @@ class Scene:
     jobs: int
     # How far the mirror of the commit number is written ahead.
     commit_block: int
+    # Whether the controller is gone for good in the end.
+    is_abandoned: bool
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def make_scene(seed: int) -> Scene:
         faults_ms=random.randint(60_000, 300_000),
         jobs=random.randint(2, 12),
         commit_block=random.choice((1, 5, 10_000)),
+        is_abandoned=random.random() < 0.15,
     )
 
 
@@ -102,7 +105,10 @@ def _fill_group(group: config_pb2.ScaleGroupConfig, name: str, provider: str, ra
     group.host_resources.memory = random.choice((0, 8, 16)) * GIB
     group.idle_timeout.FromMilliseconds(random.choice((5_000, 15_000, 30_000)))
     group.boot_timeout.FromMilliseconds(random.choice((20_000, 40_000)))
-    group.task_lease.FromMilliseconds(random.choice((15_000, 30_000, 60_000)))
+    group.task_lease.FromMilliseconds(random.choice((15_000, 30_000, 60_000, 90_000)))
+    if provider == "tpu" and random.random() < 0.3:
+        # Enough of them for what is allowed to happen to a few at once.
+        group.min_slices, group.max_slices, group.slice_size = 4, 5, 1
 
 
 def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
@@ -126,8 +132,10 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
         _make_gang(spec, scene, random)
     spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
     spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000" if spec.replicas <= 3 else "500"))
-    if random.random() < 0.1:
+    if random.random() < 0.15:
         spec.env["LONGEST_MS"] = str(ENDLESS_MS)
+    elif spec.gang and random.random() < 0.3:
+        spec.env["LEADER_FAILS"] = "1"
     return spec
 
 
@@ -162,6 +170,9 @@ def plan_run(seed: int, key: AttemptKey, spec: job_pb2.JobSpec) -> Run:
     if random.randrange(100) < int(spec.env["FAILS_PERCENT"]):
         exit_ = random.choice((Exited(1), Exited(random.randint(2, 255)), Signalled(9), Signalled(11)))
     longest_ms = int(spec.env["LONGEST_MS"])
+    if "LEADER_FAILS" in spec.env:
+        # The others wait for it, for ever.
+        longest_ms, exit_ = (2_000, Exited(1)) if key.task_index == 0 else (ENDLESS_MS, exit_)
     return Run(
         duration_ms=longest_ms if longest_ms >= ENDLESS_MS else random.randint(0, longest_ms),
         exit=exit_,

@@ -22,10 +22,10 @@ from iris_bootstrap.session.translate import (
     start_frame,
 )
 from iris_proto.v1 import worker_pb2
-from tests.simulation.engine import Action, Pipe
+from tests.simulation.engine import Action, Pipe, Take
 from tests.simulation.hosttime import HostTime
 from tests.simulation.keeper import Disk, Keeper
-from tests.simulation.lines import Stream, Take
+from tests.simulation.lines import Stream
 from tests.simulation.scene import CLUSTER
 from tests.simulation.stage import Stage
 

@@ -23,7 +23,9 @@ def open_ends(world: World, cloud: Cloud, oracle: Oracle) -> list[str]:
     found += [f"{live.id} runs on {live.place}" for live in oracle.live.values()]
     if world.cluster.incomplete is not None:
         found.append(f"memory is incomplete: {why_held(world)}")
-    found += [f"logs of {place} are due" for place, due in world.logs_due.items() if due]
+    # An agent that has shipped a log to an older store does not do it again.
+    due = [attempt for attempts in world.logs_due.values() for attempt in attempts]
+    found += [f"the log of {attempt} is due" for attempt in due if not oracle.was_before_loss(attempt)]
     found += [f"{place} has live attempts" for place, live in world.live.items() if live]
     found += [f"{host.name} remembers {host.remembers}" for host in cloud.running_hosts() if host.remembers]
     for group in world.settings.groups.values():

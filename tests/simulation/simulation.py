@@ -2,7 +2,8 @@
 
 First everything may go wrong, and must be safe. Then nothing goes wrong any
 more, and everything must come to rest, with the cloud as the store says. Then
-the cluster is stopped, and the cloud must be empty.
+the cluster is stopped, and the cloud must be empty. Or the controller never comes
+back, and everything must go by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from iris_controller.core.values import Place
+from tests.simulation.calls import LATEST_MS
 from tests.simulation.chaos import Chaos
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Single
@@ -30,6 +32,8 @@ from tests.simulation.users import Users
 REST_WITHIN_MS = 600_000
 EMPTY_WITHIN_MS = 300_000
 LOOK_MS = 2_000
+# DESIGN 7: what a lost controller leaves is gone so long after lease and orphan timeout.
+ORPHAN_MARGIN_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,9 @@ class Simulation:
         self._stage.engine.run(self._stage.scene.faults_ms)
         self._stage.story.tell("simulation", "the faults end")
         self._chaos.end()
+        if self._stage.scene.is_abandoned:
+            self._abandon()
+            return
         work_ms = sum(longest_work_ms(job.spec) for job in self.oracle.jobs.values())
         self._wait("not_at_rest", REST_WITHIN_MS + work_ms, self._open_ends)
         self._stage.story.tell("simulation", "the cluster is at rest, and is stopped")
@@ -107,9 +114,33 @@ class Simulation:
                 raise Objection(code, words, [*self._unfinished(), *self.cloud.slices])
             self._stage.engine.run(self._stage.engine.now_ms + LOOK_MS)
 
+    def _abandon(self) -> None:
+        """Without a controller every machine goes by itself, and in time."""
+        self._site.close()
+        engine = self._stage.engine
+        orphan_ms = self._stage.scene.timings.orphan_timeout.ToMilliseconds()
+        longest_ms = max(group.task_lease_ms for group in self._stage.scene.settings.groups.values())
+        # What was asked for may still be on its way.
+        deadline_ms = engine.now_ms + LATEST_MS + longest_ms + orphan_ms + 2 * ORPHAN_MARGIN_MS
+        while engine.now_ms < deadline_ms and (engine.now_ms < deadline_ms - longest_ms or self._hosts()):
+            for host in self._hosts():
+                alone_ms = engine.now_ms - host.last_contact_ms
+                if alone_ms > host.policy.task_lease_ms + orphan_ms + ORPHAN_MARGIN_MS:
+                    words = f"{host.name} runs {alone_ms / 1000:g} s after its last word of a controller"
+                    raise Objection("orphaned", words, [host.name])
+            engine.run(engine.now_ms + LOOK_MS)
+        self.oracle.deeds["cluster abandoned"] += 1
+        if self._hosts():
+            raise Objection("orphaned", f"{[host.name for host in self._hosts()]} run on")
+
+    def _hosts(self) -> list[Host]:
+        """Machines that can go; a dead agent that nobody starts again cannot."""
+        return [host for host in self.cloud.running_hosts() if host.has_agent or host.is_supervised]
+
     def _look_after(self) -> None:
         """What an operator does about what is shown to need one."""
         controller = self._site.controller
+        self._users.resume_cluster()
         if controller is not None and not self._users.waiting:
             for name in held_for_operator(controller.world):
                 self._stage.story.tell("operator", f"deletes {name}, which nobody knows")

@@ -11,8 +11,8 @@ from iris_platform.names import parse_slice_name
 from tests.simulation.calls import Calls
 from tests.simulation.cloud import Cloud
 from tests.simulation.controller import Controller
-from tests.simulation.engine import Action, Pipe
-from tests.simulation.lines import Reply, Take
+from tests.simulation.engine import Action, Pipe, Take
+from tests.simulation.lines import Reply
 from tests.simulation.machine import Machine, Memory
 from tests.simulation.stage import Stage
 
@@ -25,6 +25,7 @@ class Site:
         self._machine = machine
         self._random = stage.random("site")
         self._runs = 0
+        self._is_closed = False
         # Whether the controller has been given all scale groups.
         self.is_whole = True
         self.cloud: Cloud | None = None
@@ -33,6 +34,8 @@ class Site:
     def start(self) -> None:
         """Starts the controller."""
         assert self.cloud is not None
+        if self._is_closed:
+            return
         self._runs += 1
         memory = Memory(self._machine)
         epoch = memory.begin(self._machine.now().wall_ms, self._highest_epoch())
@@ -75,7 +78,17 @@ class Site:
         down_ms = self._random.randint(100, self._random.choice((1_000, 5_000, 50_000)))
         if self._random.random() < 0.2:
             self._machine.reboot()
-        self._stage.engine.after(down_ms, self.start)
+        if not self._is_closed:
+            self._stage.engine.after(down_ms, self.start)
+
+    def close(self) -> None:
+        """The controller never comes back."""
+        self._is_closed = True
+        self.crash("for good")
+
+    def back_up(self) -> None:
+        """Somebody copies the store."""
+        self._machine.copy_store()
 
     # -- what others reach -----------------------------------------------------
 

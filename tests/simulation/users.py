@@ -39,7 +39,7 @@ class Users:
     def _plan_job(self, number: int, at_ms: int, random: Random) -> None:
         spec = job_spec_from_bytes(make_job(self._stage.scene, number, random).SerializeToString())
         stops = random.random() < 0.3 or is_endless(spec)
-        stop_ms = random.randint(0, 60_000) if stops else None
+        stop_ms = random.randint(0, 150_000 if is_endless(spec) else 60_000) if stops else None
         self.waiting += 1
         self._stage.engine.after(at_ms, lambda: self._submit(f"request-{number}", spec, stop_ms))
 
@@ -63,6 +63,9 @@ class Users:
     def _accepted(self, request_id: str, job_id: str, spec: JobSpec, stop_ms: int | None) -> None:
         self._stage.story.tell("user", f"{request_id} is {job_id}: {spec.replicas} x {spec.resources}")
         self._oracle.on_accepted(request_id, job_id)
+        if self._stage.faults.hits("copied_at_submit"):
+            # Its tasks wait in this copy, and will run when it comes back.
+            self._site.back_up()
         if self._stage.faults.hits("request_twice"):
             self._again(lambda: self._submit(request_id, spec, stop_ms))
         elif stop_ms is not None:
@@ -74,6 +77,9 @@ class Users:
         def reply(answer: fx.Answer | None) -> None:
             if answer is None:
                 self._again(lambda: self._stop(job_id))
+            elif isinstance(answer, fx.Refusal):
+                self._oracle.on_stop_refused(job_id, answer)
+                self.waiting -= 1
             else:
                 self._stage.story.tell("user", f"stop of {job_id}: {answer}")
                 self._oracle.on_stop_accepted(job_id)
@@ -106,6 +112,13 @@ class Users:
 
         self._insist(e.ShutdownBegun(STOP_WORD), begun)
         return True
+
+    def resume_cluster(self) -> None:
+        """Starts a cluster that an older store believes to be stopped."""
+        if self._oracle.rows.cluster.stopping is not None and not self._stopping:
+            self._stopping = True
+            self.waiting += 1
+            self._insist(e.ShutdownEnded(), self._resumed)
 
     def _resumed(self) -> None:
         self.waiting -= 1

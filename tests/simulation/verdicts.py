@@ -169,7 +169,9 @@ def gang_is_wrong(
     job: Job, pairs: Sequence[tuple[Task, Task]], finals: Sequence[Attempt | None], *, stopped: bool
 ) -> str:
     """What is wrong with a gang as it was judged: each task before and after, and its attempt's end."""
-    grave = [_gravity(final) if was.state.is_live else 4 for (was, _), final in zip(pairs, finals, strict=True)]
+    grave = [
+        _gravity(final) if was.state.is_live else 4 for (was, _), final in zip(pairs, finals, strict=True)
+    ]
     worst = max(grave)
     spent = {(task.failures, task.losses) for _, task in pairs}
     states = [task.state for _, task in pairs]

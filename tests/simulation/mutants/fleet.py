@@ -7,7 +7,7 @@ from typing import Any
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core import scaling_group, slices, step, workers
+from iris_controller.core import leases, scaling_group, slices, step
 from iris_controller.core import states as s
 from iris_controller.core.entities import Slice
 from iris_controller.core.scaling_group import GroupView
@@ -67,7 +67,7 @@ def tombstones_are_ignored(patch: Patch) -> None:
     patch.setattr(slices, "_seen", seen)
 
 
-@breaks_a_rule(seed=16)
+@breaks_a_rule(seed=15)
 def a_tombstone_is_looked_at(patch: Patch) -> None:
     def answered(world: World, event: e.DeleteAnswered, now: Now) -> list[fx.Effect]:
         slice_ = world.slices.get(event.slice_name)
@@ -78,7 +78,7 @@ def a_tombstone_is_looked_at(patch: Patch) -> None:
     patch.setattr(slices, "delete_answered", answered)
 
 
-@breaks_a_rule(seed=2)
+@breaks_a_rule(seed=14)
 def deletions_are_asked_for_once(patch: Patch) -> None:
     real = slices.tick
 
@@ -91,7 +91,7 @@ def deletions_are_asked_for_once(patch: Patch) -> None:
 
 @breaks_a_rule(seed=2)
 def looks_keep_deletions_waiting(patch: Patch) -> None:
-    real = workers.mark_silent
+    real = leases.mark_silent
 
     def mark(world: World, now: Now) -> list[fx.Effect]:
         suspects = {
@@ -99,20 +99,10 @@ def looks_keep_deletions_waiting(patch: Patch) -> None:
         }
         return [*real(world, now), *slices.look(world, [world.slices[name] for name in suspects], now)]
 
-    patch.setattr(workers, "mark_silent", mark)
+    patch.setattr(leases, "mark_silent", mark)
 
 
-@breaks_a_rule(seed=8)
-def a_dead_host_goes_unnoticed(patch: Patch) -> None:
-    real = slices._seen
-
-    def seen(world: World, slice_: Slice, info: Any, now: Now) -> list[fx.Effect]:
-        return real(world, slice_, replace(info, vms=()), now)
-
-    patch.setattr(slices, "_seen", seen)
-
-
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=1)
 def what_is_being_deleted_takes_no_room(patch: Patch) -> None:
     real = scaling_group.headroom
 
@@ -122,7 +112,7 @@ def what_is_being_deleted_takes_no_room(patch: Patch) -> None:
     patch.setattr("iris_controller.core.autoscaler.headroom", headroom)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=2)
 def a_busy_slice_is_idle(patch: Patch) -> None:
     real = step._note_idle
 
@@ -136,7 +126,7 @@ def a_busy_slice_is_idle(patch: Patch) -> None:
     patch.setattr(step, "_note_idle", note)
 
 
-@breaks_a_rule(seed=2)
+@breaks_a_rule(seed=45)
 def back_off_runs_on_the_wall_clock(patch: Patch) -> None:
     real = step._group_views
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from iris_bootstrap.session.book import Book, is_terminal, key_of
+from iris_controller.core import attempts, ends, jobs, workers
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core import jobs, workers
 from iris_controller.core import states as s
 from iris_controller.core.entities import Task
+from iris_controller.core.states import TaskState
 from iris_controller.core.values import Now, Place, Reason, Resources, TaskId
 from iris_controller.core.world import World
 from tests.simulation.mutants.registry import Patch, breaks_a_rule
@@ -20,9 +22,9 @@ WHY = Reason("mutant", "a rule was broken on purpose")
 # -- tasks and budgets ----------------------------------------------------------------
 
 
-@breaks_a_rule(seed=4)
+@breaks_a_rule(seed=8)
 def reports_of_older_attempts_count(patch: Patch) -> None:
-    real = jobs.report
+    real = attempts.report
 
     def report(world: World, event: e.AttemptReport, now: Now) -> None:
         task = world.tasks.get(event.id.task)
@@ -30,19 +32,19 @@ def reports_of_older_attempts_count(patch: Patch) -> None:
             event = replace(event, id=task.attempt.id)
         real(world, event, now)
 
-    patch.setattr(jobs, "report", report)
+    patch.setattr(attempts, "report", report)
 
 
 @breaks_a_rule(seed=0)
 def an_attempt_number_comes_twice(patch: Patch) -> None:
-    real = jobs.assign
+    real = attempts.assign
 
     def assign(world: World, task_id: TaskId, place: Place, now: Now) -> None:
         task = world.task(task_id)
         world.tasks[task_id] = replace(task, attempts=min(task.attempts, 0))
         real(world, task_id, place, now)
 
-    patch.setattr(jobs, "assign", assign)
+    patch.setattr(attempts, "assign", assign)
 
 
 @breaks_a_rule(seed=0)
@@ -70,69 +72,74 @@ def a_stop_is_not_told_at_hello(patch: Patch) -> None:
 
 @breaks_a_rule(seed=4)
 def stopped_jobs_are_retried(patch: Patch) -> None:
-    real = jobs._end
+    real = ends.settle
 
-    def end(world: World, task: Task, state: s.AttemptEnded, now: Now) -> None:
+    def settle(world: World, task: Task, now: Now) -> None:
         status = world.statuses[task.id.job_id]
         world.statuses[task.id.job_id] = replace(status, stop=None)
-        real(world, task, state, now)
+        real(world, task, now)
         world.statuses[task.id.job_id] = replace(world.statuses[task.id.job_id], stop=status.stop)
 
-    patch.setattr(jobs, "_end", end)
+    patch.setattr("iris_controller.core.attempts.settle", settle)
+
+
+def _charge(patch: Patch, fault: ends.Fault, failures: int, losses: int) -> None:
+    """Has an end of this kind cost something else."""
+    real = ends._charged
+
+    def charged(task: Task, worst: ends.Fault, members: Sequence[Task]) -> Task:
+        if worst is not fault:
+            return real(task, worst, members)
+        spent = real(task, ends.Fault.NONE, members)
+        return replace(spent, failures=spent.failures + failures, losses=spent.losses + losses)
+
+    patch.setattr(ends, "_charged", charged)
 
 
 @breaks_a_rule(seed=0)
 def a_failure_costs_two(patch: Patch) -> None:
-    real = jobs._end
-
-    def end(world: World, task: Task, state: s.AttemptEnded, now: Now) -> None:
-        spent = int(isinstance(state, s.AttemptFailed))
-        real(world, replace(task, failures=task.failures + spent), state, now)
-
-    patch.setattr(jobs, "_end", end)
+    _charge(patch, ends.Fault.PROGRAM, failures=2, losses=0)
 
 
 @breaks_a_rule(seed=2)
 def a_loss_costs_a_failure(patch: Patch) -> None:
-    def charge(world: World, task: Task, why: Reason, now: Now) -> None:
-        jobs._again(world, replace(task, failures=task.failures + 1), why, now)
-
-    patch.setattr(jobs, "_charge_loss", charge)
+    _charge(patch, ends.Fault.HOST, failures=1, losses=0)
 
 
 @breaks_a_rule(seed=2)
 def losses_are_free(patch: Patch) -> None:
-    real = jobs.lose
-
-    def lose(*arguments: Any, **options: Any) -> None:
-        real(*arguments, **{**options, "charged": False})
-
-    patch.setattr(jobs, "lose", lose)
+    _charge(patch, ends.Fault.HOST, failures=0, losses=0)
 
 
-@breaks_a_rule(seed=1)
+@breaks_a_rule(seed=2)
+def what_we_take_back_is_charged(patch: Patch) -> None:
+    _charge(patch, ends.Fault.OURS, failures=0, losses=1)
+
+
+@breaks_a_rule(seed=0)
 def a_killed_attempt_is_a_success(patch: Patch) -> None:
-    real = jobs.report
+    real = attempts.report
 
     def report(world: World, event: e.AttemptReport, now: Now) -> None:
         if isinstance(event.state, s.AttemptKilled):
             event = replace(event, state=s.AttemptSucceeded(event.state.started_ms, event.state.end))
         real(world, event, now)
 
-    patch.setattr(jobs, "report", report)
+    patch.setattr(attempts, "report", report)
 
 
 @breaks_a_rule(seed=0)
 def what_succeeded_runs_again(patch: Patch) -> None:
-    real = jobs._end
+    real = ends.settle
 
-    def end(world: World, task: Task, state: s.AttemptEnded, now: Now) -> None:
-        if isinstance(state, s.AttemptSucceeded):
-            jobs._again(world, task, WHY, now)
+    def settle(world: World, task: Task, now: Now) -> None:
+        alone = not world.jobs[task.id.job_id].spec.is_gang
+        if alone and task.attempt is not None and isinstance(task.attempt.state, s.AttemptSucceeded):
+            world.put_task(replace(task, state=TaskState.PENDING, reason=WHY))
         else:
-            real(world, task, state, now)
+            real(world, task, now)
 
-    patch.setattr(jobs, "_end", end)
+    patch.setattr("iris_controller.core.attempts.settle", settle)
 
 
 # -- the agent ----------------------------------------------------------------

@@ -1,0 +1,207 @@
+"""What must be so of slices: who may be asked for, and why one may be deleted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from iris_controller.core import states as s
+from iris_controller.core.entities import GroupPolicy, Settings, Slice
+from iris_controller.core.values import Place
+from tests.simulation.rows import Rows
+from tests.simulation.story import Objection
+
+# Why a slice is deleted of which the cloud has nothing good to say.
+_ITS_OWN_FAULT = ("host_dead", "vanished", "preempted")
+# DESIGN 6: two complete listings so far apart show a slice before it is deleted as unknown.
+STANDS_MS = 60_000
+# Messages and ticks are not instantaneous.
+SLACK_MS = 1_000
+# By then a Hello has been handled.
+HANDLED_MS = 30_000
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What the oracle may ask the cloud."""
+
+    is_there: Callable[[str], bool]
+    is_sound: Callable[[str], bool]
+    lands_late: Callable[[str], bool]
+
+
+@dataclass
+class _Listed:
+    """When lists of this run showed a slice that the store did not know."""
+
+    first_ms: int
+    last_ms: int
+
+
+class Fleet:
+    """The rules of slices, from the cloud's side. Times are the simulation's."""
+
+    def __init__(self, settings: Settings, deeds: Counter[str]) -> None:
+        self._settings = settings
+        self._deeds = deeds
+        # When slices were asked for, by scale group, since the controller's start.
+        self._requested: dict[str, list[int]] = {}
+        self._contact: dict[Place, int] = {}
+        # When a slice's agents first dialled this run of the controller.
+        self._heard: dict[str, int] = {}
+        self._steady_ms = 0
+        self._listed: dict[str, _Listed] = {}
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._unknown_deleted = 0
+        # Slices that were deleted on suspicion, and when their leases are over.
+        self._guessed: dict[str, int] = {}
+        self.cloud: Slices | None = None
+
+    # -- what the controller gets to see -------------------------------------------
+
+    def on_loaded(self, now_ms: int) -> None:
+        """A controller begins, or begins anew: nobody has been silent."""
+        self._requested.clear()
+        self._contact.clear()
+        self._heard.clear()
+        self._listed.clear()
+        self._sizes.clear()
+        self._steady_ms = now_ms
+
+    def on_store_replaced(self) -> None:
+        """What the store counted is forgotten with it."""
+        self._unknown_deleted = 0
+
+    def on_stalled(self, until_ms: int) -> None:
+        """The controller stands still until then."""
+        self._steady_ms = until_ms
+
+    def on_contact(self, place: Place, now_ms: int) -> None:
+        """A word of an agent has reached the controller."""
+        self._contact[place] = now_ms
+
+    def on_hello(self, place: Place, now_ms: int) -> None:
+        """An agent dials."""
+        self._heard.setdefault(place.slice_name, now_ms)
+
+    def on_listed(self, provider: str, zone: str, names: Iterable[str], rows: Rows, now_ms: int) -> None:
+        """The controller gets a complete list of a zone."""
+        listed = list(names)
+        self._sizes[provider, zone] = len(listed)
+        for name in listed:
+            if name not in rows.slices:
+                self._listed.setdefault(name, _Listed(now_ms, now_ms)).last_ms = now_ms
+
+    # -- the store -------------------------------------------------------------------
+
+    def check_commit(
+        self, rows: Rows, changed: Sequence[tuple[Slice | None, Slice]], busy: Iterable[str], decided_ms: int
+    ) -> None:
+        """Slices whose state changed; on the `busy` ones programs run."""
+        running = set(busy)
+        guesses: dict[str, int] = {}
+        for was, row in changed:
+            if was is None and isinstance(row.state, s.SliceRequesting) and not row.adopted:
+                self._check_pace(row, decided_ms)
+            match row.state:
+                case s.SliceGone():
+                    self._check_gone(row, running)
+                case s.SliceDeleting(why) if why.code in _ITS_OWN_FAULT:
+                    assert self.cloud is not None
+                    if self.cloud.is_sound(row.name) and not self.cloud.lands_late(row.name):
+                        raise Objection("nothing_wrong", f"{row.name} is deleted: {why.message}", [row.name])
+                case s.SliceDeleting(why) if why.code == "silent":
+                    over_ms = self._lease_over_ms(row, decided_ms)
+                    if over_ms > decided_ms:
+                        guesses[row.name] = over_ms
+                case s.SliceDeleting(why) if why.code == "unknown":
+                    if (
+                        row.name in running
+                        and row.group
+                        and self._settings.groups[row.group].provider != "local"
+                    ):
+                        raise Objection(
+                            "deleted_alive", f"{row.name} is deleted and programs run", [row.name]
+                        )
+                    self._check_unknown(row, decided_ms)
+                case s.SliceDraining(why) if why.code == "idle" and row.name in running:
+                    raise Objection("not_idle", f"{row.name} is given back as idle; it runs", [row.name])
+                case _:
+                    pass
+        if guesses:
+            self._check_guesses(rows, guesses, decided_ms)
+
+    def _check_gone(self, row: Slice, running: set[str]) -> None:
+        assert self.cloud is not None
+        if self.cloud.is_there(row.name) and not self.cloud.lands_late(row.name):
+            raise Objection("gone_but_there", f"{row.name} is GONE and the cloud has it", [row.name])
+        if row.name in running:
+            raise Objection("gone_but_there", f"{row.name} is GONE and programs run on it", [row.name])
+
+    def _check_pace(self, row: Slice, decided_ms: int) -> None:
+        times = self._requested.setdefault(row.group, [])
+        times.append(decided_ms)
+        times[:] = [at_ms for at_ms in times if at_ms > decided_ms - 60_000]
+        if len(times) > self._settings.creates_per_minute:
+            raise Objection("too_fast", f"{len(times)} slices of {row.group} within a minute", [row.name])
+
+    # -- silence ---------------------------------------------------------------------
+
+    def _lease_over_ms(self, row: Slice, decided_ms: int) -> int:
+        """When the lease of a slice is over that is deleted as silent; before that takes a good reason."""
+        group = self._settings.groups[row.group]
+        places = [Place(row.name, index) for index in range(row.hosts)]
+        silent_ms = max(decided_ms - self._last_word_ms(place) for place in places) + SLACK_MS
+        lease_over_ms = group.task_lease_ms * 105 // 100 + 5_000
+        self._deeds[
+            f"silent slice deleted {'after' if silent_ms > lease_over_ms else 'within'} its lease"
+        ] += 1
+        if silent_ms > lease_over_ms:
+            return 0
+        words = f"{row.name} is deleted after {silent_ms} ms of silence"
+        if group.fence_after_ms is None or silent_ms <= group.fence_after_ms:
+            raise Objection("too_soon", f"{words}; its agents spoke since", [row.name])
+        if decided_ms - self._steady_ms + SLACK_MS <= group.task_lease_ms:
+            raise Objection("own_outage", f"{words}, soon after a start or stall of ours", [row.name])
+        return decided_ms + lease_over_ms - silent_ms
+
+    def _last_word_ms(self, place: Place) -> int:
+        return max(self._contact.get(place, 0), self._steady_ms)
+
+    def _check_guesses(self, rows: Rows, guesses: Mapping[str, int], decided_ms: int) -> None:
+        """So many silent slices were deleted within their lease: more at once mean our own outage."""
+        present = [v for v in rows.slices.values() if not isinstance(v.state, s.SliceGone)]
+        serving = sum(1 for v in present if isinstance(v.state, s.SLICE_IN_SERVICE)) + len(guesses)
+        before = sum(1 for v in present if decided_ms < self._guessed.get(v.name, 0))
+        for name, over_ms in guesses.items():
+            self._guessed[name] = over_ms
+        if len(guesses) + before > max(2, serving // 10):
+            words = f"{list(guesses)} are deleted on suspicion while {before} are being so, of {serving}"
+            raise Objection("mass_suspicion", words, guesses)
+
+    # -- slices that the store did not know --------------------------------------------
+
+    def _check_unknown(self, row: Slice, decided_ms: int) -> None:
+        self._deeds["unknown slice deleted"] += 1
+        listed = self._listed.get(row.name)
+        wait_ms = max(self._patience_ms(group) for group in self._groups(row))
+        if listed is None or decided_ms + SLACK_MS - listed.first_ms < wait_ms:
+            raise Objection("unknown_too_soon", f"{row.name} is deleted, its agents had no time", [row.name])
+        if listed.last_ms - listed.first_ms + SLACK_MS < STANDS_MS:
+            raise Objection("unknown_too_soon", f"{row.name} is deleted, listed only once", [row.name])
+        heard_ms = self._heard.get(row.name, decided_ms)
+        if row.group and decided_ms - heard_ms > HANDLED_MS:
+            raise Objection("deleted_though_heard", f"{row.name} is deleted, its agent dialled", [row.name])
+        self._unknown_deleted += 1
+        most = max(2, sum(self._sizes.values()) // 10)
+        if self._unknown_deleted > most:
+            words = f"{self._unknown_deleted} unknown slices are deleted, at most {most}"
+            raise Objection("unknown_cap", words, [row.name])
+
+    def _groups(self, row: Slice) -> list[GroupPolicy]:
+        known = self._settings.groups.get(row.group)
+        return [known] if known is not None else list(self._settings.groups.values())[:1]
+
+    def _patience_ms(self, group: GroupPolicy) -> int:
+        return max(group.boot_timeout_ms, group.task_lease_ms)
