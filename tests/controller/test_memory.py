@@ -136,6 +136,25 @@ class TestIncomplete:
         (tmp_path / "copy").rename(tmp_path / "state")
         assert "of an earlier start" in self.begin(tmp_path).incomplete
 
+    def test_b47_a_copy_from_a_commit_ago_in_the_same_start(self, tmp_path: Path) -> None:
+        it = self.begin(tmp_path)
+        it.commit([])
+        it.close()
+        shutil.copytree(tmp_path / "state", tmp_path / "copy")
+        store = Store(tmp_path / "state" / "iris.db")
+        store.open()
+        (tmp_path / "pki" / "commit").write_bytes(b"%20d" % 2)
+        store.close()
+        assert self.begin(tmp_path).incomplete == "the store has 1 commits, and 2 were made"
+
+    @pytest.mark.parametrize("text", [b"", b"torn\0\0", b"-1", b"1"])
+    def test_a_number_that_says_nothing_is_no_loss(self, tmp_path: Path, text: bytes) -> None:
+        it = self.begin(tmp_path)
+        it.commit([])
+        it.close()
+        (tmp_path / "pki" / "commit").write_bytes(text)
+        assert self.begin(tmp_path).incomplete == ""
+
     def test_b47_a_copy_from_long_ago_in_the_same_start(self, tmp_path: Path) -> None:
         it = self.begin(tmp_path)
         it.commit([])

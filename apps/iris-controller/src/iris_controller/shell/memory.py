@@ -6,7 +6,9 @@ number ahead of the store, so that a store that was lost or restored is noticed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from iris_controller.codec.rows import RowWrite
@@ -17,6 +19,10 @@ from iris_platform.identity import Mirror, read_mirror, write_mirror
 
 # Commits between two writes of the mirror.
 COMMIT_BLOCK = 10_000
+# Beside the mirror: the number of the last commit. Not synced, so that it costs next
+# to nothing; a copy that is restored while the machine stays up is noticed by it.
+LAST_COMMIT_FILE = "commit"
+LAST_COMMIT_WIDTH = 20
 
 
 class Memory:
@@ -28,6 +34,7 @@ class Memory:
         self._store = store
         self._pki_dir = pki_dir
         self._mirror = Mirror(0, 0)
+        self._last_commit_fd: int | None = None
         # Why the store is not the one that was written last; empty when it is, and
         # once a commit has put that on record.
         self.incomplete = ""
@@ -45,6 +52,7 @@ class Memory:
         # The store first: one that is behind its mirror is one that was lost or restored.
         self._store.set_meta("epoch", epoch)
         self._write_ahead(epoch, max(mirrored.commit, self._store.commit_number + self.block))
+        self._note_commit(self._store.commit_number)
         return epoch
 
     def _compare(self, mirrored: Mirror) -> str:
@@ -57,7 +65,25 @@ class Memory:
             return f"the store is of an earlier start ({found}) than the last ({mirrored.epoch})"
         if commits < mirrored.commit - self.block:
             return f"the store has {commits} commits, and more than {mirrored.commit - self.block} were made"
+        if commits < (last := self._last_commit()):
+            return f"the store has {commits} commits, and {last} were made"
         return ""
+
+    def _last_commit(self) -> int:
+        """The number of the last commit, as far as it reached the disk; 0 where that is not known."""
+        try:
+            text = (self._pki_dir / LAST_COMMIT_FILE).read_bytes()[:LAST_COMMIT_WIDTH]
+        except OSError:
+            return 0
+        return int(text) if text.strip().isdigit() else 0
+
+    def _note_commit(self, number: int) -> None:
+        if self._last_commit_fd is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            self._last_commit_fd = os.open(self._pki_dir / LAST_COMMIT_FILE, flags, 0o600)
+        # What it says too little is what agents' Hellos are for.
+        with suppress(OSError):
+            os.pwrite(self._last_commit_fd, b"%*d" % (LAST_COMMIT_WIDTH, number), 0)
 
     def _write_ahead(self, epoch: int, commit: int) -> None:
         self._write_mirror(Mirror(epoch, commit))
@@ -101,6 +127,7 @@ class Memory:
         if number > self._mirror.commit:
             self._write_ahead(self._mirror.epoch, number + self.block)
         number = self._store.commit(writes, number)
+        self._note_commit(number)
         if self.incomplete:
             # The first batch has it, so it is on record.
             self._store.set_meta("behind", 0)
@@ -110,3 +137,6 @@ class Memory:
     def close(self) -> None:
         """Closes the store."""
         self._store.close()
+        if self._last_commit_fd is not None:
+            os.close(self._last_commit_fd)
+            self._last_commit_fd = None
