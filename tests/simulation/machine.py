@@ -28,6 +28,7 @@ class Machine:
         self.stage = stage
         self.store = Store()
         self.mirror: Mirror | None = None
+        self.last_commit = 0
         self.oracle = oracle
         self._copies: list[Store] = []
         self._booted_ms = -3_600_000
@@ -68,12 +69,11 @@ class Machine:
         self._replace(old[pick % len(old)].copy())
 
     def _older_copies(self) -> list[Store]:
-        block = self.stage.scene.commit_block
         mirror = self.mirror or Mirror(0, 0)
         return [
             copy
             for copy in self._copies
-            if copy.get_meta("epoch") < mirror.epoch or copy.commit_number < mirror.commit - block
+            if copy.get_meta("epoch") < mirror.epoch or copy.commit_number < self.last_commit
         ]
 
     def _replace(self, store: Store) -> None:
@@ -98,6 +98,12 @@ class Memory(memory.Memory):
 
     def _write_mirror(self, mirror: Mirror) -> None:
         self._machine.mirror = mirror
+
+    def _last_commit(self) -> int:
+        return self._machine.last_commit
+
+    def _note_commit(self, number: int) -> None:
+        self._machine.last_commit = number
 
     def put(self, rows: list[RowWrite], meant: Sequence[Row | None], decided_ms: int, above: int) -> None:
         """Commits a batch that was decided at that time."""

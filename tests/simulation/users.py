@@ -91,7 +91,9 @@ class Users:
         """Stops what came back with an older store, or was never there when it was to be stopped."""
         for status in list(self._oracle.statuses.values()):
             job = self._oracle.jobs[status.job_id]
-            if not status.state.is_terminal and status.stop is None and is_endless(job.spec):
+            # What is left of a gang of which a member was forgotten waits for it for ever.
+            endless = is_endless(job.spec) or (job.adopted and job.spec.is_gang)
+            if not status.state.is_terminal and status.stop is None and endless:
                 self.waiting += 1
                 self._stop(status.job_id)
 

@@ -141,9 +141,9 @@ def was_adopted(was: Task, task: Task, past: Mapping[AttemptId, Attempt], epoch:
 
 
 def final_of(was: Task, task: Task, past: Mapping[AttemptId, Attempt]) -> Attempt | None:
-    """What became of the attempt that a task had before."""
+    """What became of the attempt that a task had before; None if it had none."""
     if was.attempt is None or task.attempt is None or was.attempt.id == task.attempt.id:
-        return task.attempt
+        return task.attempt if was.attempt is not None else None
     return past.get(was.attempt.id, was.attempt)
 
 
@@ -177,14 +177,17 @@ def gang_is_wrong(
     states = [task.state for _, task in pairs]
     if worst == 0:
         return "" if set(states) == {TaskState.SUCCEEDED} else f"succeeded whole, and is {states}"
-    if stopped:
-        right = [TaskState.KILLED if g else TaskState.SUCCEEDED for g in grave]
-        return "" if states == right else f"was stopped, and is {states} instead of {right}"
     failures = max(was.failures for was, _ in pairs) + (worst == 2)
     losses = max(was.losses for was, _ in pairs) + (worst == 4)
+    in_budget = failures <= job.spec.max_failures and losses <= job.spec.max_losses
+    if stopped:
+        if in_budget and spent == {(failures, losses)} and set(states) == {TaskState.KILLED}:
+            # Judged to run again, then stopped, in one batch.
+            return ""
+        right = [TaskState.KILLED if g else TaskState.SUCCEEDED for g in grave]
+        return "" if states == right else f"was stopped, and is {states} instead of {right}"
     if spent != {(failures, losses)}:
         return f"has spent {spent} instead of {(failures, losses)} after {[f and f.state for f in finals]}"
-    in_budget = failures <= job.spec.max_failures and losses <= job.spec.max_losses
     if in_budget and len(pairs) == job.spec.replicas:
         again = {TaskState.PENDING}, {TaskState.ASSIGNED}
         return "" if set(states) in again else f"runs again, and is {states}"
