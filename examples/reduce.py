@@ -1,6 +1,6 @@
 """Four tasks work as one: a ring all-reduce over the addresses that Iris gives to a gang.
 
-    iris job run --replicas 4 --gang -- python3 examples/reduce.py
+    iris job run --replicas 4 --gang -- python3 "$PWD"/examples/reduce.py
 
 Every task has a vector of its own, and at the end every task has the sum of all
 of them. The tasks stand in a ring: each sends to the next one and receives from

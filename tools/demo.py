@@ -103,7 +103,7 @@ class Demo:
 
     def _show(self, *arguments: str) -> list[str]:
         """Runs `iris` and shows what it says; returns the lines of its stdout."""
-        shown = [word.replace(f"{ROOT}/", "") for word in arguments]
+        shown = [word.replace(f"{ROOT}/", "$PWD/") for word in arguments]
         self._screen.line(f"$ iris {' '.join(shown)}", "36")
         process = self._spawn(*arguments, stderr=subprocess.PIPE)
         lines: list[str] = []
