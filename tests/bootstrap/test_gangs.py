@@ -111,7 +111,7 @@ def test_lease_ends_a_member_that_waits(keeper: KeeperUnderTest) -> None:
 
 
 def test_member_that_waits_keeps_the_agent_from_leaving(start_keeper: StartKeeper) -> None:
-    keeper = start_keeper(orphan_timeout_s=0.1)
+    keeper = start_keeper(orphan_timeout_s=60.0)
     session = keeper.accept()
     session.run(KEY, "true", is_gang=True)
     session.prepared(KEY)

@@ -69,7 +69,9 @@ def test_task_that_halts_itself_can_be_stopped(keeper: KeeperUnderTest) -> None:
     session = keeper.accept()
     session.run(KEY, "sh", "-c", "kill -STOP $$; sleep 1000", grace_s=60)
     session.running(KEY)
-    (pid,) = [int(p) for p in attempt_processes(keeper.host_dir, KEY)]
+    # A process that has just been made shows no environment for a moment.
+    eventually(lambda: bool(attempt_processes(keeper.host_dir, KEY)), "it is there")
+    (pid,) = attempt_processes(keeper.host_dir, KEY)
     eventually(lambda: processes.is_stopped(pid), "it has halted")
     session.send(Stop(KEY, "job_stopped"))
     assert session.ended(KEY).signal == signal.SIGTERM
