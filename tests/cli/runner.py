@@ -44,7 +44,7 @@ class Runner:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("IRIS_", "XDG_", "COV")) and name != "NO_COLOR"
+            if not name.startswith(("IRIS_", "XDG_", "COV", "PYTHONUNBUF")) and name != "NO_COLOR"
         }
         self.env = {
             **kept,

@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line(iris: Runner, service: FakeService, words: list
     with Path("/dev/full").open("wb") as full:
         done = iris(*words, stdout=full)
     assert done.status == 1
-    assert done.err == "iris: No space left on device\n"
+    assert done.err == "iris: cannot write standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize("words", [["--help"], [*DEMO, "job", "list"]])

@@ -144,7 +144,7 @@ def test_a_halted_controller(bench: Bench) -> None:
     os.kill(pid, signal.SIGSTOP)
     done = bench.stop("--dry-run")
     assert "did not answer in time" in done.err
-    assert "kept for the next start: jobs that have not ended (no controller said how many)" in done.text
+    assert "kept for the next start: any jobs that have not ended (no controller said how many)" in done.text
     kill(pid)
 
 

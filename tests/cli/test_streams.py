@@ -78,10 +78,43 @@ def test_no_stream_brings_a_command_down(iris: Runner, served: FakeService, word
         assert b"Traceback" not in done.stderr
     full = run(iris, words, ">/dev/full")
     if usual.stdout:
-        assert full.returncode == 1, full
-        assert full.stderr.decode().splitlines()[-1] == "iris: No space left on device"
+        # A job that was submitted goes on.
+        submitted = words[:2] == ["job", "run"] and "--help" not in words
+        assert full.returncode == (118 if submitted else 1), full
+        assert b"iris: cannot write standard output: No space left on device" in full.stderr
     assert b"Traceback" not in full.stderr
     assert run(iris, words, "2>/dev/full").returncode in (1, usual.returncode)
+
+
+FOLLOWING = {
+    "run": ["job", "run", "--", "echo", "hi"],
+    "detach": ["job", "run", "--detach", "--", "hold"],
+    "run for programs": ["job", "run", "-o", "json", "--", "echo"],
+    "wait": ["job", "wait", "-o", "json", "job-1"],
+    "logs": ["job", "logs", "-f", "job-1"],
+}
+
+
+@pytest.mark.parametrize("words", FOLLOWING.values(), ids=FOLLOWING)
+def test_a_full_disk_stops_no_job(iris: Runner, served: FakeService, words: list[str]) -> None:
+    job_id = "job-2" if "run" in words else "job-1"
+    done = run(iris, words, ">/dev/full")
+    assert done.returncode == 118, done
+    assert done.stderr.decode().splitlines()[-2:] == [
+        f"iris: cannot write standard output: No space left on device; job {job_id} goes on without it",
+        f"      come back: iris --cluster demo job logs -f {job_id}",
+    ]
+
+
+@pytest.mark.parametrize("noun", ["slice", "worker", "job"])
+def test_a_note_that_cannot_be_written_fails_nothing(iris: Runner, service: FakeService, noun: str) -> None:
+    service.slices, service.workers = [], []
+    assert b"no " in run(iris, [noun, "list"], "").stderr
+    assert run(iris, [noun, "list"], "2>/dev/full").returncode == 0
+
+
+def test_an_error_that_cannot_be_written_has_its_status(iris: Runner, service: FakeService) -> None:
+    assert run(iris, ["job", "show", "job-9"], "2>/dev/full").returncode == 3
 
 
 @pytest.mark.parametrize("name", ["jobs", "events"])

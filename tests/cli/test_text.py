@@ -7,7 +7,7 @@ import json
 import pytest
 
 from iris_cli.documents import message_to_dict, render_document, render_item
-from iris_cli.table import render_fields, render_table
+from iris_cli.table import MOST_CELL, GrowingTable, clip_cells, render_fields, render_table
 from iris_cli.text import clip, cpus, duration, plural, safe, short_name, size
 from iris_proto.v1.controller_pb2 import ListJobsResponse, SliceState
 from iris_proto.v1.job_pb2 import JobState
@@ -50,6 +50,19 @@ def test_a_table() -> None:
         "j-22  a\\nb\\x1b[1m\n"
     )  # fmt: skip
     assert render_table(["A", "B"], []) == "A  B\n"
+
+
+def test_a_long_cell_widens_no_other_row() -> None:
+    rows = [["j-1", "n" * 900, "r" * 900], ["j-2", "short", "x"]]
+    clipped = clip_cells(rows)
+    assert clipped[0] == ("j-1", "n" * (MOST_CELL - 1) + "…", "r" * 900)
+    # Where nothing is cut it sticks out of its column.
+    _, first, second = render_table(["ID", "NAME", "REASON"], rows).splitlines()
+    assert first == f"j-1  {rows[0][1]}  {rows[0][2]}"
+    assert second == f"j-2  {'short':<{MOST_CELL}}  x"
+    growing = GrowingTable(["A", "B"], [1, 1])
+    assert growing.row(["n" * 900, "x"]) == f"{'n' * 900}  x"
+    assert growing.row(["y", "x"]) == f"{'y':<{MOST_CELL}}  x"
 
 
 def test_colours_do_not_move_columns() -> None:

@@ -158,7 +158,7 @@ class TestAgent:
         assert len(asleep) >= 2
         os.kill(keeper, number)
         wait_until(lambda: not set(asleep) & set(cluster.processes()))
-        assert keeper not in cluster.processes()
+        wait_until(lambda: keeper not in cluster.processes())
         cluster.iris("job", "wait", job_id)
         (task,) = cluster.json("job", "show", job_id)["tasks"]
         assert (task["losses"], task["failures"], task["attempts"]) == (1, 0, 2)

@@ -151,7 +151,16 @@ def _report(message: str, hint: str, details: tuple[str, ...], after: tuple[str,
     # Where both share a pipe, what was printed before stays before.
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    sys.stderr.write(fresh_line() + "".join(f"{line}\n" for line in lines))
+    try:
+        sys.stderr.write(fresh_line() + "".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        # The status still says it.
+        from iris_cli.output import swallow
+
+        swallow(sys.stderr)
 
 
 def _wants_trace(argv: list[str]) -> bool:

@@ -52,6 +52,13 @@ class CliError(Exception):
         self.after = after
 
 
+class OutputFailed(CliError):
+    """What was asked for cannot be written: a full disk, as a rule. A closed pipe is none."""
+
+    def __init__(self, error: OSError, stream: str) -> None:
+        super().__init__(FAILED, f"cannot write {stream}: {error.strerror or error}")
+
+
 def after_submission(error: CliError) -> CliError:
     """The same error where the job exists, with a status that says so."""
     status = error.status

@@ -21,6 +21,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line; returns its exit status."""
     words = sys.argv[1:] if argv is None else argv
     _open_missing_streams()
+    try:
+        return _status_of(words)
+    finally:
+        _abandon_unwritable()
+
+
+def _status_of(words: list[str]) -> int:
     status = 0
     try:
         status = _run(words)
@@ -33,13 +40,11 @@ def main(argv: list[str] | None = None) -> int:
         _leave(INTERRUPTED)
     except BrokenPipeError:
         # `iris job logs ID | head`: whoever reads has seen enough.
-        _abandon_stdout()
         return BROKEN_PIPE
     except OSError as error:
-        _abandon_stdout()
         # Otherwise the command has reported it, and this is its echo.
         if status == 0:
-            sys.stderr.write(f"iris: {error.strerror}\n")
+            sys.stderr.write(f"iris: cannot write standard output: {error.strerror}\n")
         return status or FAILED
     return status
 
@@ -87,8 +92,12 @@ def _open_missing_streams() -> None:
             setattr(sys, name, os.fdopen(fd, "w" if write else "r"))
 
 
-def _abandon_stdout() -> None:
-    """The interpreter flushes once more at exit and would complain there."""
-    import os
+def _abandon_unwritable() -> None:
+    """The interpreter flushes once more at exit; what cannot be written then would change the status."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:
+            import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -1,16 +1,18 @@
 """What a command prints, and where: data on stdout, all else on stderr."""
 
+import contextlib
 import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
 from iris_cli.cursor import fresh_line, wrote
-from iris_cli.table import cut_last_column, render_fields, render_table
+from iris_cli.exits import OutputFailed
+from iris_cli.table import clip_cells, cut_last_column, render_fields, render_table
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from google.protobuf.message import Message
 
@@ -47,14 +49,16 @@ class Output:
         return self.format in ("json", "yaml")
 
     def note(self, text: str) -> None:
-        """A line for people, on stderr."""
+        """A line for people, on stderr; where it cannot be written, the command goes on."""
         try:
             sys.stderr.write(f"{fresh_line()}{text}\n")
             sys.stderr.flush()
-        except OSError:
+        except BrokenPipeError:
             if not self._sees_through:
                 raise
-            _swallow(sys.stderr)
+            swallow(sys.stderr)
+        except OSError:
+            swallow(sys.stderr)
 
     def detail(self, text: str) -> None:
         """A note that only `-v` shows."""
@@ -69,20 +73,23 @@ class Output:
     def table(self, headers: "Sequence[str]", rows: "Sequence[Sequence[str]]", empty: str) -> None:
         """A table on stdout; where it has no rows, a note that says so.
 
-        The last column is cut to what a terminal has room for, elsewhere never.
+        The last column is cut to what a terminal has room for, elsewhere never;
+        the others to what still is a column, except in wide tables.
         """
         if not rows:
             self.note(empty)
             return
+        if not self.wide:
+            rows = clip_cells(rows)
         if self.cuts:
             rows = cut_last_column(headers, rows, shutil.get_terminal_size().columns)
         paint = _painted if _colours_wanted(sys.stdout) else None
-        sys.stdout.write(render_table(headers, rows, paint))
+        self._print(render_table(headers, rows, paint))
 
     def fields(self, fields: "Sequence[tuple[str, str]]") -> None:
         """`name: value` lines on stdout."""
         paint = _painted if _colours_wanted(sys.stdout) else None
-        sys.stdout.write(render_fields(fields, paint))
+        self._print(render_fields(fields, paint))
 
     def message(self, message: "Message") -> None:
         """An RPC's response as one document."""
@@ -100,14 +107,14 @@ class Output:
         """One of a stream of responses: an object a line, or a YAML document."""
         from iris_cli.documents import message_to_dict, render_item
 
-        sys.stdout.write(render_item(message_to_dict(message), self.format))
-        sys.stdout.flush()
+        self._print(render_item(message_to_dict(message), self.format))
 
     def task_bytes(self, data: bytes) -> None:
         """What a task wrote, unchanged; on stderr where stdout is for programs."""
         stream = sys.stderr if self.structured else sys.stdout
-        stream.buffer.write(data)
-        stream.buffer.flush()
+        with _named_failure("standard error" if self.structured else "standard output"):
+            stream.buffer.write(data)
+            stream.buffer.flush()
         wrote(data, stream.fileno())
 
     def ask(self, question: str) -> bool:
@@ -118,15 +125,27 @@ class Output:
 
     def _print(self, text: str) -> None:
         try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            with _named_failure("standard output"):
+                sys.stdout.write(text)
+                sys.stdout.flush()
         except BrokenPipeError:
             if not self._sees_through:
                 raise
-            _swallow(sys.stdout)
+            swallow(sys.stdout)
 
 
-def _swallow(stream: TextIO) -> None:
+@contextlib.contextmanager
+def _named_failure(stream: str) -> "Iterator[None]":
+    """A failure to write that says what could not be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(error, stream) from error
+
+
+def swallow(stream: TextIO) -> None:
     """From now on whatever is written there goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 

@@ -7,6 +7,8 @@ from iris_cli.text import clip, safe
 GAP = "  "
 # A terminal that has less room wraps its lines.
 LEAST_LAST_COLUMN = 20
+# No name that a cloud gives is longer; what is does not widen every other row.
+MOST_CELL = 64
 Paint = Callable[[str], str]
 
 
@@ -18,12 +20,17 @@ def render_table(headers: Sequence[str], rows: Sequence[Sequence[str]], paint: P
     """
     cells = [[safe(cell) for cell in row] for row in rows]
     widths = [
-        max(len(header), *(len(row[column]) for row in cells)) if cells else len(header)
+        max(len(header), *(min(len(row[column]), MOST_CELL) for row in cells)) if cells else len(header)
         for column, header in enumerate(headers)
     ]
     lines = [_line(headers, widths, None)]
     lines += [_line(row, widths, paint) for row in cells]
     return "".join(f"{line}\n" for line in lines)
+
+
+def clip_cells(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The rows with every cell but the last, which widens no other row, at most a column wide."""
+    return [(*(clip(safe(cell), MOST_CELL) for cell in row[:-1]), row[-1]) for row in rows]
 
 
 def cut_last_column(
@@ -49,7 +56,8 @@ class GrowingTable:
     def row(self, cells: Sequence[str]) -> str:
         """The line of a row."""
         shown = [safe(cell) for cell in cells]
-        self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, shown, strict=True)]
+        room = [min(len(cell), MOST_CELL) for cell in shown]
+        self._widths = [max(width, least) for width, least in zip(self._widths, room, strict=True)]
         return _line(shown, self._widths, None)
 
 

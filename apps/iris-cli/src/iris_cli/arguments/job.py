@@ -114,7 +114,7 @@ VERBS = (
             ),
             exits=(
                 *_PROGRAM_EXITS,
-                ("118", "the log stream broke; how the job ended is not known"),
+                ("118", "the log stream broke, or standard output cannot be written; the job goes on"),
                 ("130", "Ctrl-C: detached, the job goes on"),
             ),
         ),
@@ -154,6 +154,7 @@ VERBS = (
             exits=(
                 ("3", "there is no such job"),
                 ("8", "the stream broke before its end; what was printed is not all"),
+                ("118", "with -f: standard output cannot be written; the job goes on"),
             ),
         ),
     ),
@@ -168,6 +169,7 @@ VERBS = (
                 *_PROGRAM_EXITS,
                 ("113", "there is no such job"),
                 ("117", "the job had not ended after --timeout"),
+                ("118", "the stream broke, or standard output cannot be written"),
             ),
         ),
     ),

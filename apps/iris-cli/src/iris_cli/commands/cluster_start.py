@@ -16,7 +16,7 @@ from iris_cli.output import Output
 from iris_cli.records import Record, read_records, remember
 from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.whose import own_identity, refuse_other_controller, refuse_other_identity
-from iris_cli.text import plural
+from iris_cli.text import plural, safe
 from iris_config import IrisConfig, diff_configs
 from iris_platform import PROVIDER_MODULES
 from iris_platform.base import PlatformError
@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
     paths = with_directories(paths_of(config.name, earlier), options)
     refuse_second_controller(config.name, paths, earlier)
     cluster = Cluster(config.name, paths, path, option=f"--cluster {config.name} ")
-    refuse_places_of_others(cluster, read_records())
+    refuse_places_of_others(cluster, read_records(), output.note)
     refuse_other_identity(cluster)
     warn_of_no_groups(config, path, output)
     vm = create_controller_vm(config.proto.controller, paths, is_serving)
@@ -89,6 +89,8 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
         _remember(cluster, config)
     how = "is up" if started else "is running already"
     output.note(f"cluster {config.name} {how}: controller {record.pid} at {record.address}")
+    for problem in status.problems:
+        output.note(f"iris: note: {safe(problem)}")
     if output.structured:
         output.message(status)
     else:

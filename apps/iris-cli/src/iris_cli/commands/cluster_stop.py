@@ -11,6 +11,7 @@ from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
 from iris_cli.locate import Cluster, find_cluster, with_directories
 from iris_cli.output import Output, can_ask
 from iris_cli.records import read_records
+from iris_cli.teardown.again import stop_words
 from iris_cli.teardown.direct import clear
 from iris_cli.teardown.live import Believed, ask_controller, shut_down
 from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there
@@ -38,7 +39,7 @@ def run(options: Namespace) -> int:
     output = Output(options, sees_through=True)
     cluster = find_cluster(options)
     cluster = replace(cluster, paths=with_directories(cluster.paths, options))
-    refuse_places_of_others(cluster, read_records())
+    refuse_places_of_others(cluster, read_records(), output.note)
     stop = _prepare(cluster, options, output)
     if stop is None:
         return _never_started(cluster, output)
@@ -56,7 +57,7 @@ def run(options: Namespace) -> int:
     except KeyboardInterrupt:
         output.note("")
         output.note("iris: interrupted; what was begun may go on")
-        output.note(f"      see it through: {cluster.command('cluster stop')}")
+        output.note(f"      see it through: {cluster.command(stop_words(options, yes=False))}")
         return INTERRUPTED
 
 
@@ -64,6 +65,7 @@ def run(options: Namespace) -> int:
 class Stop:
     """A stop that was planned."""
 
+    options: Namespace
     cluster: Cluster
     output: Output
     plan: Plan
@@ -104,10 +106,7 @@ class Stop:
         left = [] if dry_run else left_over(looks, errors)
         left += [] if dry_run else still_there(self.told, self.sites, {entry["name"] for entry in left})
         controllers = [process.pid for process in find_controllers(self.cluster.paths)]
-        kept = {
-            "state_dir": str(self.cluster.paths.state_dir),
-            "pki_dir": str(self.cluster.paths.pki_dir),
-        }
+        kept = _kept(self.cluster)
         if self.output.structured:
             document: dict[str, Any] = plan_document(self.plan)
             document |= {"dry_run": dry_run, "zones": zone_documents(looks)}
@@ -120,8 +119,8 @@ class Stop:
         if not left and (not controllers or self.plan.others):
             return 0
         left += [{"zone": "", "name": "", "why": f"controller process {pid} runs"} for pid in controllers]
-        ids = "".join(f" --cluster-id {name}" for name in foreign_ids(looks, [self.plan.cluster_id]))
-        again = self.cluster.command(f"cluster stop -y{ids}")
+        ids = foreign_ids(looks, [self.plan.cluster_id])
+        again = self.cluster.command(stop_words(self.options, yes=True, also_ids=ids))
         raise CliError(
             LEFT_OVER,
             f"something is left of cluster {self.cluster.name}",
@@ -139,11 +138,13 @@ class Stop:
         jobs = self._jobs()
         if jobs is None:
             self.output.line(
-                "kept for the next start: jobs that have not ended (no controller said how many)"
+                "kept for the next start: any jobs that have not ended (no controller said how many)"
             )
         elif jobs:
             self.output.line(f"kept for the next start: {plural(jobs, 'job')} not ended")
-        self.output.line(f"kept: state in {kept['state_dir']}, keys in {kept['pki_dir']}")
+        places = (("state", kept["state_dir"]), ("keys", kept["pki_dir"]))
+        if words := ", ".join(f"{what} in {path}" for what, path in places if path):
+            self.output.line(f"kept: {words}")
 
     def _jobs(self) -> int | None:
         """How many jobs wait for the next start; None where only the store knows."""
@@ -193,7 +194,7 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
         others,
         tuple(entry for look in beyond for entry in look.slices),
     )
-    return Stop(cluster, output, plan, sites, looks, controller, believed)
+    return Stop(options, cluster, output, plan, sites, looks, controller, believed)
 
 
 def _whose(
@@ -222,21 +223,27 @@ def _agreed(cluster: Cluster, plan: Plan, options: Namespace, output: Output) ->
     """
     if options.yes and cluster.named:
         return True
+    again = stop_words(options, yes=True)
     if not can_ask():
         if not cluster.named:
             raise CliError(
                 USAGE,
                 f"{cluster.name} is only the last cluster that was started; say which one to stop",
-                hint=f"iris --cluster {cluster.name} cluster stop -y",
+                hint=f"iris --cluster {cluster.name} {again}",
             )
-        raise CliError(
-            USAGE, "-y is needed where there is no terminal", hint=cluster.command("cluster stop -y")
-        )
+        raise CliError(USAGE, "-y is needed where there is no terminal", hint=cluster.command(again))
     what = f"Delete {plural(len(plan.slices), 'slice')} of cluster {cluster.name} and stop it?"
     if output.ask(what):
         return True
     output.note("iris: nothing was changed")
     return False
+
+
+def _kept(cluster: Cluster) -> dict[str, str]:
+    """The directories that outlive the cluster; empty where there is none any more."""
+    paths = cluster.paths
+    places = {"state_dir": paths.state_dir, "pki_dir": paths.pki_dir}
+    return {name: str(path) if path.exists() else "" for name, path in places.items()}
 
 
 def _never_started(cluster: Cluster, output: Output) -> int:

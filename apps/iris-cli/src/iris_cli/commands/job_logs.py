@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from iris_cli.client import Controller
-from iris_cli.exits import INTERRUPTED
-from iris_cli.follow.detach import say_detached
+from iris_cli.exits import INTERRUPTED, OutputFailed
+from iris_cli.follow.detach import output_lost, say_detached
 from iris_cli.follow.logs import LogPrinter, read_logs
 from iris_cli.follow.retry import Retry, limit_from_environment
 from iris_cli.jobwords import replicas
@@ -28,6 +28,10 @@ def run(options: Namespace) -> int:
         limit_s = min(limit_s, SNAPSHOT_LIMIT_S)
     try:
         _print_logs(options, controller, output, limit_s)
+    except OutputFailed as error:
+        if not options.follow:
+            raise
+        raise output_lost(error, cluster, options.job_id) from error
     except KeyboardInterrupt:
         if options.follow:
             say_detached(cluster, options.job_id, output)

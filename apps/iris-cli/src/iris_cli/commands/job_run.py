@@ -7,8 +7,15 @@ import uuid
 from argparse import Namespace
 
 from iris_cli.client import Connection, Controller, RpcFailed
-from iris_cli.exits import INTERRUPTED, TIMED_OUT, UNREACHABLE, CliError, after_submission
-from iris_cli.follow.detach import say_detached
+from iris_cli.exits import (
+    INTERRUPTED,
+    TIMED_OUT,
+    UNREACHABLE,
+    CliError,
+    OutputFailed,
+    after_submission,
+)
+from iris_cli.follow.detach import output_lost, say_detached
 from iris_cli.follow.job import Follower
 from iris_cli.follow.retry import Retry, limit_from_environment
 from iris_cli.jobspec import make_spec
@@ -33,15 +40,17 @@ def run(options: Namespace) -> int:
     request = SubmitJobRequest(request_id=str(uuid.uuid4()), spec=spec)
     response = _submit(controller, request, limit_s, output)
     job = response.job
-    if options.detach:
-        if output.structured:
-            output.message(response)
-        else:
-            output.line(job.job_id)
-        return 0
     try:
+        if options.detach:
+            if output.structured:
+                output.message(response)
+            else:
+                output.line(job.job_id)
+            return 0
         output.note(f"iris: submitted job {job.job_id} ({plural(replicas(job), 'task')})")
         return Follower(controller, output, limit_s).run(job, with_logs=True)
+    except OutputFailed as error:
+        raise output_lost(error, cluster, job.job_id) from error
     except CliError as error:
         raise after_submission(_with_way_back(error, cluster, job.job_id)) from error
     except KeyboardInterrupt:

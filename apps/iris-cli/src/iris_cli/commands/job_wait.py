@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from iris_cli.client import Controller
-from iris_cli.exits import INTERRUPTED, NOT_FOUND, CliError, after_submission
-from iris_cli.follow.detach import say_detached
+from iris_cli.exits import INTERRUPTED, NOT_FOUND, CliError, OutputFailed, after_submission
+from iris_cli.follow.detach import output_lost, say_detached
 from iris_cli.follow.job import Follower
 from iris_cli.follow.retry import limit_from_environment
 from iris_cli.locate import find_cluster
@@ -25,6 +25,8 @@ def run(options: Namespace) -> int:
             request = GetJobRequest(job_id=options.job_id)
             job = connection.call(connection.stub.GetJob, request).job
         return follower.run(job, with_logs=False)
+    except OutputFailed as error:
+        raise output_lost(error, cluster, options.job_id) from error
     except CliError as error:
         # The program's own status may be any small number.
         hint = error.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from iris_cli.exits import USAGE, CliError
@@ -12,15 +13,20 @@ from iris_cli.teardown.scope import started_config
 from iris_platform.identity import KEY_FILE
 
 
-def refuse_places_of_others(cluster: Cluster, records: Records) -> None:
+def refuse_places_of_others(cluster: Cluster, records: Records, note: Callable[[str], None]) -> None:
     """A cluster in another one's directories would take over its jobs and its identity.
 
-    Above all a rehearsal, whose very point is that it cannot.
+    Above all a rehearsal, whose very point is that it cannot. What a start left
+    there and cannot be read any more is said, and does not hinder.
 
     Raises:
         CliError: a directory is known to be another cluster's.
     """
-    started = started_config(cluster)
+    try:
+        started = started_config(cluster)
+    except CliError as error:
+        note(f"iris: {error.message}; going by the configuration that was given")
+        started = None
     if started is not None and started.name != cluster.name:
         raise _taken(cluster.paths.state_dir, started.name, cluster)
     twin = real_name(cluster.name) if is_rehearsal(cluster.name) else rehearsal_name(cluster.name)

@@ -60,9 +60,16 @@ def read_scope(cluster: Cluster) -> Scope:
     Raises:
         CliError: neither can be read.
     """
-    started = started_config(cluster)
+    try:
+        started, damage = started_config(cluster), None
+    except CliError as error:
+        # As where the file is gone, unless nothing else says what there is.
+        started, damage = None, error
     groups = dict(started.scale_groups.items()) if started else {}
-    for name, group in _configured(cluster, needed=started is None).items():
+    configured = _configured(cluster, needed=started is None)
+    if damage is not None and configured is None:
+        raise damage
+    for name, group in (configured or {}).items():
         # What this release cannot drive it did not start either.
         if PROVIDER_MODULES.get(group.provider.WhichOneof("provider") or ""):
             groups.setdefault(name, group)
@@ -84,21 +91,28 @@ def started_config(cluster: Cluster) -> IrisConfig | None:
         return IrisConfig.from_json(path.read_text("utf-8"), source=str(path))
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
+    except OSError as error:
+        raise CliError(FAILED, f"{path}: cannot read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise CliError(FAILED, f"{path}: cannot read: {error}") from error
+    except ConfigError as error:
+        # Its own lines begin with the path too.
+        why = "; ".join(problem.message for problem in error.problems)
+        raise CliError(FAILED, f"{path}: cannot read: {why}") from error
 
 
-def _configured(cluster: Cluster, *, needed: bool) -> dict[str, ScaleGroupConfig]:
+def _configured(cluster: Cluster, *, needed: bool) -> dict[str, ScaleGroupConfig] | None:
+    """The groups of the configuration file; None where it says nothing of this cluster."""
     if cluster.config_path is None:
-        return {}
+        return None
     try:
         config = load_for(cluster.name, cluster.config_path)
     except CliError:
         # What was started can be stopped although the file is broken since.
         if needed:
             raise
-        return {}
-    return dict(config.scale_groups.items()) if config.name == cluster.name else {}
+        return None
+    return dict(config.scale_groups.items()) if config.name == cluster.name else None
 
 
 def choose_zones(wanted: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
