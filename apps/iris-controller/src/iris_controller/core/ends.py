@@ -158,7 +158,9 @@ def _judge_gang(world: World, job: Job, now: Now) -> None:
     """Decides about a gang as a whole, once nothing of it runs."""
     if world.live_of.get(job.job_id) or job.job_id in world.queue.held:
         return
-    members = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
+    known = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
+    # Of a gang that was found in parts some may have ended for good: it is not whole any more.
+    members = [member for member in known if not member.state.is_terminal]
     if not any(member.state.is_live for member in members):
         return
     world.broken_gangs.pop(job.job_id, None)
