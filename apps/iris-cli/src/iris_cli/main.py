@@ -20,7 +20,10 @@ TERMINATED = 143
 def main(argv: list[str] | None = None) -> int:
     """Run one command line; returns its exit status."""
     words = sys.argv[1:] if argv is None else argv
-    _open_missing_streams()
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from iris_platform.streams import open_missing_streams
+
+        open_missing_streams()
     try:
         return _status_of(words)
     finally:
@@ -78,26 +81,12 @@ def _leave(status: int) -> "NoReturn":
     os._exit(status)
 
 
-def _open_missing_streams() -> None:
-    """A closed stream (`>&-`) is empty, or swallows what is written, instead of failing.
-
-    In order, since a file takes the lowest free number: one that was opened as
-    number 0 would be lost to the programs that are started with it.
-    """
-    for name, write in (("stdin", False), ("stdout", True), ("stderr", True)):
-        if getattr(sys, name) is None:
-            import os
-
-            fd = os.open(os.devnull, os.O_WRONLY if write else os.O_RDONLY)
-            setattr(sys, name, os.fdopen(fd, "w" if write else "r"))
-
-
 def _abandon_unwritable() -> None:
     """The interpreter flushes once more at exit; what cannot be written then would change the status."""
-    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            import os
+            from iris_cli.output import swallow
 
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            swallow(stream)

@@ -49,6 +49,11 @@ class Table(NamedTuple):
     encode: Callable[[Any], Values]
     decode: Callable[[Values], n.Row]
 
+    @property
+    def names(self) -> str:
+        """All columns, as a statement lists them."""
+        return ", ".join(self.key_columns + self.columns)
+
 
 class RowWrite(NamedTuple):
     """A row to insert or replace; `values` None deletes the row with `key`."""

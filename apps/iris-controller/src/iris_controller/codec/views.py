@@ -14,7 +14,7 @@ from iris_controller.core import states as s
 from iris_controller.core.entities import Attempt, GroupPolicy, Job, JobStatus, Record, Slice, Task, Worker
 from iris_controller.core.moves import node_name
 from iris_controller.core.states import JobState, TaskState, WorkerState
-from iris_controller.core.values import NO_REASON, Now, Place, Reason, Resources
+from iris_controller.core.values import NO_REASON, Now, Place, Reason, add_up
 from iris_controller.core.view import View
 from iris_proto.v1 import controller_pb2, job_pb2
 
@@ -167,7 +167,7 @@ def worker(view: View, row: Worker, now: Now) -> controller_pb2.Worker:
     where = view.slices.get(row.place.slice_name)
     contact = view.findings.contact.get(row.place)
     given = list(view.live.get(row.place, {}).values())
-    used = Resources(sum(r.cpu_millis for r in given), sum(r.memory_bytes for r in given))
+    used = add_up(given)
     return controller_pb2.Worker(
         place=place_to_proto(row.place),
         scale_group=where.group if where else "",

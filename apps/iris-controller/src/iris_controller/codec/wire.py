@@ -279,14 +279,15 @@ def commands(
 
 
 def welcome(
-    effect: fx.SendWelcome, timings: worker_pb2.Timings, epoch: int, commit: int
+    effect: fx.SendWelcome, timings: worker_pb2.Timings, epoch: int, commit: int, log_max_bytes: int = 0
 ) -> worker_pb2.ControllerMessage:
-    """The answer to a hello that was accepted."""
+    """The answer to a hello that was accepted; no `log_max_bytes`, no cap."""
     message = worker_pb2.Welcome(
         protocol_version=PROTOCOL_VERSION,
         epoch=epoch,
         commit=commit,
         timings=timings,
+        log_max_bytes=log_max_bytes,
         verdicts=[
             worker_pb2.AttemptVerdict(
                 id=attempt_id_to_proto(verdict.id),

@@ -12,7 +12,6 @@ from iris_controller.core.ends import settle
 from iris_controller.core.entities import Attempt, Job, Task
 from iris_controller.core.events import AttemptReport
 from iris_controller.core.orders import order_stop, release_gang
-from iris_controller.core.queue import Turn
 from iris_controller.core.states import ATTEMPT_LIVE, TaskState
 from iris_controller.core.values import AttemptId, AttemptSpec, Now, Place, Reason, TaskId
 from iris_controller.core.world import World
@@ -113,7 +112,7 @@ def adopt(world: World, job: Job, spec: AttemptSpec, place: Place, boot_id: str,
         world.put_job(job, ())
         if world.cluster.incomplete is not None:
             # Other places may report more of it.
-            world.queue.hold(job.spec.shape, Turn(job.order, job.job_id))
+            world.queue.hold(job.spec.shape, job.turn)
     job = world.jobs[job.job_id]
     if job.adopted and task_id not in world.tasks:
         world.add_tasks(job, (task_id.task_index,))

@@ -15,7 +15,7 @@ from iris_controller.core.entities import Attempt, Job, Task
 from iris_controller.core.explain import end_reason
 from iris_controller.core.orders import order_stop
 from iris_controller.core.states import ATTEMPT_LIVE, TaskState
-from iris_controller.core.values import NO_REASON, AttemptEnd, Now, Reason, TaskId
+from iris_controller.core.values import NO_REASON, AttemptEnd, Now, Reason
 from iris_controller.core.world import World
 
 # Because another member of its gang ended badly.
@@ -45,18 +45,16 @@ def fault_of(attempt: Attempt | None) -> Fault:
             return Fault.NONE
         case s.AttemptFailed():
             return Fault.PROGRAM
-        case s.AttemptKilled(end=AttemptEnd(reason=why)):
-            return _fault_of_stop(why)
-        case s.AttemptWorkerLost(reason=why) | s.AttemptPreempted(reason=why):
-            return _fault_of_stop(why)
+        case (
+            s.AttemptKilled(end=AttemptEnd(reason=why))
+            | s.AttemptWorkerLost(reason=why)
+            | s.AttemptPreempted(reason=why)
+        ):
+            if why.code == GANG_STOP:
+                return Fault.GANG
+            return Fault.OURS if why.code in FREE_ENDS else Fault.HOST
         case _:
             return Fault.HOST
-
-
-def _fault_of_stop(why: Reason) -> Fault:
-    if why.code == GANG_STOP:
-        return Fault.GANG
-    return Fault.OURS if why.code in FREE_ENDS else Fault.HOST
 
 
 def _why(task: Task) -> Reason:
@@ -92,7 +90,7 @@ def _settle_alone(world: World, job: Job, task: Task, now: Now) -> None:
             world.put_task(replace(task, state=TaskState.FAILED, reason=why))
             return
         world.put_task(replace(task, state=TaskState.PENDING, reason=why))
-        _record_retry(world, f"{job.job_id}/{task.id.task_index}", task, why, now)
+        _record_retry(world, "task", f"{job.job_id}/{task.id.task_index}", task, why, now)
 
 
 def _charged(task: Task, fault: Fault, members: Sequence[Task]) -> Task:
@@ -109,9 +107,9 @@ def _within_budget(job: Job, task: Task) -> bool:
     return task.failures <= job.spec.max_failures and task.losses <= job.spec.max_losses
 
 
-def _record_retry(world: World, subject: str, task: Task, why: Reason, now: Now) -> None:
+def _record_retry(world: World, kind: str, subject: str, task: Task, why: Reason, now: Now) -> None:
     words = Reason(why.code, f"attempt {task.attempts}: {why.message}")
-    world.record(now, "task" if "/" in subject else "job", subject, "RETRY", words)
+    world.record(now, kind, subject, "RETRY", words)
 
 
 # -- gangs ----------------------------------------------------------------------
@@ -134,7 +132,7 @@ def review_gang(world: World, job: Job, now: Now) -> None:
     """
     if job.job_id in world.queue.held:
         return
-    members = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
+    members = world.known_tasks(job)
     if job.job_id not in world.broken_gangs and is_broken(members):
         world.broken_gangs[job.job_id] = None
         for member in members:
@@ -158,9 +156,8 @@ def _judge_gang(world: World, job: Job, now: Now) -> None:
     """Decides about a gang as a whole, once nothing of it runs."""
     if world.live_of.get(job.job_id) or job.job_id in world.queue.held:
         return
-    known = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
     # Of a gang that was found in parts some may have ended for good: it is not whole any more.
-    members = [member for member in known if not member.state.is_terminal]
+    members = [member for member in world.known_tasks(job) if not member.state.is_terminal]
     if not any(member.state.is_live for member in members):
         return
     world.broken_gangs.pop(job.job_id, None)
@@ -189,7 +186,7 @@ def _retry_or_fail(
         # From the last, since what comes back goes first: member 0 is to lead again.
         for member in reversed(charged):
             world.put_task(replace(member, state=TaskState.PENDING, reason=why))
-        _record_retry(world, job.job_id, charged[0], why, now)
+        _record_retry(world, "job", job.job_id, charged[0], why, now)
         return
     _end_members(world, charged, faults, why)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from iris_controller.core.queue import Turn
 from iris_controller.core.states import (
     AttemptState,
     JobState,
@@ -42,6 +43,11 @@ class Job:
     submitted_ms: int
     order: int
     adopted: bool = False
+
+    @property
+    def turn(self) -> Turn:
+        """Its place in the queue."""
+        return Turn(self.order, self.job_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,7 @@ def lease_over_ms(task_lease_ms: int) -> int:
 
 def has_expired(world: World, place: Place, now: Now) -> bool:
     """Whether a place's lease and its margin have passed."""
-    slice_ = world.slices.get(place.slice_name)
-    group = world.group(slice_) if slice_ is not None else None
-    lease_ms = group.task_lease_ms if group is not None else world.settings.suspect_after_ms
+    lease_ms = world.lease_ms(world.slices[place.slice_name])
     return now.boot_ms - world.clocks.contact.get(place, now.boot_ms) > lease_over_ms(lease_ms)
 
 

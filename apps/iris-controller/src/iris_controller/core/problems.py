@@ -13,7 +13,7 @@ from iris_controller.core import states as s
 from iris_controller.core.ends import is_broken
 from iris_controller.core.jobs import derive_state
 from iris_controller.core.states import ATTEMPT_LIVE, TaskState
-from iris_controller.core.values import AttemptId, Place, Resources, TaskId
+from iris_controller.core.values import AttemptId, Place, Resources, TaskId, add_up
 from iris_controller.core.world import World
 
 _ATTEMPT_OF_LIVE_TASK = {
@@ -75,7 +75,7 @@ def _gangs_are_whole(world: World) -> list[Problem]:
     for job in world.jobs.values():
         if not job.spec.is_gang or job.job_id in world.queue.held:
             continue
-        members = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
+        members = world.known_tasks(job)
         out = [m.attempt for m in members if m.state.is_live and m.attempt is not None]
         live = [a for a in out if isinstance(a.state, ATTEMPT_LIVE)]
         if out and not live:
@@ -134,8 +134,7 @@ def _capacity_holds(world: World) -> list[Problem]:
         session = world.session(place)
         # What its agent does not know takes no room; that is believed with its next word.
         missing = session.missing if session is not None else ()
-        given = [given for attempt, given in live.items() if attempt not in missing]
-        used = Resources(sum(r.cpu_millis for r in given), sum(r.memory_bytes for r in given))
+        used = add_up(given for attempt, given in live.items() if attempt not in missing)
         capacity = world.workers[place].capacity
         if used.cpu_millis > capacity.cpu_millis or (
             capacity.memory_bytes and used.memory_bytes > capacity.memory_bytes

@@ -12,7 +12,6 @@ from iris_controller.core.ends import review_gang
 from iris_controller.core.entities import Slice
 from iris_controller.core.events import AgentHello
 from iris_controller.core.explain import how_many
-from iris_controller.core.queue import Turn
 from iris_controller.core.values import Now, Place, Reason
 from iris_controller.core.world import World
 from iris_platform.names import parse_slice_name
@@ -34,7 +33,7 @@ def hold_jobs(world: World) -> None:
     """Holds every unfinished job that an agent may know more of than we do."""
     for job in world.jobs.values():
         if job.order <= world.restored_order and not world.statuses[job.job_id].state.is_terminal:
-            world.queue.hold(job.spec.shape, Turn(job.order, job.job_id))
+            world.queue.hold(job.spec.shape, job.turn)
             world.broken_gangs.pop(job.job_id, None)
 
 
@@ -106,7 +105,7 @@ def tick(world: World, now: Now) -> None:
     world.record(now, "cluster", "", "COMPLETE", Reason("", "every place has reported or is gone"))
     for job_id in list(world.queue.held):
         job = world.jobs[job_id]
-        world.queue.unhold(job.spec.shape, Turn(job.order, job_id))
+        world.queue.unhold(job.spec.shape, job.turn)
         world.touched_jobs[job_id] = None
         if job.spec.is_gang:
             review_gang(world, job, now)

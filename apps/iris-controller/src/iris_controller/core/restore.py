@@ -21,7 +21,6 @@ from iris_controller.core.entities import (
     Task,
     Worker,
 )
-from iris_controller.core.queue import Turn
 from iris_controller.core.recovery import hold_jobs
 from iris_controller.core.scaling_group import MOST_BACKOFF_MS
 from iris_controller.core.states import TaskState, WorkerState
@@ -96,8 +95,7 @@ def _restore_job(world: World, job: Job) -> None:
 def _restore_gang(world: World, job: Job) -> None:
     if not job.spec.is_gang or not world.live_of.get(job.job_id):
         return
-    members = [world.task(TaskId(job.job_id, index)) for index in world.known_tasks(job)]
-    if is_broken(members):
+    if is_broken(world.known_tasks(job)):
         world.broken_gangs[job.job_id] = None
 
 
@@ -153,4 +151,4 @@ def _queue_waiting(world: World, job: Job) -> None:
         if task.state is TaskState.PENDING:
             waiting.append(task_id.task_index)
     if waiting:
-        world.queue.add(job.spec.shape, Turn(job.order, job.job_id), waiting)
+        world.queue.add(job.spec.shape, job.turn, waiting)

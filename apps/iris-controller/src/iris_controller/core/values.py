@@ -6,7 +6,7 @@ which clock: `_boot_ms` counts from this machine's boot, `_ms` is wall time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -68,6 +68,12 @@ class Resources(NamedTuple):
 
     cpu_millis: int
     memory_bytes: int = 0
+
+
+def add_up(given: Iterable[Resources]) -> Resources:
+    """What so many tasks were given together."""
+    all_of_it = list(given)
+    return Resources(sum(r.cpu_millis for r in all_of_it), sum(r.memory_bytes for r in all_of_it))
 
 
 class Reason(NamedTuple):

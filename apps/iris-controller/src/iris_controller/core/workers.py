@@ -81,9 +81,7 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
         for attempt_id in world.live.get(event.place, ()):
             order_stop(world, attempt_id, slice_.state.reason.code)
     slices.advance(world, event.place.slice_name, now)
-    group = world.group(slice_)
-    lease = group.task_lease_ms if group is not None else world.settings.suspect_after_ms
-    return [*effects, SendWelcome(event.session_id, lease, verdicts)]
+    return [*effects, SendWelcome(event.session_id, world.lease_ms(slice_), verdicts)]
 
 
 def _refuse(world: World, slice_: Slice, event: AgentHello, now: Now) -> Reason | None:

@@ -8,7 +8,7 @@ the `put_…` methods alone, so no rule can forget one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -29,14 +29,13 @@ from iris_controller.core.entities import (
     untouched,
 )
 from iris_controller.core.moves import check_move
-from iris_controller.core.queue import PendingQueue, Turn
+from iris_controller.core.queue import PendingQueue
 from iris_controller.core.states import (
     ATTEMPT_LIVE,
     SLICE_COMING,
     JobState,
     SliceGone,
     TaskState,
-    WorkerState,
 )
 from iris_controller.core.values import (
     AttemptId,
@@ -47,6 +46,7 @@ from iris_controller.core.values import (
     Resources,
     Shape,
     TaskId,
+    add_up,
 )
 
 Key: TypeAlias = tuple[str, object]
@@ -106,6 +106,8 @@ class World:
 
     def __init__(self, settings: Settings, epoch: int) -> None:
         self.settings = settings
+        # Every configured zone with its provider.
+        self.zones = {(g.provider, zone): None for g in settings.groups.values() for zone in g.zones}
         self.epoch = epoch
         self.jobs: dict[str, Job] = {}
         self.statuses: dict[str, JobStatus] = {}
@@ -157,11 +159,6 @@ class World:
         """Whether `cluster stop` has begun."""
         return self.cluster.stopping is not None
 
-    @property
-    def zones(self) -> dict[tuple[str, str], None]:
-        """Every configured zone with its provider."""
-        return {(g.provider, zone): None for g in self.settings.groups.values() for zone in g.zones}
-
     def group(self, slice_: Slice) -> GroupPolicy | None:
         """The policy of a slice's group; None if the configuration dropped it."""
         return self.settings.groups.get(slice_.group)
@@ -178,10 +175,15 @@ class World:
         """Whether a task has ended for good."""
         return task_id.job_id in self.archived or self.task(task_id).state.is_terminal
 
-    def known_tasks(self, job: Job) -> Sequence[int]:
-        """The indices of a job's tasks; of an adopted job only those that agents reported."""
-        indices = range(job.spec.replicas)
-        return [i for i in indices if TaskId(job.job_id, i) in self.tasks] if job.adopted else indices
+    def known_tasks(self, job: Job) -> list[Task]:
+        """A job's tasks by index; of an adopted job only those that agents reported."""
+        ids = (TaskId(job.job_id, index) for index in range(job.spec.replicas))
+        return [self.task(one) for one in ids if not job.adopted or one in self.tasks]
+
+    def lease_ms(self, slice_: Slice) -> int:
+        """How long tasks on a slice may outlive contact with us."""
+        group = self.group(slice_)
+        return group.task_lease_ms if group is not None else self.settings.suspect_after_ms
 
     def places(self, slice_: Slice) -> Iterator[Place]:
         """The places of a slice, by index."""
@@ -194,8 +196,7 @@ class World:
 
     def used(self, place: Place) -> Resources:
         """What the live attempts on a worker have been given."""
-        given = self.live.get(place, {}).values()
-        return Resources(sum(r.cpu_millis for r in given), sum(r.memory_bytes for r in given))
+        return add_up(self.live.get(place, {}).values())
 
     def is_busy(self, slice_: Slice) -> bool:
         """Whether a task or a log that is still coming in needs this slice."""
@@ -244,7 +245,7 @@ class World:
         new = list(indices)
         self.counts[job.job_id][TaskState.PENDING] += len(new)
         if new:
-            self.queue.add(job.spec.shape, Turn(job.order, job.job_id), new)
+            self.queue.add(job.spec.shape, job.turn, new)
         self.touched_jobs[job.job_id] = None
         self.must_decide = True
 
@@ -254,15 +255,14 @@ class World:
         The others are killed by their job's `stop` alone, so that stopping a
         job costs no row for each of its tasks.
         """
-        turn = Turn(job.order, job.job_id)
-        indices = self.queue.remove_job(job.spec.shape, turn)
+        indices = self.queue.remove_job(job.spec.shape, job.turn)
         known = [self.tasks.get(TaskId(job.job_id, index)) for index in indices]
         touched = [task for task in known if task is not None]
         fresh = len(indices) - len(touched)
         self.counts[job.job_id][TaskState.PENDING] -= fresh
         self.counts[job.job_id][TaskState.KILLED] += fresh
         if touched:
-            self.queue.add(job.spec.shape, turn, [task.id.task_index for task in touched])
+            self.queue.add(job.spec.shape, job.turn, [task.id.task_index for task in touched])
         self.touched_jobs[job.job_id] = None
         self.must_decide = True
         return touched
@@ -299,11 +299,10 @@ class World:
         counts = self.counts[job.job_id]
         counts[was.state] -= 1
         counts[task.state] += 1
-        turn = Turn(job.order, job.job_id)
         if was.state is TaskState.PENDING:
-            self.queue.remove(job.spec.shape, turn, task.id)
+            self.queue.remove(job.spec.shape, job.turn, task.id)
         elif task.state is TaskState.PENDING:
-            self.queue.add(job.spec.shape, turn, (task.id.task_index,))
+            self.queue.add(job.spec.shape, job.turn, (task.id.task_index,))
         self.touched_jobs[job.job_id] = None
         self.must_decide = True
 
@@ -389,10 +388,3 @@ class World:
         self.changes["event", event.event_id] = event
         if event.event_id > RECORDS_KEPT:
             self.changes["event", event.event_id - RECORDS_KEPT] = None
-
-    def worker_counts(self) -> dict[WorkerState, int]:
-        """How many workers are in each state."""
-        counts = dict.fromkeys(WorkerState, 0)
-        for worker in self.workers.values():
-            counts[worker.state] += 1
-        return counts

@@ -50,9 +50,9 @@ class History:
             self._db = sqlite3.connect(self._uri, uri=True, isolation_level=None)
             self._db.execute("PRAGMA busy_timeout=2000")
         table = TABLES[kind]
-        names = ", ".join(table.key_columns + table.columns)
+        select = f"SELECT {table.names} FROM {table.name} WHERE {where}"
         # All at once: an open cursor would keep the WAL from being emptied.
-        found = self._db.execute(f"SELECT {names} FROM {table.name} WHERE {where}", values).fetchall()
+        found = self._db.execute(select, values).fetchall()
         return [table.decode(row) for row in found]
 
     async def close(self) -> None:

@@ -70,8 +70,7 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
         epoch, commit = self.controller.epoch, self.controller.commit_number
         match effect:
             case fx.SendWelcome(session_id):
-                message = wire.welcome(effect, self._timings, epoch, commit)
-                message.welcome.log_max_bytes = self._logs.max_bytes
+                message = wire.welcome(effect, self._timings, epoch, commit, self._logs.max_bytes)
                 self._send(session_id, message)
             case fx.SendCommands(session_id):
                 jobs = self.controller.world.jobs

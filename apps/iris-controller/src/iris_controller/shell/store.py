@@ -172,10 +172,9 @@ class Store:
         for kind, table in TABLES.items():
             if kind in NEVER_LOADED:
                 continue
-            names = ", ".join(table.key_columns + table.columns)
             order = ", ".join(table.key_columns)
             rest = LOADED.get(kind, f"ORDER BY {order}")
-            cursor = self.db.execute(f"SELECT {names} FROM {table.name} {rest}")
+            cursor = self.db.execute(f"SELECT {table.names} FROM {table.name} {rest}")
             rows += [table.decode(values) for values in cursor]
         return rows
 
@@ -214,9 +213,8 @@ class Store:
 
 
 def _insert_sql(table: Table) -> str:
-    names = table.key_columns + table.columns
-    marks = ", ".join("?" * len(names))
-    return f"INSERT OR REPLACE INTO {table.name} ({', '.join(names)}) VALUES ({marks})"
+    marks = ", ".join("?" * len(table.key_columns + table.columns))
+    return f"INSERT OR REPLACE INTO {table.name} ({table.names}) VALUES ({marks})"
 
 
 def _delete_sql(table: Table) -> str:
