@@ -3,6 +3,9 @@
 Run it as `tox -e proto`: what comes out depends on the versions of the
 generators, and tox installs the ones that constraints.txt names. With --check
 it writes nothing and fails when a committed stub is not what it would write.
+
+Stubs lose the comments of the protos; those of the configuration, which are its
+documentation, are kept beside them in a descriptor set.
 """
 
 import argparse
@@ -17,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "proto"
 STUBS = ROOT / "libs/iris-config/src"
 FOLDER = "iris_proto/v1"
+# The protos whose comments programs read (`iris_config.schema`).
+DESCRIBED = ("config",)
 
 
 def generate(protos: Path, out: Path) -> None:
@@ -30,6 +35,10 @@ def generate(protos: Path, out: Path) -> None:
     run_protoc(protos, files, f"--python_out={out}", f"--mypy_out=quiet:{out}")
     if services:
         run_protoc(protos, services, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}")
+    for file in files:
+        if file.stem in DESCRIBED:
+            target = out / FOLDER / f"{file.stem}.binpb"
+            run_protoc(protos, [file], "--include_source_info", f"--descriptor_set_out={target}")
 
 
 def run_protoc(protos: Path, files: list[Path], *outputs: str) -> None:
@@ -40,7 +49,8 @@ def run_protoc(protos: Path, files: list[Path], *outputs: str) -> None:
 
 
 def read_stubs(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in (folder / FOLDER).glob("*_pb2*.py*")}
+    files = (*(folder / FOLDER).glob("*_pb2*.py*"), *(folder / FOLDER).glob("*.binpb"))
+    return {file.name: file.read_bytes() for file in files}
 
 
 def stale_stubs(protos: Path, stubs: Path) -> dict[str, bytes | None]:

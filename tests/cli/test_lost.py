@@ -159,5 +159,5 @@ def test_a_cluster_without_groups_is_warned_of(bench: Bench) -> None:
     bench.config.write_text("name: demo\n")
     done = bench.start()
     assert done.status == 0, done.err
-    assert "demo.yaml: warning: scale_groups: there are none; no job can run" in done.err
+    assert "demo.yaml:1:1: warning: scale_groups: there are none; no job can run" in done.err
     assert "and at the end: iris --cluster demo cluster stop" in done.err

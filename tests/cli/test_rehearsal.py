@@ -64,7 +64,9 @@ def test_every_group_is_local_and_of_the_same_shape(home: Path) -> None:
     tpus, hosts, here = (proto.scale_groups[name] for name in ("tpus", "hosts", "here"))
     assert (tpus.slice_size, tpus.min_slices, tpus.max_slices, tpus.buffer_slices) == (4, 1, 4, 2)
     assert (list(tpus.zones), tpus.priority, tpus.accelerator_type) == (["europe-west4-b"], 7, "v5litepod-16")
-    assert (tpus.host_resources.cpu, tpus.host_resources.memory) == (16, 1 << 30)
+    # As the catalogue has it; accounted, not enforced.
+    assert (tpus.host_resources.cpu, tpus.host_resources.memory) == (112, 192 << 30)
+    assert not tpus.runtime_version and not tpus.capacity
     assert format_duration(tpus.task_lease.ToNanoseconds()) == "1h"
     assert (list(hosts.zones), hosts.max_slices, hosts.slice_size) == (["rack"], 3, 1)
     assert (hosts.host_resources.cpu, hosts.host_resources.memory) == (3, 0)
@@ -80,7 +82,7 @@ def test_a_rehearsal_of_a_rehearsal_is_itself(home: Path) -> None:
 
 
 def test_the_example_can_be_rehearsed() -> None:
-    assert {group.slice_size for group in rehearse(load(DEMO)).scale_groups.values()} == {1, 2}
+    assert {group.slice_size for group in rehearse(load(DEMO)).scale_groups.values()} == {1, 2, 4}
 
 
 def record(name: str, home: Path) -> Record:

@@ -99,7 +99,11 @@ def test_every_field_of_the_effective_configuration_is_there() -> None:
         absent = [
             field.name
             for field in message.DESCRIPTOR.fields
-            if field.has_presence and not message.HasField(field.name)
+            if field.has_presence
+            and not message.HasField(field.name)
+            # The other arms of a oneof; a container is a choice; where a local
+            # controller keeps its state is the command's to say.
+            and field.name not in ("gcp", "manual", "bootstrap", "storage")
         ]
         assert absent == []
 

@@ -7,10 +7,15 @@ import pytest
 import yaml
 
 from iris_config import IrisConfig, diff_configs, fingerprint, get_provider_config
-from iris_config.normalise import enum_names, normalise
+from iris_config.normalise import normalise
+from iris_config.scalars import enum_names
 from iris_config.yaml_nodes import compose
 from iris_proto.v1 import config_pb2, job_pb2
 from tests.config.samples import EXAMPLES, REQUIREMENT, load, local_group
+
+
+def changes(old: IrisConfig, new: IrisConfig) -> list[str]:
+    return [str(change) for change in diff_configs(old, new)]
 
 
 def test_providers_as_the_requirement_has_them() -> None:
@@ -66,7 +71,7 @@ def test_differences_by_field() -> None:
         local_group("host_resources: {cpu: 1.5, memory: 500GB}", "idle_timeout: 90s", "zones: [a]")
         + "autoscaler: {max_creates_per_minute: 5}\n"
     )
-    assert diff_configs(old, new) == [
+    assert changes(old, new) == [
         "scale_groups.here.zones: [local] -> [a]",
         "scale_groups.here.host_resources.cpu: 4 -> 1.5",
         "scale_groups.here.host_resources.memory: 8GiB -> 500GB",
@@ -79,7 +84,7 @@ def test_differences_by_field() -> None:
 def test_groups_that_come_and_go_are_one_line_each() -> None:
     old = load(local_group())
     new = load(local_group().replace("here", "there"))
-    assert diff_configs(old, new) == [
+    assert changes(old, new) == [
         "scale_groups.here: present -> (none)",
         "scale_groups.there: (none) -> present",
     ]
@@ -88,14 +93,14 @@ def test_groups_that_come_and_go_are_one_line_each() -> None:
 def test_another_provider() -> None:
     old = load(REQUIREMENT)
     new = load(REQUIREMENT.replace("        ssh_user: ray\n", "        ssh_port: 2222\n"))
-    assert diff_configs(old, new) == [
+    assert changes(old, new) == [
         "scale_groups.manual_workers.provider.manual.ssh_user: ray -> root",
         "scale_groups.manual_workers.provider.manual.ssh_port: 22 -> 2222",
     ]
     local = load(local_group())
     manual = IrisConfig(config_pb2.IrisClusterConfig.FromString(local.proto.SerializeToString()))
     manual.proto.scale_groups["here"].provider.manual.hosts.append("a")
-    lines = diff_configs(local, manual)
+    lines = changes(local, manual)
     assert "scale_groups.here.provider.local: {} -> (none)" in lines
     assert "scale_groups.here.provider.manual.hosts: (none) -> [a]" in lines
 
@@ -109,7 +114,7 @@ def test_short_names_of_enums() -> None:
 def _with_enum(text: str) -> object:
     descriptor = job_pb2.Job.DESCRIPTOR
     field = next(f.name for f in descriptor.fields if f.enum_type)
-    tree = normalise(compose(f"{field}: {text}", "job.yaml"), descriptor)
+    tree = normalise(compose(f"{field}: {text}", "job.yaml"), descriptor, {})
     return [p.message for p in tree.problems] or tree.value[field]
 
 
@@ -117,8 +122,8 @@ def test_enums_in_short_lower_case() -> None:
     assert _with_enum("running") == "JOB_STATE_RUNNING"
     assert _with_enum("runing") == [
         (
-            "expected one of pending, running, succeeded, failed, killed, unschedulable;"
-            " did you mean running?, found 'runing'"
+            "expected one of pending, running, succeeded, failed, killed, unschedulable, found 'runing';"
+            " did you mean running?"
         )
     ]
 

@@ -107,6 +107,13 @@ def test_the_slice_that_a_group_describes() -> None:
     assert spec.labels["iris-group"] == "tpu-here"
 
 
+def test_a_groups_own_labels_are_on_its_slices() -> None:
+    config = group("tpu_here")
+    config.labels["team"] = "vision"
+    labels = slice_spec(config, IDENTITY, name()).labels
+    assert (labels["team"], labels["iris-group"]) == ("vision", "tpu-here")
+
+
 @pytest.mark.parametrize(
     ("hosts", "state"),
     [

@@ -30,3 +30,13 @@ def test_a_stale_stub_is_noticed(tmp_path: Path) -> None:
     stale = stale_stubs(protos, stubs)
     assert {"config_pb2.py", "config_pb2.pyi", "added_pb2.py", "dropped_pb2.py"} <= stale.keys()
     assert stale["dropped_pb2.py"] is None
+
+
+def test_a_changed_comment_is_noticed(tmp_path: Path) -> None:
+    protos, stubs = tmp_path / "proto", tmp_path / "src"
+    shutil.copytree(PROTOS / FOLDER, protos / FOLDER)
+    (stubs / FOLDER).mkdir(parents=True)
+    generate(protos, stubs)
+    changed = protos / FOLDER / "config.proto"
+    changed.write_text(changed.read_text().replace("// A whole cluster.", "// All of a cluster."))
+    assert "config.binpb" in stale_stubs(protos, stubs)

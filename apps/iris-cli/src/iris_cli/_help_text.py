@@ -8,20 +8,24 @@ command brings them up, jobs run on them, and one command takes it all down
 again and proves it.
 
 commands:
-  cluster start   Bring the cluster up; harmless when it is up already
-  cluster status  Show the controller, the scale groups and what needs attention
-  cluster stop    Delete every slice and stop the controller, with proof
-  job run         Run a command on the cluster and follow it
-  job list        List jobs, newest first, and why they wait
-  job show        Show one job, its tasks and how they ended
-  job logs        Print what a job's tasks wrote
-  job wait        Wait until a job has ended, and exit as it did
-  job stop        Stop a job and everything that it started
-  group list      List scale groups, and what the autoscaler wants of each
-  slice list      List slices, their states and reasons
-  worker list     List workers, what they offer and what is used
-  events          Show what happened and what was decided, oldest first
-  version         Print the version of this program
+  cluster start        Bring the cluster up; harmless when it is up already
+  cluster status       Show the controller, its groups and what needs attention
+  cluster stop         Delete every slice and stop the controller, with proof
+  config validate      Check a configuration and say everything that is wrong
+  config show          Show every value in effect and where it came from
+  config schema        Print the JSON Schema of the configuration, for editors
+  config accelerators  List the TPU types with their hosts and topologies
+  job run              Run a command on the cluster and follow it
+  job list             List jobs, newest first, and why they wait
+  job show             Show one job, its tasks and how they ended
+  job logs             Print what a job's tasks wrote
+  job wait             Wait until a job has ended, and exit as it did
+  job stop             Stop a job and everything that it started
+  group list           List scale groups, and what the autoscaler wants of each
+  slice list           List slices, their states and reasons
+  worker list          List workers, what they offer and what is used
+  events               Show what happened and what was decided, oldest first
+  version              Print the version of this program
 
 global options (before or after the command):
   --config FILE           the cluster's configuration

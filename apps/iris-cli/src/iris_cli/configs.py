@@ -52,6 +52,9 @@ def rehearse(config: IrisConfig, machine: MachineFacts | None = None) -> IrisCon
     # The real one may have its port in use, or be about to.
     proto.controller.Clear()
     proto.controller.local.SetInParent()
+    # Nothing done to it may touch the real one's state.
+    proto.ClearField("storage")
+    proto.ClearField("bootstrap")
     for group in proto.scale_groups.values():
         _make_local(group, machine or read_machine_facts())
     return IrisConfig(proto)
@@ -61,8 +64,8 @@ def _make_local(group: ScaleGroupConfig, machine: MachineFacts) -> None:
     group.provider.local.SetInParent()
     # This machine is one zone; all that is left of the others is the first's name.
     del group.zones[1:]
-    if not group.HasField("slice_size"):
-        group.slice_size = 1
+    group.ClearField("runtime_version")
+    group.ClearField("capacity")
     if not group.host_resources.cpu:
         # Known only once such a host is there, as is its memory then.
         group.host_resources.cpu = max(LEAST_LOCAL_CPUS, machine.cores)

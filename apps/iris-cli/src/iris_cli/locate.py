@@ -12,11 +12,16 @@ import sys
 from argparse import Namespace
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iris_cli.exits import USAGE, CliError
 from iris_cli.records import Record, Records, read_records
 from iris_cli.rehearsal import is_rehearsal, real_name, rehearsal_name
 from iris_platform.paths import ClusterPaths, default_paths
+
+# Configurations are read by few commands, and reading them costs imports.
+if TYPE_CHECKING:
+    from iris_config import IrisConfig
 
 SMALLEST_CONFIG = """\
 name: demo
@@ -139,6 +144,16 @@ def _rehearsal_of(real: Cluster, records: Records) -> Cluster:
     return Cluster(name, paths_of(name, record), real.config_path, zones, real.named, option)
 
 
+def with_storage(paths: ClusterPaths, config: IrisConfig) -> ClusterPaths:
+    """The same places with what the configuration says of a controller on this machine."""
+    storage = config.proto.storage
+    if storage.state_dir:
+        paths = replace(paths, state_dir=Path(storage.state_dir))
+    if storage.pki_dir:
+        paths = replace(paths, pki_dir=Path(storage.pki_dir))
+    return paths
+
+
 def with_directories(paths: ClusterPaths, options: Namespace) -> ClusterPaths:
     """The same places with what `--state-dir` and `--pki-dir` say."""
     if options.state_dir:
@@ -160,7 +175,7 @@ def _from_config(path: Path, records: Records, option: str) -> Cluster:
     from iris_cli.configs import load
 
     try:
-        name = load(path).name
+        config = load(path)
     except CliError:
         # A cluster that was started from this file is still meant by it, and
         # must be stoppable although the file is broken or gone since.
@@ -168,9 +183,11 @@ def _from_config(path: Path, records: Records, option: str) -> Cluster:
         if record is None:
             raise
         return replace(_from_record(record), option=option)
-    record = records.clusters.get(name)
-    zones = record.zones if record else ()
-    return Cluster(name, paths_of(name, record), path, zones, option=option)
+    record = records.clusters.get(config.name)
+    if record is None:
+        paths = with_storage(default_paths(config.name), config)
+        return Cluster(config.name, paths, path, option=option)
+    return Cluster(config.name, paths_of(config.name, record), path, record.zones, option=option)
 
 
 def _from_name(name: str, records: Records) -> Cluster:

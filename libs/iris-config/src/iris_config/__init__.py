@@ -6,12 +6,12 @@ Importing this package imports neither grpc nor any Google client.
 
 from __future__ import annotations
 
-from iris_config.compare import diff_configs, fingerprint
+from iris_config.compare import diff_configs, effective_values, fingerprint
 from iris_config.config import IrisConfig, get_provider_config
 from iris_config.files import read_config_text
 from iris_config.loader import load_config, parse_config
 from iris_config.machine import MachineFacts, read_machine_facts
-from iris_config.problems import ConfigError, Position, Problem
+from iris_config.problems import ConfigError, Position, Problem, in_order
 
 __version__ = "0.1.0"
 
@@ -22,8 +22,10 @@ __all__ = [
     "Position",
     "Problem",
     "diff_configs",
+    "effective_values",
     "fingerprint",
     "get_provider_config",
+    "in_order",
     "load_config",
     "parse_config",
     "read_config_text",

@@ -5,20 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import yaml
 from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 
+from iris_config.origins import Origins
 from iris_config.problems import ConfigError, Problem
+from iris_config.render import escaped, plain_tree
 from iris_proto.v1 import config_pb2
 
 
 class IrisConfig:
     """The effective configuration of one cluster: every value is present.
 
-    Wraps the proto, which is the only schema; it must not be changed.
+    Wraps the proto, which is the only schema; it must not be changed. `warnings`
+    and `origins` tell of the file that it was read from.
     """
 
-    def __init__(self, proto: config_pb2.IrisClusterConfig) -> None:
+    def __init__(
+        self,
+        proto: config_pb2.IrisClusterConfig,
+        warnings: tuple[Problem, ...] = (),
+        origins: Origins | None = None,
+    ) -> None:
         self._proto = proto
+        self.warnings = warnings
+        self.origins = origins
 
     @property
     def proto(self) -> config_pb2.IrisClusterConfig:
@@ -41,10 +52,7 @@ class IrisConfig:
         return list(dict.fromkeys(zone for group in groups for zone in group.zones))
 
     def to_json(self) -> str:
-        """The resolved document that a controller is given (proto JSON, snake_case).
-
-        It is a valid configuration file too, and means the same.
-        """
+        """The resolved document that a controller is given (proto JSON, snake_case)."""
         # Zeros are printed: a memory of 0 is not the same as none.
         return MessageToJson(
             self._proto,
@@ -52,6 +60,11 @@ class IrisConfig:
             always_print_fields_with_no_presence=True,
             sort_keys=True,
         )
+
+    def to_yaml(self) -> str:
+        """A configuration file that means the same, everything spelled out."""
+        tree = escaped(plain_tree(self._proto))
+        return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, allow_unicode=True, width=100)
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "<json>") -> IrisConfig:

@@ -1,38 +1,26 @@
 """YAML nodes -> the tree that `ParseDict` takes, field by field of a descriptor.
 
-Durations, sizes and enum names are understood wherever a message has them; no
-field is known here by name. Every mistake is collected with its position.
+Durations, sizes, enum names and each field's `rule` are understood wherever a
+message has them; no field is known here by name. Every mistake is collected
+with its position.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
-import math
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
-import yaml
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from iris_config.environment import expand
 from iris_config.problems import FieldPath, Position, Problem, field_name
-from iris_config.units import NANOS, parse_duration, parse_size
-from iris_config.yaml_nodes import position
+from iris_config.scalars import DURATION, UnknownWord, nearest, scalar_parser, text_parser
+from iris_config.yaml_nodes import Mapping as MappingNode
+from iris_config.yaml_nodes import Node, Scalar, position
+from iris_config.yaml_nodes import Sequence as SequenceNode
 from iris_proto.v1 import config_pb2
-
-DURATION = "google.protobuf.Duration"
-
-_NULL = "tag:yaml.org,2002:null"
-_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]{0,30})")
-_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
-_INT_RANGES = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
-}
-_BOOLS = {"true": True, "false": False}
 
 
 class _Bad(Exception):
@@ -41,135 +29,205 @@ class _Bad(Exception):
 
 @dataclass
 class Normalised:
-    """A tree for `ParseDict`, and where each of its parts was written.
+    """A tree for `ParseDict`, and where each of its parts was written."""
 
-    `positions` has every field that was written, also one with a problem.
-    """
-
+    root: MappingNode
+    environment: Mapping[str, str]
     value: dict[str, object] = field(default_factory=dict)
-    positions: dict[FieldPath, Position] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    # The variables that a value was made of.
+    variables: dict[FieldPath, tuple[str, ...]] = field(default_factory=dict)
+    # Fields that an unknown key was probably meant to be: they are not missing.
+    mistaken: list[FieldPath] = field(default_factory=list)
+    # Texts under names that the author chose, such as environment variables.
+    named: list[FieldPath] = field(default_factory=list)
 
     def complain(self, where: Position, path: FieldPath, message: str) -> None:
         """Note a problem."""
         self.problems.append(Problem(where, field_name(path), message))
 
+    def is_written(self, path: FieldPath) -> bool:
+        """Whether the file has something there, be it wrong."""
+        return _find(self.root, path) is not None
 
-def normalise(root: yaml.MappingNode, descriptor: Descriptor) -> Normalised:
+    def position(self, path: FieldPath) -> Position:
+        """Where a field is, or for one that is missing where its parent is."""
+        while (found := _find(self.root, path)) is None:
+            path = path[:-1]
+        return found
+
+
+def normalise(root: MappingNode, descriptor: Descriptor, environment: Mapping[str, str]) -> Normalised:
     """Read a document as a message; problems are in the result."""
-    into = Normalised()
-    into.positions[()] = position(root)
-    into.value = _message(root, descriptor, (), into)
+    into = Normalised(root, environment)
+    into.value = _message(root, _shape(descriptor), (), into)
     return into
 
 
-def enum_names(descriptor: EnumDescriptor) -> dict[str, str]:
-    """Short lower-case names of an enum's values -> their names in the proto."""
-    prefix = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", descriptor.name).upper() + "_"
-    names = {name.removeprefix(prefix).lower(): name for name in descriptor.values_by_name}
-    names.pop("unspecified", None)
-    return names
+def _find(node: Node, path: FieldPath) -> Position | None:
+    where = position(node)
+    for part in path:
+        if isinstance(node, MappingNode):
+            entry = node.find(part)
+            if entry is None:
+                return None
+            key, node = entry
+            where = _at(key, node)
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            where = position(node)
+        else:
+            return None
+    return where
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean …?)`, or nothing if no known word is near."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _message(
-    node: yaml.MappingNode, descriptor: Descriptor, path: FieldPath, into: Normalised
-) -> dict[str, object]:
-    value: dict[str, object] = {}
-    arms: dict[str, str] = {}
-    for key, child in _entries(node, path, into):
-        field_ = descriptor.fields_by_name.get(key.value)
-        here = (*path, key.value)
-        if field_ is None:
-            known = descriptor.fields_by_name
-            hint = nearest(key.value, known) or f"; known here: {', '.join(known) or 'none'}"
-            into.complain(position(key), here, f"unknown key{hint}")
-            continue
-        oneof = field_.containing_oneof
-        if oneof is not None and oneof.name in arms and not oneof.name.startswith("_"):
-            both = f"{arms[oneof.name]} and {key.value}"
-            into.complain(position(key), here, f"expected only one of {both}")
-            continue
-        if oneof is not None:
-            arms[oneof.name] = key.value
-        _put(value, key, child, here, _reader(field_), into)
-    return value
-
-
-def _entries(
-    node: yaml.MappingNode, path: FieldPath, into: Normalised
-) -> Iterable[tuple[yaml.ScalarNode, yaml.Node]]:
-    first: dict[str, Position] = {}
-    for key, child in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            into.complain(position(key), path, "expected a plain word as the key")
-            continue
-        if key.tag == "tag:yaml.org,2002:merge":
-            into.complain(position(key), (*path, "<<"), "merge keys are not understood here")
-            continue
-        if key.value in first:
-            line = first[key.value].line
-            into.complain(position(key), (*path, key.value), f"written twice; first on line {line}")
-            continue
-        first[key.value] = position(key)
-        yield key, child
-
-
-_Reader = Callable[[yaml.Node, FieldPath, Normalised], object]
-
-
-def _put(
-    value: dict[str, object],
-    key: yaml.ScalarNode,
-    child: yaml.Node,
-    path: FieldPath,
-    read: _Reader,
-    into: Normalised,
-) -> None:
+def _at(key: Node, child: Node) -> Position:
     # A scalar is found at its value, a mapping or list at its key: the value
     # may begin lines below.
-    into.positions[path] = position(child if isinstance(child, yaml.ScalarNode) else key)
-    try:
-        value[key.value] = read(child, path, into)
-    except _Bad as error:
-        into.complain(into.positions[path], path, str(error))
+    return position(child if isinstance(child, Scalar) else key)
+
+
+_Reader: TypeAlias = Callable[[Node, FieldPath, Normalised], object]
+
+
+class _Entry(NamedTuple):
+    """A field as its mapping sees it."""
+
+    read: _Reader
+    oneof: str
+    # `missing; expected …`, or empty where it may be left out.
+    missing: str
+
+
+class _Shape(NamedTuple):
+    """A message as its mapping sees it."""
+
+    fields: Mapping[str, _Entry]
+    required: tuple[str, ...]
+    # `expected one of …` by the names of the oneofs that need an arm.
+    oneofs: Mapping[str, str]
 
 
 # The same for every group of a file: a fleet has hundreds.
 @functools.cache
+def _shape(descriptor: Descriptor) -> _Shape:
+    fields = {one.name: _Entry(_reader(one), _oneof(one), _missing(one)) for one in descriptor.fields}
+    oneofs = {
+        one.name: ", ".join(arm.name for arm in one.fields)
+        for one in descriptor.oneofs
+        if one.GetOptions().Extensions[config_pb2.one_required]
+    }
+    return _Shape(fields, tuple(name for name, entry in fields.items() if entry.missing), oneofs)
+
+
+def _oneof(field_: FieldDescriptor) -> str:
+    oneof = field_.containing_oneof
+    # An `optional` field is alone in a oneof of the compiler's own.
+    return "" if oneof is None or oneof.name.startswith("_") else str(oneof.name)
+
+
+def _missing(field_: FieldDescriptor) -> str:
+    rule = field_.GetOptions().Extensions[config_pb2.rule]
+    if not rule.required:
+        return ""
+    kind = "a list with " if field_.is_repeated else ""
+    return f"missing; expected {kind}{rule.expected}"
+
+
+def _message(node: MappingNode, shape: _Shape, path: FieldPath, into: Normalised) -> dict[str, object]:
+    value: dict[str, object] = {}
+    written: dict[str, Scalar] = {}
+    arms: dict[str, str] = {}
+    for key, child in _entries(node, written, path, into):
+        name = key.text
+        entry = shape.fields.get(name)
+        if entry is None:
+            meant = nearest(name, shape.fields)
+            into.mistaken.append((*path, meant))
+            known = ", ".join(shape.fields) or "none"
+            words = f"did you mean {meant}?" if meant else f"known here: {known}"
+            into.complain(position(key), (*path, name), f"unknown key; {words}")
+            continue
+        if entry.oneof:
+            if entry.oneof in arms:
+                both = f"{arms[entry.oneof]} and {name}"
+                into.complain(position(key), (*path, name), f"expected only one of {both}")
+                continue
+            arms[entry.oneof] = name
+        _put(value, key, child, path, entry.read, into)
+    for name in shape.required:
+        if name not in written and (*path, name) not in into.mistaken:
+            into.complain(into.position(path), (*path, name), shape.fields[name].missing)
+    for oneof, names in shape.oneofs.items():
+        if oneof not in arms and not written:
+            into.complain(into.position(path), path, f"missing; expected one of {names}")
+    return value
+
+
+def _entries(
+    node: MappingNode, written: dict[str, Scalar], path: FieldPath, into: Normalised
+) -> Iterable[tuple[Scalar, Node]]:
+    for key, child in node.entries:
+        if type(key) is not Scalar:
+            into.complain(position(key), path, "expected a plain word as the key")
+        elif key.text == "<<" and key.plain:
+            into.complain(position(key), (*path, "<<"), "merge keys are not understood here")
+        elif key.text in written:
+            line = position(written[key.text]).line
+            into.complain(position(key), (*path, key.text), f"written twice; first on line {line}")
+        else:
+            written[key.text] = key
+            yield key, child
+
+
+def _put(
+    value: dict[str, object], key: Scalar, child: Node, above: FieldPath, read: _Reader, into: Normalised
+) -> None:
+    path = (*above, key.text)
+    try:
+        value[key.text] = read(child, path, into)
+    except _Bad as error:
+        into.complain(_at(key, child), path, str(error))
+
+
 def _reader(field_: FieldDescriptor) -> _Reader:
     entry = field_.message_type
     if entry is not None and entry.GetOptions().map_entry:
-        return _map_reader(_single_reader(entry.fields_by_name["value"]))
+        return _map_reader(entry.fields_by_name["value"], text_parser(field_))
     read = _single_reader(field_)
-    return _list_reader(read) if field_.is_repeated else read
+    return _list_reader(read, _missing(field_)) if field_.is_repeated else read
 
 
-def _map_reader(read: _Reader) -> _Reader:
-    def read_map(node: yaml.Node, path: FieldPath, into: Normalised) -> object:
-        if not isinstance(node, yaml.MappingNode):
+def _map_reader(of: FieldDescriptor, check_name: Callable[[str], object]) -> _Reader:
+    read, is_text = _single_reader(of), of.message_type is None
+
+    def read_map(node: Node, path: FieldPath, into: Normalised) -> object:
+        if not isinstance(node, MappingNode):
             raise _Bad(f"expected a mapping of names, found {_found(node)}")
         value: dict[str, object] = {}
-        for key, child in _entries(node, path, into):
-            _put(value, key, child, (*path, key.value), read, into)
+        for key, child in _entries(node, {}, path, into):
+            try:
+                check_name(key.text)
+            except ValueError as error:
+                into.complain(position(key), (*path, key.text), f"{error}, found {_found(key)}")
+                continue
+            _put(value, key, child, path, read, into)
+            if is_text:
+                into.named.append((*path, key.text))
         return value
 
     return read_map
 
 
-def _list_reader(read: _Reader) -> _Reader:
-    def read_list(node: yaml.Node, path: FieldPath, into: Normalised) -> object:
-        if not isinstance(node, yaml.SequenceNode):
+def _list_reader(read: _Reader, missing: str) -> _Reader:
+    def read_list(node: Node, path: FieldPath, into: Normalised) -> object:
+        if not isinstance(node, SequenceNode):
             raise _Bad(f"expected a list such as [a, b], found {_found(node)}")
+        if missing and not node.items:
+            raise _Bad(missing.replace("missing", "empty"))
         value: list[object] = []
-        for index, child in enumerate(node.value):
+        for index, child in enumerate(node.items):
             here = (*path, index)
-            into.positions[here] = position(child)
             try:
                 value.append(read(child, here, into))
             except _Bad as error:
@@ -180,90 +238,51 @@ def _list_reader(read: _Reader) -> _Reader:
 
 
 def _single_reader(field_: FieldDescriptor) -> _Reader:
-    if field_.message_type is not None:
-        descriptor = field_.message_type
-        if descriptor.full_name == DURATION:
-            return _scalar_reader(_duration)
+    descriptor = field_.message_type
+    if descriptor is None or descriptor.full_name == DURATION:
+        return _scalar_reader(scalar_parser(field_))
 
-        def read_message(node: yaml.Node, path: FieldPath, into: Normalised) -> object:
-            if isinstance(node, yaml.MappingNode):
-                return _message(node, descriptor, path, into)
-            hint = "; write {} for its defaults" if node.tag == _NULL else ""
-            raise _Bad(f"expected a mapping, found {_found(node)}{hint}")
+    def read_message(node: Node, path: FieldPath, into: Normalised) -> object:
+        if isinstance(node, MappingNode):
+            return _message(node, _shape(descriptor), path, into)
+        is_null = isinstance(node, Scalar) and node.is_null
+        hint = "; write {} for its defaults" if is_null else ""
+        raise _Bad(f"expected a mapping, found {_found(node)}{hint}")
 
-        return read_message
-    if field_.enum_type is not None:
-        names = enum_names(field_.enum_type)
-        return _scalar_reader(lambda text: _enum(text, names))
-    if field_.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        # The schema says text, so `no` and `1.10` are taken as they stand.
-        return _scalar_reader(str)
-    if field_.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        return _scalar_reader(_bool)
-    if field_.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
-        return _scalar_reader(_number)
-    low, high = _INT_RANGES[field_.cpp_type]
-    if field_.GetOptions().Extensions[config_pb2.bytes_size]:
-        return _scalar_reader(lambda text: _in_range(parse_size(text), low, high))
-    return _scalar_reader(lambda text: _in_range(_whole(text), low, high))
+    return read_message
 
 
 def _scalar_reader(parse: Callable[[str], object]) -> _Reader:
-    def read_scalar(node: yaml.Node, path: FieldPath, into: Normalised) -> object:
-        if not isinstance(node, yaml.ScalarNode):
+    def read_scalar(node: Node, path: FieldPath, into: Normalised) -> object:
+        if type(node) is not Scalar:
             raise _Bad(f"expected a single value, found {_found(node)}")
-        if node.tag == _NULL:
+        if node.is_null:
             raise _Bad("has no value; give one or leave the key out")
+        text = node.text
         try:
-            return parse(node.value)
+            if "${" in text:
+                text, names = expand(text, into.environment)
+                if names:
+                    into.variables[path] = names
         except ValueError as error:
+            raise _Bad(str(error)) from error
+        try:
+            return parse(text)
+        except UnknownWord as error:
+            raise _Bad(f"{error}, found {_found(node)}{error.hint}") from error
+        except ValueError as error:
+            # As it is written: what a variable holds may be a secret.
             raise _Bad(f"{error}, found {_found(node)}") from error
 
     return read_scalar
 
 
-def _duration(text: str) -> str:
-    nanos = parse_duration(text)
-    return f"{nanos // NANOS}.{nanos % NANOS:09d}s"
-
-
-def _enum(text: str, names: dict[str, str]) -> str:
-    if text not in names:
-        raise ValueError(f"expected one of {', '.join(names)}{nearest(text, names)}")
-    return names[text]
-
-
-def _bool(text: str) -> bool:
-    if text not in _BOOLS:
-        raise ValueError("expected true or false")
-    return _BOOLS[text]
-
-
-def _whole(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        raise ValueError("expected a whole number")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    number = float(text) if _FLOAT.fullmatch(text) else math.nan
-    if not math.isfinite(number):
-        raise ValueError("expected a number")
-    return number
-
-
-def _in_range(number: int, low: int, high: int) -> int:
-    if not low <= number <= high:
-        raise ValueError(f"expected a number from {low} to {high}")
-    return number
-
-
-def _found(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
+def _found(node: Node) -> str:
+    if isinstance(node, MappingNode):
         return "a mapping"
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, SequenceNode):
         return "a list"
-    if node.tag == _NULL:
+    if node.is_null:
         return "nothing"
-    text = node.value if len(node.value) <= 40 else node.value[:37] + "..."
+    text = node.text if len(node.text) <= 40 else node.text[:37] + "..."
     return repr(text)

@@ -20,6 +20,11 @@ _SIZE_UNITS |= {f"{letter}B": 10 ** (3 * n) for n, letter in enumerate("MGTP", s
 _SIZE_UNITS |= {f"{letter}iB": 2 ** (10 * n) for n, letter in enumerate("MGTP", start=2)}
 _SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
 
+# The same two grammars without groups, for a JSON Schema; every unit is optional
+# in the first, so it also needs a length of at least 1.
+DURATION_PATTERN = "".join(rf"(?:[0-9]{{1,18}}(?:\.[0-9]{{1,9}})?{unit})?" for unit in _DURATION_UNITS)
+SIZE_PATTERN = rf"[0-9]{{1,20}}(?:\.[0-9]{{1,9}})? ?(?:{'|'.join(filter(None, _SIZE_UNITS))})?"
+
 
 def parse_duration(text: str) -> int:
     """Nanoseconds of `90s`, `10m`, `1h30m`, `1.5s` or `250ms`.

@@ -118,10 +118,11 @@ def create_controller_vm(
     arm = controller.WhichOneof("controller")
     if arm is None:
         raise ValueError("controller: no provider is set")
-    if arm not in CONTROLLERS:
-        there = ", ".join(CONTROLLERS)
+    make = CONTROLLERS[arm]
+    if make is None:
+        there = ", ".join(name for name, made in CONTROLLERS.items() if made)
         raise ValueError(f"controller: provider {arm} is not available in this release; available: {there}")
-    return CONTROLLERS[arm](paths, probe, command)
+    return make(paths, probe, command)
 
 
 class LocalController:
@@ -348,7 +349,9 @@ def _end(found: Sequence[ProcessId], grace_s: float) -> None:
         raise Unreachable(f"the controller does not end: {error}") from error
 
 
-# By the arm of `ControllerConfig.controller`.
-CONTROLLERS: Mapping[str, Callable[[ClusterPaths, Probe, Sequence[str] | None], ControllerVm]] = {
+# By the arm of `ControllerConfig.controller`; None until it exists.
+CONTROLLERS: Mapping[str, Callable[[ClusterPaths, Probe, Sequence[str] | None], ControllerVm] | None] = {
+    "gcp": None,
+    "manual": None,
     "local": LocalController,
 }

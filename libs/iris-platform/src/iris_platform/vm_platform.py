@@ -69,7 +69,10 @@ def slice_spec(group: ScaleGroupConfig, identity: ClusterIdentity, name: str) ->
         hosts=group.slice_size,
         resources=resources,
         accelerator_type=group.accelerator_type,
-        labels=slice_labels(identity.cluster, identity.cluster_id, group.name, name),
+        labels={
+            **group.labels,
+            **slice_labels(identity.cluster, identity.cluster_id, group.name, name),
+        },
     )
 
 

@@ -85,7 +85,7 @@ VERBS = (
     ),
     Verb(
         "status",
-        "Show the controller, the scale groups and what needs attention",
+        "Show the controller, its groups and what needs attention",
         _status,
         text=HelpText(
             "Show whether the cluster is well: its controller, its scale groups, how many\n"

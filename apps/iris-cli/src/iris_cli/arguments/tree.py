@@ -11,6 +11,7 @@ from iris_cli.exits import USAGE, CliError
 # In the order of the help; the empty noun stands for commands of one word.
 NOUNS = {
     "cluster": "Bring a cluster up, look at it, take it down",
+    "config": "Read, check and explain a cluster's configuration",
     "job": "Submit work and learn what became of it",
     "group": "Scale groups: slices of one shape from one provider",
     "slice": "Slices: machines that live and die together",
@@ -26,6 +27,10 @@ def verbs_of(noun: str) -> dict[str, Verb]:
         from iris_cli.arguments import cluster
 
         verbs = cluster.VERBS
+    elif noun == "config":
+        from iris_cli.arguments import config
+
+        verbs = config.VERBS
     elif noun == "job":
         from iris_cli.arguments import job
 
@@ -89,7 +94,9 @@ def build_parser() -> Parser:
     """
     parser = Parser("iris", description=DESCRIPTION, epilog=EPILOG)
     add_global_options(parser)
-    parser.add_argument("--version", action="version", version="iris", help="print the version")
+    parser.add_argument(
+        "-V", "--version", action="version", version="iris", help="print the version and exit"
+    )
     nouns = parser.add_subparsers(metavar="COMMAND", parser_class=argparse.ArgumentParser)
     for noun, summary in NOUNS.items():
         if not noun:

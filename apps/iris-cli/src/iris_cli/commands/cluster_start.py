@@ -11,13 +11,14 @@ from iris_cli.client import Controller
 from iris_cli.configs import load, rehearse
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
 from iris_cli.health import is_serving
-from iris_cli.locate import Cluster, find_config, means_rehearsal, paths_of, with_directories
+from iris_cli.locate import Cluster, find_config, means_rehearsal, paths_of, with_directories, with_storage
 from iris_cli.output import Output
 from iris_cli.records import Record, read_records, remember
 from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.whose import own_identity, refuse_other_controller, refuse_other_identity
 from iris_cli.text import plural, safe
 from iris_config import IrisConfig, diff_configs
+from iris_config.cautions import reach_problem
 from iris_platform import PROVIDER_MODULES
 from iris_platform.base import PlatformError
 from iris_platform.controller_file import ControllerFileError
@@ -38,16 +39,17 @@ def run(options: Namespace) -> int:
     output = Output(options, sees_through=True)
     path = find_config(options)
     config = load(path)
+    for problem in config.warnings:
+        output.note(problem.render(str(path)))
     if means_rehearsal(options):
         config = _rehearsal(config, output)
-    refuse_missing_providers(config, path)
+    refuse_unusable(config, path)
     earlier = read_records().clusters.get(config.name)
-    paths = with_directories(paths_of(config.name, earlier), options)
+    paths = with_directories(with_storage(paths_of(config.name, earlier), config), options)
     refuse_second_controller(config.name, paths, earlier)
     cluster = Cluster(config.name, paths, path, option=f"--cluster {config.name} ")
     refuse_places_of_others(cluster, read_records(), output.note)
     refuse_other_identity(cluster)
-    warn_of_no_groups(config, path, output)
     vm = create_controller_vm(config.proto.controller, paths, is_serving)
     return bring_up(vm, cluster, config, output)
 
@@ -119,25 +121,27 @@ def _remember(cluster: Cluster, config: IrisConfig) -> None:
     remember(Record(config.name, str(path), state_dir, pki_dir, tuple(config.zones())))
 
 
-def refuse_missing_providers(config: IrisConfig, path: Path) -> None:
-    """This release may know fewer providers than the configuration's language.
+def refuse_unusable(config: IrisConfig, path: Path) -> None:
+    """What is valid, and cannot be started all the same.
+
+    This release may know fewer providers than the configuration's language.
 
     Raises:
-        CliError: a scale group has one of those.
+        CliError: a scale group has one of those, or its machines could not
+            reach the controller.
     """
     lines = []
     for name, group in config.scale_groups.items():
         arm = group.provider.WhichOneof("provider") or ""
         if PROVIDER_MODULES.get(arm) is None:
             lines.append(f"{path}: scale_groups.{name}: provider {arm} is not available in this release")
+    place = config.proto.controller.WhichOneof("controller")
+    if place != "local":
+        lines.append(f"{path}: controller: {place} is not available in this release")
+    if reason := reach_problem(config.proto):
+        lines.append(f"{path}: controller: {reason}")
     if lines:
         raise CliError(USAGE, f"{path} cannot be used", details=tuple(lines))
-
-
-def warn_of_no_groups(config: IrisConfig, path: Path, output: Output) -> None:
-    """A cluster that has nowhere to run anything comes up, but is probably not what was meant."""
-    if not config.scale_groups:
-        output.note(f"{path}: warning: scale_groups: there are none; no job can run")
 
 
 def refuse_second_controller(name: str, paths: ClusterPaths, earlier: Record | None) -> None:
@@ -169,11 +173,11 @@ def _refuse_other(
     if not changes:
         return
     for change in changes:
-        output.line(change)
+        output.line(str(change))
     raise CliError(
         LEFT_OVER,
         f"cluster {config.name} runs with another configuration; nothing was changed",
-        details=tuple(changes) if output.structured else (),
+        details=tuple(map(str, changes)) if output.structured else (),
         hint=f"to take it over: {cluster.command('cluster stop')}, then start again",
     )
 

@@ -4,7 +4,8 @@ isort:skip_file
 What an operator writes: one cluster, its controller and its scale groups.
 
 YAML is parsed into these messages and into nothing else; there is no second
-schema. Comments are the documentation of each field: meaning, unit, default.
+schema. Comments are the documentation of each field (`iris config schema`
+prints them): meaning, unit, default.
 """
 
 from collections import abc as _abc
@@ -13,6 +14,7 @@ from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
 import sys
@@ -24,6 +26,76 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Capacity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CapacityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capacity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAPACITY_UNSPECIFIED: _Capacity.ValueType  # 0
+    CAPACITY_ON_DEMAND: _Capacity.ValueType  # 1
+    """Until they are given back."""
+    CAPACITY_SPOT: _Capacity.ValueType  # 2
+    """Cheaper, and taken away at any time."""
+    CAPACITY_RESERVED: _Capacity.ValueType  # 3
+    """Out of a reservation that has been paid for."""
+
+class Capacity(_Capacity, metaclass=_CapacityEnumTypeWrapper):
+    """How slices are paid for, and what may happen to them."""
+
+CAPACITY_UNSPECIFIED: Capacity.ValueType  # 0
+CAPACITY_ON_DEMAND: Capacity.ValueType  # 1
+"""Until they are given back."""
+CAPACITY_SPOT: Capacity.ValueType  # 2
+"""Cheaper, and taken away at any time."""
+CAPACITY_RESERVED: Capacity.ValueType  # 3
+"""Out of a reservation that has been paid for."""
+Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class Rule(_message.Message):
+    """What may be written for a field, beyond its type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    required: _builtins.bool
+    """Has to be given."""
+    minimum: _builtins.float
+    """The least and the greatest number."""
+    maximum: _builtins.float
+    pattern: _builtins.str
+    """A regular expression for the whole text; of a map, for each of its names."""
+    expected: _builtins.str
+    """What the pattern means, in words: `expected …`."""
+    def __init__(
+        self,
+        *,
+        required: _builtins.bool = ...,
+        minimum: _builtins.float | None = ...,
+        maximum: _builtins.float | None = ...,
+        pattern: _builtins.str = ...,
+        expected: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "expected", b"expected", "maximum", b"maximum", "minimum", b"minimum", "pattern", b"pattern", "required", b"required"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+
+Global___Rule: _TypeAlias = Rule  # noqa: Y015
 
 @_typing.final
 class IrisClusterConfig(_message.Message):
@@ -52,28 +124,81 @@ class IrisClusterConfig(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class FleetsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___FleetConfig: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___FleetConfig | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     CONTROLLER_FIELD_NUMBER: _builtins.int
     SCALE_GROUPS_FIELD_NUMBER: _builtins.int
     AUTOSCALER_FIELD_NUMBER: _builtins.int
+    BOOTSTRAP_FIELD_NUMBER: _builtins.int
+    SSH_FIELD_NUMBER: _builtins.int
+    STORAGE_FIELD_NUMBER: _builtins.int
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     LOGS_FIELD_NUMBER: _builtins.int
+    FLEETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`[a-z][a-z0-9-]*`, not ending in `-local` (that ending marks rehearsals)."""
+    """The cluster's name: `[a-z][a-z0-9-]*`, not ending in `-local`, which marks
+    rehearsals.
+    """
     @_builtins.property
     def controller(self) -> Global___ControllerConfig:
         """Where the controller runs. Default: `local: {}`."""
 
     @_builtins.property
     def scale_groups(self) -> _containers.MessageMap[_builtins.str, Global___ScaleGroupConfig]:
-        """By the group's name: `[a-z][a-z0-9_-]*`, at most 24 characters."""
+        """Slices of one shape each, by the group's name: `[a-z][a-z0-9_-]*`, at most
+        24 characters.
+        """
 
     @_builtins.property
-    def autoscaler(self) -> Global___AutoscalerConfig: ...
+    def autoscaler(self) -> Global___AutoscalerConfig:
+        """How eagerly the fleet follows demand."""
+
     @_builtins.property
-    def timeouts(self) -> Global___TimeoutsConfig: ...
+    def bootstrap(self) -> Global___BootstrapConfig:
+        """What is installed on the machines that join."""
+
     @_builtins.property
-    def logs(self) -> Global___LogsConfig: ...
+    def ssh(self) -> Global___SshConfig:
+        """How hosts are reached over SSH."""
+
+    @_builtins.property
+    def storage(self) -> Global___StorageConfig:
+        """Where the controller keeps what it knows."""
+
+    @_builtins.property
+    def timeouts(self) -> Global___TimeoutsConfig:
+        """How long Iris waits for whom."""
+
+    @_builtins.property
+    def logs(self) -> Global___LogsConfig:
+        """What is kept of what tasks print."""
+
+    @_builtins.property
+    def fleets(self) -> _containers.MessageMap[_builtins.str, Global___FleetConfig]:
+        """Many TPU groups in few lines; each entry becomes scale groups named after
+        it: `ENTRY-SIZE`, or `ENTRY-SIZE-ZONE` with the zone's short form (`euw4b`).
+        """
+
     def __init__(
         self,
         *,
@@ -81,12 +206,16 @@ class IrisClusterConfig(_message.Message):
         controller: Global___ControllerConfig | None = ...,
         scale_groups: _abc.Mapping[_builtins.str, Global___ScaleGroupConfig] | None = ...,
         autoscaler: Global___AutoscalerConfig | None = ...,
+        bootstrap: Global___BootstrapConfig | None = ...,
+        ssh: Global___SshConfig | None = ...,
+        storage: Global___StorageConfig | None = ...,
         timeouts: Global___TimeoutsConfig | None = ...,
         logs: Global___LogsConfig | None = ...,
+        fleets: _abc.Mapping[_builtins.str, Global___FleetConfig] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "controller", b"controller", "logs", b"logs", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "bootstrap", b"bootstrap", "controller", b"controller", "logs", b"logs", "ssh", b"ssh", "storage", b"storage", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "controller", b"controller", "logs", b"logs", "name", b"name", "scale_groups", b"scale_groups", "timeouts", b"timeouts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "bootstrap", b"bootstrap", "controller", b"controller", "fleets", b"fleets", "logs", b"logs", "name", b"name", "scale_groups", b"scale_groups", "ssh", b"ssh", "storage", b"storage", "timeouts", b"timeouts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -98,19 +227,40 @@ class ControllerConfig(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    GCP_FIELD_NUMBER: _builtins.int
+    MANUAL_FIELD_NUMBER: _builtins.int
     LOCAL_FIELD_NUMBER: _builtins.int
+    ADVERTISE_ADDRESS_FIELD_NUMBER: _builtins.int
+    advertise_address: _builtins.str
+    """`HOST` or `HOST:PORT` at which machines of every group reach the
+    controller. Default: the controller's own host; needed for TPU groups where
+    the controller is local.
+    """
     @_builtins.property
-    def local(self) -> Global___LocalController: ...
+    def gcp(self) -> Global___GcpController:
+        """A virtual machine of its own on Google Cloud."""
+
+    @_builtins.property
+    def manual(self) -> Global___ManualController:
+        """A host of the operator's, over SSH."""
+
+    @_builtins.property
+    def local(self) -> Global___LocalController:
+        """A process on the machine that runs `iris cluster start`."""
+
     def __init__(
         self,
         *,
+        gcp: Global___GcpController | None = ...,
+        manual: Global___ManualController | None = ...,
         local: Global___LocalController | None = ...,
+        advertise_address: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "local", b"local"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "gcp", b"gcp", "local", b"local", "manual", b"manual"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "local", b"local"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertise_address", b"advertise_address", "controller", b"controller", "gcp", b"gcp", "local", b"local", "manual", b"manual"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_controller: _TypeAlias = _typing.Literal["local"]  # noqa: Y015
+    _WhichOneofReturnType_controller: _TypeAlias = _typing.Literal["gcp", "manual", "local"]  # noqa: Y015
     _WhichOneofArgType_controller: _TypeAlias = _typing.Literal["controller", b"controller"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_controller) -> _WhichOneofReturnType_controller | None: ...
 
@@ -124,7 +274,7 @@ class LocalController(_message.Message):
 
     PORT_FIELD_NUMBER: _builtins.int
     port: _builtins.int
-    """TCP port on loopback; 0, the default, takes a free one."""
+    """TCP port on loopback; 0 takes a free one. Default: 0."""
     def __init__(
         self,
         *,
@@ -139,14 +289,174 @@ class LocalController(_message.Message):
 Global___LocalController: _TypeAlias = LocalController  # noqa: Y015
 
 @_typing.final
+class ManualController(_message.Message):
+    """The controller runs on a host of the operator's, as a system service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    SSH_USER_FIELD_NUMBER: _builtins.int
+    SSH_KEY_FILE_FIELD_NUMBER: _builtins.int
+    SSH_PORT_FIELD_NUMBER: _builtins.int
+    SSH_JUMP_HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """Host name or address."""
+    ssh_user: _builtins.str
+    """The user to log in as. Default: root."""
+    ssh_key_file: _builtins.str
+    """A path on the machine that runs the command; never copied. Default: what
+    `~/.ssh/config` and the SSH agent offer.
+    """
+    ssh_port: _builtins.int
+    """TCP port of the SSH server. Default: 22."""
+    ssh_jump_host: _builtins.str
+    """A host to go through: `[USER@]HOST[:PORT]`. Default: none."""
+    port: _builtins.int
+    """TCP port that agents dial. Default: 10400; the next one serves those that join."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        ssh_user: _builtins.str = ...,
+        ssh_key_file: _builtins.str = ...,
+        ssh_port: _builtins.int = ...,
+        ssh_jump_host: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "port", b"port", "ssh_jump_host", b"ssh_jump_host", "ssh_key_file", b"ssh_key_file", "ssh_port", b"ssh_port", "ssh_user", b"ssh_user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManualController: _TypeAlias = ManualController  # noqa: Y015
+
+@_typing.final
+class GcpController(_message.Message):
+    """The controller runs on a Compute Engine machine that Iris makes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    MACHINE_TYPE_FIELD_NUMBER: _builtins.int
+    BOOT_IMAGE_FIELD_NUMBER: _builtins.int
+    BOOT_DISK_SIZE_FIELD_NUMBER: _builtins.int
+    STATE_DISK_SIZE_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    SUBNETWORK_FIELD_NUMBER: _builtins.int
+    SERVICE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ADDRESSES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The Google Cloud project that is billed."""
+    zone: _builtins.str
+    """Where the machine is, such as `europe-west4-b`."""
+    machine_type: _builtins.str
+    """Compute Engine's machine type. Default: e2-standard-4."""
+    boot_image: _builtins.str
+    """The boot disk's image. Default: Debian 12."""
+    boot_disk_size: _builtins.int
+    """Bytes of the boot disk. Default: 20GiB."""
+    state_disk_size: _builtins.int
+    """Bytes of the disk for state and keys, which outlives the machine. Default: 20GiB."""
+    network: _builtins.str
+    """The VPC network's name. Default: `default`."""
+    subnetwork: _builtins.str
+    """The subnetwork's name. Default: the network's own in that region."""
+    service_account: _builtins.str
+    """E-mail of the service account that the controller acts as. Default: the
+    project's default one.
+    """
+    external_addresses: _builtins.bool
+    """Whether the machine has an address on the internet. Default: true; without
+    one, `iris` reaches it through IAP.
+    """
+    port: _builtins.int
+    """TCP port that agents dial. Default: 10400; the next one serves those that join."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Google Cloud labels beside Iris's own."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        machine_type: _builtins.str = ...,
+        boot_image: _builtins.str = ...,
+        boot_disk_size: _builtins.int = ...,
+        state_disk_size: _builtins.int = ...,
+        network: _builtins.str = ...,
+        subnetwork: _builtins.str = ...,
+        service_account: _builtins.str = ...,
+        external_addresses: _builtins.bool | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_external_addresses", b"_external_addresses", "external_addresses", b"external_addresses"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_external_addresses", b"_external_addresses", "boot_disk_size", b"boot_disk_size", "boot_image", b"boot_image", "external_addresses", b"external_addresses", "labels", b"labels", "machine_type", b"machine_type", "network", b"network", "port", b"port", "project_id", b"project_id", "service_account", b"service_account", "state_disk_size", b"state_disk_size", "subnetwork", b"subnetwork", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__external_addresses: _TypeAlias = _typing.Literal["external_addresses"]  # noqa: Y015
+    _WhichOneofArgType__external_addresses: _TypeAlias = _typing.Literal["_external_addresses", b"_external_addresses"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__external_addresses) -> _WhichOneofReturnType__external_addresses | None: ...
+
+Global___GcpController: _TypeAlias = GcpController  # noqa: Y015
+
+@_typing.final
 class ScaleGroupConfig(_message.Message):
     """Slices of one shape from one provider."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     ACCELERATOR_TYPE_FIELD_NUMBER: _builtins.int
+    RUNTIME_VERSION_FIELD_NUMBER: _builtins.int
     ZONES_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
     MIN_SLICES_FIELD_NUMBER: _builtins.int
     MAX_SLICES_FIELD_NUMBER: _builtins.int
     BUFFER_SLICES_FIELD_NUMBER: _builtins.int
@@ -156,57 +466,77 @@ class ScaleGroupConfig(_message.Message):
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     BOOT_TIMEOUT_FIELD_NUMBER: _builtins.int
     TASK_LEASE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The group's key in `scale_groups`; filled in by the loader, not written."""
     accelerator_type: _builtins.str
-    """`cpu`, or a TPU type such as `v5litepod-16`. Default: `cpu`."""
+    """`cpu`, or a TPU type such as `v5litepod-16` (`v5e-16` means the same);
+    `iris config accelerators` lists them. Default: `cpu`.
+    """
+    runtime_version: _builtins.str
+    """TPU groups: the software on the machines. Default: the generation's, such
+    as `v2-alpha-tpuv5-lite`.
+    """
+    capacity: Global___Capacity.ValueType
+    """For TPU groups. Default: `on_demand`."""
     min_slices: _builtins.int
-    """Slices kept whatever the demand. Default 0."""
+    """Slices kept whatever the demand. Default: 0."""
     max_slices: _builtins.int
-    """Slices at most. Default 1."""
+    """Slices at most. Default: as many as a manual group's hosts make, else 1."""
     buffer_slices: _builtins.int
-    """Slices kept ready beyond demand. Default 0."""
+    """Slices kept ready beyond demand. Default: 0."""
     priority: _builtins.int
-    """Lower is preferred. Default 100."""
+    """Groups with a lower number are preferred. Default: 100."""
     slice_size: _builtins.int
-    """Hosts in one slice, where the accelerator does not say. Default 1."""
+    """Hosts in one slice. Default: what the accelerator type says, else 1."""
     @_builtins.property
     def zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Zones to try in order. Local and manual groups have exactly one, of any
-        name; default `local`.
+        """Zones to try in order. TPU groups need at least one. Local and manual
+        groups have exactly one, of any name. Default: `local`, but for TPU groups.
         """
 
     @_builtins.property
     def host_resources(self) -> Global___HostResources:
-        """What one host offers to tasks. Default on local groups: max(4, cores) cpus
-        and this machine's memory; accounted, not enforced.
+        """What one host offers to tasks. Default: what the accelerator type says; on
+        local groups max(4, cores) cpus and this machine's memory, accounted, not
+        enforced; on manual groups it is asked of the hosts.
         """
 
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
-        """A slice that had no task for this long is given back. Default 10m."""
+        """A slice that had no task for this long is given back. Default: 10m."""
 
     @_builtins.property
     def boot_timeout(self) -> _duration_pb2.Duration:
-        """From the request until every host has registered. Default 15m, local 30s."""
+        """Limit from the request until every host has registered. Default: 15m, local
+        30s.
+        """
 
     @_builtins.property
     def task_lease(self) -> _duration_pb2.Duration:
-        """How long tasks may outlive contact with the controller. Default 1h on
+        """How long tasks may outlive contact with the controller. Default: 1h on
         clouds, 10m on manual and local groups.
         """
 
     @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Names and values that the group's machines carry beside Iris's own; Google
+        Cloud's rules: lower-case letters, digits, - and _.
+        """
+
+    @_builtins.property
     def provider(self) -> Global___ProviderConfig:
-        """Who provides this group's machines. Required."""
+        """Who provides this group's machines."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         accelerator_type: _builtins.str = ...,
+        runtime_version: _builtins.str = ...,
         zones: _abc.Iterable[_builtins.str] | None = ...,
+        capacity: Global___Capacity.ValueType = ...,
         min_slices: _builtins.int = ...,
         max_slices: _builtins.int | None = ...,
         buffer_slices: _builtins.int = ...,
@@ -216,11 +546,12 @@ class ScaleGroupConfig(_message.Message):
         idle_timeout: _duration_pb2.Duration | None = ...,
         boot_timeout: _duration_pb2.Duration | None = ...,
         task_lease: _duration_pb2.Duration | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         provider: Global___ProviderConfig | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_slices", b"_max_slices", "_priority", b"_priority", "_slice_size", b"_slice_size", "boot_timeout", b"boot_timeout", "host_resources", b"host_resources", "idle_timeout", b"idle_timeout", "max_slices", b"max_slices", "priority", b"priority", "provider", b"provider", "slice_size", b"slice_size", "task_lease", b"task_lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_slices", b"_max_slices", "_priority", b"_priority", "_slice_size", b"_slice_size", "accelerator_type", b"accelerator_type", "boot_timeout", b"boot_timeout", "buffer_slices", b"buffer_slices", "host_resources", b"host_resources", "idle_timeout", b"idle_timeout", "max_slices", b"max_slices", "min_slices", b"min_slices", "name", b"name", "priority", b"priority", "provider", b"provider", "slice_size", b"slice_size", "task_lease", b"task_lease", "zones", b"zones"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_slices", b"_max_slices", "_priority", b"_priority", "_slice_size", b"_slice_size", "accelerator_type", b"accelerator_type", "boot_timeout", b"boot_timeout", "buffer_slices", b"buffer_slices", "capacity", b"capacity", "host_resources", b"host_resources", "idle_timeout", b"idle_timeout", "labels", b"labels", "max_slices", b"max_slices", "min_slices", b"min_slices", "name", b"name", "priority", b"priority", "provider", b"provider", "runtime_version", b"runtime_version", "slice_size", b"slice_size", "task_lease", b"task_lease", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_slices: _TypeAlias = _typing.Literal["max_slices"]  # noqa: Y015
     _WhichOneofArgType__max_slices: _TypeAlias = _typing.Literal["_max_slices", b"_max_slices"]  # noqa: Y015
@@ -247,11 +578,17 @@ class ProviderConfig(_message.Message):
     MANUAL_FIELD_NUMBER: _builtins.int
     LOCAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def tpu(self) -> Global___TpuProvider: ...
+    def tpu(self) -> Global___TpuProvider:
+        """TPU slices on Google Cloud."""
+
     @_builtins.property
-    def manual(self) -> Global___ManualProvider: ...
+    def manual(self) -> Global___ManualProvider:
+        """The operator's own hosts, over SSH."""
+
     @_builtins.property
-    def local(self) -> Global___LocalProvider: ...
+    def local(self) -> Global___LocalProvider:
+        """Processes on the controller's machine."""
+
     def __init__(
         self,
         *,
@@ -276,20 +613,80 @@ class TpuProvider(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
+    RESERVATION_FIELD_NUMBER: _builtins.int
+    SERVICE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    SUBNETWORK_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ADDRESSES_FIELD_NUMBER: _builtins.int
+    QUEUED_RESOURCES_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The Google Cloud project that is billed. Required."""
+    """The Google Cloud project that is billed."""
+    reservation: _builtins.str
+    """A reservation's name, for `capacity: reserved` with `queued_resources`.
+    Default: any of the project's.
+    """
+    service_account: _builtins.str
+    """E-mail of the service account that the machines act as. Default: the
+    project's default one.
+    """
+    network: _builtins.str
+    """The VPC network's name. Default: `default`."""
+    subnetwork: _builtins.str
+    """The subnetwork's name. Default: the network's own in that region."""
+    external_addresses: _builtins.bool
+    """Whether the machines have addresses on the internet. Default: true; without
+    them the network needs Cloud NAT or Private Google Access.
+    """
+    @_builtins.property
+    def queued_resources(self) -> Global___QueuedResourcesConfig:
+        """Slices are asked for as queued resources, which wait in line. Default: they
+        are not, and are there at once or not at all.
+        """
+
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
+        reservation: _builtins.str = ...,
+        service_account: _builtins.str = ...,
+        network: _builtins.str = ...,
+        subnetwork: _builtins.str = ...,
+        external_addresses: _builtins.bool | None = ...,
+        queued_resources: Global___QueuedResourcesConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_external_addresses", b"_external_addresses", "external_addresses", b"external_addresses", "queued_resources", b"queued_resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_external_addresses", b"_external_addresses", "external_addresses", b"external_addresses", "network", b"network", "project_id", b"project_id", "queued_resources", b"queued_resources", "reservation", b"reservation", "service_account", b"service_account", "subnetwork", b"subnetwork"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__external_addresses: _TypeAlias = _typing.Literal["external_addresses"]  # noqa: Y015
+    _WhichOneofArgType__external_addresses: _TypeAlias = _typing.Literal["_external_addresses", b"_external_addresses"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__external_addresses) -> _WhichOneofReturnType__external_addresses | None: ...
+
+Global___TpuProvider: _TypeAlias = TpuProvider  # noqa: Y015
+
+@_typing.final
+class QueuedResourcesConfig(_message.Message):
+    """How slices wait in line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALID_FOR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def valid_for(self) -> _duration_pb2.Duration:
+        """A request that was not granted after this long is withdrawn. Default: 2h."""
+
+    def __init__(
+        self,
+        *,
+        valid_for: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["valid_for", b"valid_for"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["valid_for", b"valid_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___TpuProvider: _TypeAlias = TpuProvider  # noqa: Y015
+Global___QueuedResourcesConfig: _TypeAlias = QueuedResourcesConfig  # noqa: Y015
 
 @_typing.final
 class ManualProvider(_message.Message):
@@ -297,19 +694,50 @@ class ManualProvider(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PerHostEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___HostSshConfig: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___HostSshConfig | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     HOSTS_FIELD_NUMBER: _builtins.int
     SSH_USER_FIELD_NUMBER: _builtins.int
     SSH_KEY_FILE_FIELD_NUMBER: _builtins.int
     SSH_PORT_FIELD_NUMBER: _builtins.int
+    PER_HOST_FIELD_NUMBER: _builtins.int
+    SSH_JUMP_HOST_FIELD_NUMBER: _builtins.int
     ssh_user: _builtins.str
-    """Default: root."""
+    """The user to log in as. Default: root."""
     ssh_key_file: _builtins.str
-    """A path on the machine that runs the command; never copied."""
+    """A path on the machine that runs the command; never copied. Default: what
+    `~/.ssh/config` and the SSH agent offer.
+    """
     ssh_port: _builtins.int
-    """Default: 22."""
+    """TCP port of the SSH server. Default: 22."""
+    ssh_jump_host: _builtins.str
+    """A host to go through: `[USER@]HOST[:PORT]`. Default: none."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Host names or addresses. At least one."""
+        """Host names or addresses."""
+
+    @_builtins.property
+    def per_host(self) -> _containers.MessageMap[_builtins.str, Global___HostSshConfig]:
+        """What is different for one host, by its name in `hosts`."""
 
     def __init__(
         self,
@@ -318,14 +746,50 @@ class ManualProvider(_message.Message):
         ssh_user: _builtins.str = ...,
         ssh_key_file: _builtins.str = ...,
         ssh_port: _builtins.int = ...,
+        per_host: _abc.Mapping[_builtins.str, Global___HostSshConfig] | None = ...,
+        ssh_jump_host: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "ssh_key_file", b"ssh_key_file", "ssh_port", b"ssh_port", "ssh_user", b"ssh_user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "per_host", b"per_host", "ssh_jump_host", b"ssh_jump_host", "ssh_key_file", b"ssh_key_file", "ssh_port", b"ssh_port", "ssh_user", b"ssh_user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ManualProvider: _TypeAlias = ManualProvider  # noqa: Y015
+
+@_typing.final
+class HostSshConfig(_message.Message):
+    """How one host is reached, where it differs from its group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SSH_USER_FIELD_NUMBER: _builtins.int
+    SSH_KEY_FILE_FIELD_NUMBER: _builtins.int
+    SSH_PORT_FIELD_NUMBER: _builtins.int
+    SSH_JUMP_HOST_FIELD_NUMBER: _builtins.int
+    ssh_user: _builtins.str
+    """The user to log in as. Default: the group's."""
+    ssh_key_file: _builtins.str
+    """A path on the machine that runs the command. Default: the group's."""
+    ssh_port: _builtins.int
+    """TCP port of the SSH server. Default: the group's."""
+    ssh_jump_host: _builtins.str
+    """A host to go through: `[USER@]HOST[:PORT]`. Default: the group's."""
+    def __init__(
+        self,
+        *,
+        ssh_user: _builtins.str = ...,
+        ssh_key_file: _builtins.str = ...,
+        ssh_port: _builtins.int = ...,
+        ssh_jump_host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ssh_jump_host", b"ssh_jump_host", "ssh_key_file", b"ssh_key_file", "ssh_port", b"ssh_port", "ssh_user", b"ssh_user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostSshConfig: _TypeAlias = HostSshConfig  # noqa: Y015
 
 @_typing.final
 class LocalProvider(_message.Message):
@@ -353,9 +817,9 @@ class HostResources(_message.Message):
     CPU_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
     cpu: _builtins.float
-    """Processor cores; fractions are allowed."""
+    """Processor cores; fractions are allowed, in thousandths."""
     memory: _builtins.int
-    """Bytes. 0 means not limited."""
+    """Bytes of memory; 0 means not limited."""
     def __init__(
         self,
         *,
@@ -371,6 +835,54 @@ class HostResources(_message.Message):
 Global___HostResources: _TypeAlias = HostResources  # noqa: Y015
 
 @_typing.final
+class FleetConfig(_message.Message):
+    """One generation of TPUs in several sizes and zones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
+    ZONES_FIELD_NUMBER: _builtins.int
+    GROUP_PER_ZONE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    generation: _builtins.str
+    """A generation: v2, v3, v4, v5e, v5p or v6e."""
+    group_per_zone: _builtins.bool
+    """One group for each size and zone, so that every zone has limits of its own.
+    Default: false, one group for each size, which tries the zones in order.
+    """
+    @_builtins.property
+    def sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The numbers in the types' names: 16 for `v5litepod-16`. One group for each."""
+
+    @_builtins.property
+    def zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Zones to try in order."""
+
+    @_builtins.property
+    def template(self) -> Global___ScaleGroupConfig:
+        """What all of these groups have; without `name`, `accelerator_type`, `zones`
+        and what follows from them.
+        """
+
+    def __init__(
+        self,
+        *,
+        generation: _builtins.str = ...,
+        sizes: _abc.Iterable[_builtins.int] | None = ...,
+        zones: _abc.Iterable[_builtins.str] | None = ...,
+        group_per_zone: _builtins.bool = ...,
+        template: Global___ScaleGroupConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["template", b"template"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "group_per_zone", b"group_per_zone", "sizes", b"sizes", "template", b"template", "zones", b"zones"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FleetConfig: _TypeAlias = FleetConfig  # noqa: Y015
+
+@_typing.final
 class AutoscalerConfig(_message.Message):
     """How eagerly the fleet follows demand."""
 
@@ -379,10 +891,10 @@ class AutoscalerConfig(_message.Message):
     EVALUATION_INTERVAL_FIELD_NUMBER: _builtins.int
     MAX_CREATES_PER_MINUTE_FIELD_NUMBER: _builtins.int
     max_creates_per_minute: _builtins.int
-    """Slice creations per minute and group at most. Default 60."""
+    """Slice creations per minute and group at most. Default: 60."""
     @_builtins.property
     def evaluation_interval(self) -> _duration_pb2.Duration:
-        """At least this often even when nothing changed. Default 10s."""
+        """Demand is weighed at least this often, even when nothing changed. Default: 10s."""
 
     def __init__(
         self,
@@ -401,6 +913,156 @@ class AutoscalerConfig(_message.Message):
 Global___AutoscalerConfig: _TypeAlias = AutoscalerConfig  # noqa: Y015
 
 @_typing.final
+class BootstrapConfig(_message.Message):
+    """What is installed on the machines that join."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def container(self) -> Global___ContainerConfig:
+        """Controller and agents run in this container under docker or podman.
+        Default: none; they run from a bundle that is brought along. Local groups
+        and a local controller run what is installed on this machine.
+        """
+
+    def __init__(
+        self,
+        *,
+        container: Global___ContainerConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["container", b"container"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container", b"container"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BootstrapConfig: _TypeAlias = BootstrapConfig  # noqa: Y015
+
+@_typing.final
+class ContainerConfig(_message.Message):
+    """A container to run controller and agents in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EnvEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    ENV_FIELD_NUMBER: _builtins.int
+    HEALTH_PORT_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """The image, such as `ghcr.io/team/iris:1.0`."""
+    health_port: _builtins.int
+    """TCP port on which it answers health checks. Default: 10402."""
+    @_builtins.property
+    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Environment variables in it."""
+
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        env: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        health_port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "health_port", b"health_port", "image", b"image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerConfig: _TypeAlias = ContainerConfig  # noqa: Y015
+
+@_typing.final
+class SshConfig(_message.Message):
+    """How hosts are reached over SSH."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    KEEPALIVE_INTERVAL_FIELD_NUMBER: _builtins.int
+    MAX_PARALLEL_FIELD_NUMBER: _builtins.int
+    CONFIG_FILE_FIELD_NUMBER: _builtins.int
+    max_parallel: _builtins.int
+    """Hosts that are worked on at the same time at most. Default: 32."""
+    config_file: _builtins.str
+    """The user's own settings for hosts. Default: `~/.ssh/config`, if it is there."""
+    @_builtins.property
+    def connect_timeout(self) -> _duration_pb2.Duration:
+        """Limit for a connection and its handshake. Default: 30s."""
+
+    @_builtins.property
+    def keepalive_interval(self) -> _duration_pb2.Duration:
+        """A silent connection is looked after this often. Default: 15s."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: _duration_pb2.Duration | None = ...,
+        keepalive_interval: _duration_pb2.Duration | None = ...,
+        max_parallel: _builtins.int | None = ...,
+        config_file: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_parallel", b"_max_parallel", "connect_timeout", b"connect_timeout", "keepalive_interval", b"keepalive_interval", "max_parallel", b"max_parallel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_parallel", b"_max_parallel", "config_file", b"config_file", "connect_timeout", b"connect_timeout", "keepalive_interval", b"keepalive_interval", "max_parallel", b"max_parallel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_parallel: _TypeAlias = _typing.Literal["max_parallel"]  # noqa: Y015
+    _WhichOneofArgType__max_parallel: _TypeAlias = _typing.Literal["_max_parallel", b"_max_parallel"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_parallel) -> _WhichOneofReturnType__max_parallel | None: ...
+
+Global___SshConfig: _TypeAlias = SshConfig  # noqa: Y015
+
+@_typing.final
+class StorageConfig(_message.Message):
+    """Where the controller keeps what it knows, on its own host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_DIR_FIELD_NUMBER: _builtins.int
+    PKI_DIR_FIELD_NUMBER: _builtins.int
+    state_dir: _builtins.str
+    """Database and logs; on a local disk. Default: `$XDG_STATE_HOME/iris/NAME`
+    where the controller is local, else `/var/lib/iris/NAME`.
+    """
+    pki_dir: _builtins.str
+    """Keys and what must outlive a lost `state_dir`. Default:
+    `$XDG_STATE_HOME/iris-pki/NAME` where the controller is local, else
+    `/var/lib/iris-pki/NAME`.
+    """
+    def __init__(
+        self,
+        *,
+        state_dir: _builtins.str = ...,
+        pki_dir: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pki_dir", b"pki_dir", "state_dir", b"state_dir"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StorageConfig: _TypeAlias = StorageConfig  # noqa: Y015
+
+@_typing.final
 class TimeoutsConfig(_message.Message):
     """How long Iris waits for whom."""
 
@@ -413,23 +1075,25 @@ class TimeoutsConfig(_message.Message):
     FENCE_AFTER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def beat_interval(self) -> _duration_pb2.Duration:
-        """Between an agent's beats. Default: 10s, or a sixth of the lease if shorter."""
+        """Time between an agent's beats. Default: 10s, or a sixth of the shortest lease
+        if that is less.
+        """
 
     @_builtins.property
     def suspect_after(self) -> _duration_pb2.Duration:
-        """Without contact for this long, a worker gets no new tasks. Default 30s."""
+        """Without contact for this long, a worker gets no new tasks. Default: 30s."""
 
     @_builtins.property
     def stop_grace(self) -> _duration_pb2.Duration:
-        """A task's time between SIGTERM and SIGKILL. Default 30s."""
+        """A task's time between SIGTERM and SIGKILL. Default: 30s."""
 
     @_builtins.property
     def orphan_timeout(self) -> _duration_pb2.Duration:
-        """An agent without contact and without tasks removes itself. Default 30m."""
+        """An agent without contact and without tasks removes itself. Default: 30m."""
 
     @_builtins.property
     def fence_after(self) -> _duration_pb2.Duration:
-        """A suspect cloud slice is deleted after this long, to fence it. Default 5m."""
+        """A suspect cloud slice is deleted after this long, to fence it. Default: 5m."""
 
     def __init__(
         self,
@@ -457,7 +1121,7 @@ class LogsConfig(_message.Message):
     MAX_SIZE_FIELD_NUMBER: _builtins.int
     max_size: _builtins.int
     """Bytes of each attempt's log; beyond them the oldest go, and readers are
-    told of the gap. At least 1MiB. Default 1GiB.
+    told of the gap. At least 1MiB. Default: 1GiB.
     """
     def __init__(
         self,
@@ -473,5 +1137,10 @@ class LogsConfig(_message.Message):
 Global___LogsConfig: _TypeAlias = LogsConfig  # noqa: Y015
 
 BYTES_SIZE_FIELD_NUMBER: _builtins.int
+RULE_FIELD_NUMBER: _builtins.int
+ONE_REQUIRED_FIELD_NUMBER: _builtins.int
 bytes_size: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The field is a number of bytes; YAML may write it as `8GiB` or `500GB`."""
+rule: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Rule]
+one_required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.OneofOptions, _builtins.bool]
+"""One of its fields has to be given."""

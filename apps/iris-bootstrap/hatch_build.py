@@ -1,0 +1,1 @@
+../../tools/manuals_hook.py

@@ -1,0 +1,84 @@
+"""What works, and is probably not meant: the warnings.
+
+Works on the effective message, like `validate`; a literal secret is the one
+thing here that depends on how a value was written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from iris_config.accelerators import is_known_zone
+from iris_config.problems import FieldPath, Finding
+from iris_config.validate import accelerator_of_group
+from iris_proto.v1 import config_pb2
+
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY", re.IGNORECASE)
+_NO_FALLBACK = (
+    "spot without a fallback: when there is none, work for {} waits; a group of the same type"
+    " with capacity: on_demand or reserved would take it"
+)
+_LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?", re.IGNORECASE)
+
+
+def names_a_secret(key: str) -> bool:
+    """Whether a variable of that name probably holds a secret."""
+    return bool(_SECRET.search(key))
+
+
+def reach_problem(config: config_pb2.IrisClusterConfig) -> str:
+    """Why machines on Google Cloud cannot reach the controller; empty if they can."""
+    local = config.controller.WhichOneof("controller") == "local"
+    clouds = [name for name, group in config.scale_groups.items() if group.provider.HasField("tpu")]
+    address = config.controller.advertise_address
+    if not local or not clouds or (address and not _LOOPBACK.fullmatch(address)):
+        return ""
+    return (
+        f"the machines of TPU groups such as {min(clouds)} cannot reach a controller on this machine;"
+        " give an advertise_address that they can, or run the controller on gcp"
+    )
+
+
+def cautions(config: config_pb2.IrisClusterConfig, literals: Iterable[FieldPath]) -> Iterator[Finding]:
+    """Everything that somebody should look at again.
+
+    `literals` are the named values that were written without `${…}`.
+    """
+    if reason := reach_problem(config):
+        path = ("controller", "advertise_address") if config.controller.advertise_address else ("controller",)
+        yield path, reason
+    if not config.scale_groups:
+        yield ("scale_groups",), "there are none; no job can run"
+    steady = {
+        group.accelerator_type
+        for group in config.scale_groups.values()
+        if group.capacity != config_pb2.CAPACITY_SPOT
+    }
+    for name, group in config.scale_groups.items():
+        path = ("scale_groups", name)
+        no_hosts = group.provider.HasField("manual") and not group.provider.manual.hosts
+        if group.max_slices == 0 and not no_hosts:
+            yield (*path, "max_slices"), "nothing can ever run here while it is 0"
+        if group.capacity == config_pb2.CAPACITY_SPOT and group.accelerator_type not in steady:
+            yield (*path, "capacity"), _NO_FALLBACK.format(group.accelerator_type)
+        yield from _zones(path, group)
+    yield from _secrets(literals)
+
+
+def _zones(path: FieldPath, group: config_pb2.ScaleGroupConfig) -> Iterator[Finding]:
+    accelerator = accelerator_of_group(group) if group.provider.HasField("tpu") else None
+    if accelerator is None:
+        return
+    for index, zone in enumerate(group.zones):
+        if not is_known_zone(accelerator, zone):
+            words = f"as far as we know {zone} does not offer {accelerator.accelerator_type}"
+            yield (*path, "zones", index), f"{words}; see: iris config accelerators"
+
+
+def _secrets(literals: Iterable[FieldPath]) -> Iterator[Finding]:
+    for path in literals:
+        key = str(path[-1])
+        if names_a_secret(key):
+            words = f"a secret in plain text? Write ${{{key.upper()}}} and set it where iris runs"
+            yield path, words
