@@ -7,6 +7,9 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
+from iris_bootstrap.keeper.clock import boot_s
 from iris_bootstrap.keeper.frames import (
     Bye,
     Forget,
@@ -141,6 +144,48 @@ def test_nothing_run_and_no_word_for_long_ends_the_keeper(start_keeper: StartKee
     assert keeper.process.wait(20) == 0
     last = (host_dir / processes.KEEPER_FILE).read_text().splitlines()[-1]
     assert json.loads(last) == {"kind": "left", "reason": "orphan_timeout"}
+
+
+@pytest.mark.parametrize("since", ["this keeper", "another boot", "it left"])
+def test_a_keeper_that_takes_over_has_been_alone_as_long_as_the_one_before(
+    start_keeper: StartKeeper, host_dir: Path, since: str
+) -> None:
+    """Or one that dies again and again would never go; a boot, and a start after it went, begin anew."""
+    boot_id = "before" if since == "another boot" else processes.boot_id()
+    boot = {"kind": "boot", "boot_id": boot_id, "previous_boot_id": "", "pid": 1, "start_time": 0}
+    lines = [boot, {"kind": "contact", "until_s": boot_s() - 100}]
+    if since == "it left":
+        lines.append({"kind": "left", "reason": "orphan_timeout"})
+    journal = host_dir / processes.KEEPER_FILE
+    journal.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    keeper = start_keeper(orphan_timeout_s=90.0)
+    session = keeper.accept()
+    if since == "this keeper":
+        session.die()
+        assert keeper.process.wait(20) == 0
+        assert json.loads(journal.read_text().splitlines()[-1]) == {
+            "kind": "left",
+            "reason": "orphan_timeout",
+        }
+        return
+    eventually(lambda: '"contact"' in journal.read_text(), "a contact on record")
+    assert keeper.leave() == 0
+
+
+def test_a_contact_outlives_the_keeper_that_noted_it(start_keeper: StartKeeper, host_dir: Path) -> None:
+    def contacts() -> list[float]:
+        lines = map(json.loads, (host_dir / processes.KEEPER_FILE).read_text().splitlines())
+        return [line["until_s"] for line in lines if line["kind"] == "contact"]
+
+    first = start_keeper()
+    first.accept()
+    eventually(lambda: bool(contacts()), "a contact on record")
+    noted = contacts()
+    first.kill()
+    second = start_keeper()
+    second.accept()
+    assert contacts() == noted
+    assert second.leave() == 0
 
 
 def test_many_short_tasks_leave_small_traces(keeper: KeeperUnderTest) -> None:

@@ -169,12 +169,24 @@ class TestNewer:
         agent.hello(observed(found, job=spec(tasks=5)))
         assert (agent.verdicts, w.states(job)[3]) == ({found: "KEEP"}, "RUNNING")
 
-    def test_on_the_same_place(self) -> None:
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_on_the_same_place(self, order: int) -> None:
         w, job, agent = with_worker()
         first = w.attempt(job)
-        agent.hello(observed(newer(first)), observed(first))
+        agent.hello(*[observed(newer(first)), observed(first, failed())][::order])
         assert agent.verdicts == {newer(first): "KEEP", first: "STOP superseded"}
-        assert w.attempt(job) == newer(first)
+        assert (w.attempt(job), w.states(job)) == (newer(first), ["RUNNING"])
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_of_several_that_the_store_has_lost_the_newest_counts(self, order: int) -> None:
+        w = world(group(at_most=1))
+        agent = w.agent(name_of(7, epoch=EPOCH - 1))
+        first = AttemptId("jlost", 0, EPOCH - 1, 1)
+        # The one that failed was taken for lost, and paid for as such.
+        agent.hello(*[observed(newer(first), losses=1), observed(first, failed())][::order])
+        assert agent.verdicts == {newer(first): "KEEP", first: "STOP superseded"}
+        task = w.task("jlost")
+        assert (task.state.name, task.failures, task.losses) == ("RUNNING", 0, 1)
 
 
 class TestOlderOrOver:
@@ -206,6 +218,53 @@ class TestOlderOrOver:
         agent.hello(observed(w.attempt(job), succeeded()), observed(newer(w.attempt(job))))
         assert set(agent.verdicts.values()) == {"STOP finished"}
         assert (w.job(job), w.task(job).attempts) == ("SUCCEEDED", 1)
+
+
+class TestToEnd:
+    """What is told to end, and is no task's live attempt, runs on until its end is reported."""
+
+    @staticmethod
+    def of_a_job_that_has_finished(idle_s: float = 60) -> tuple[Scene, Agent, AttemptId]:
+        """A restored store has the job's end; what runs was started by the one that was lost."""
+        w = world(group(cpu=1, idle_s=idle_s))
+        job = w.submit()
+        (agent,) = w.boots(w.only)
+        agent.says(w.attempt(job), succeeded())
+        found = newer(w.attempt(job))
+        agent.hello(observed(found))
+        assert agent.verdicts == {found: "STOP finished"}
+        return w, agent, found
+
+    def test_it_has_its_room_until_then(self) -> None:
+        w, agent, found = self.of_a_job_that_has_finished()
+        job = w.submit()
+        assert w.states(job) == ["PENDING"]
+        agent.says(found, killed("finished"))
+        assert w.states(job) == ["ASSIGNED"]
+
+    def test_its_slice_is_not_idle_before(self) -> None:
+        w, agent, found = self.of_a_job_that_has_finished(idle_s=5)
+        name = w.only
+        w.later(20)
+        assert w.slices == {name: "READY"}
+        agent.says(found, killed("finished"))
+        w.later(7)
+        assert w.reason(name) == "idle"
+
+    def test_a_drain_waits_for_it(self) -> None:
+        w, agent, found = self.of_a_job_that_has_finished()
+        name = w.only
+        w.shut_down()
+        w.later(2)
+        assert w.slices == {name: "DRAINING"}
+        agent.says(found, killed("finished"))
+        w.later(1)
+        assert w.slices == {name: "DELETING"}
+
+    def test_a_hello_that_does_not_name_it_says_that_it_has_ended(self) -> None:
+        w, agent, _ = self.of_a_job_that_has_finished()
+        agent.hello()
+        assert w.states(w.submit()) == ["ASSIGNED"]
 
 
 class TestNotReported:

@@ -95,6 +95,15 @@ class TestCloud:
             w.later(7)
         assert deletes(w.later(LEASE_S)) == []
 
+    def test_one_that_is_being_deleted_still_counts_when_it_speaks_again(self) -> None:
+        w = self.cut_off(3, 2)
+        first, second, third = w.slices
+        assert set(deletes(w.later(125))) == {first, second}
+        w.agent(first).silent = False
+        w.later(10)
+        w.agent(third).silent = True
+        assert third not in deletes(w.later(125))
+
     def test_then_leases_decide(self) -> None:
         w = self.cut_off(4, 4)
         assert deletes(w.later(OVER_S - 5)) == []

@@ -149,6 +149,28 @@ class TestFailedCommit:
 
         run(test)
 
+    def test_a_session_that_the_batch_ended_is_cut_off_as_well(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody knows it any more, so its agent would beat for long and hear nothing."""
+
+        def commit(*_: Any) -> int:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        async def test() -> None:
+            async with running(tmp_path) as it:
+                await it.submit()
+                await it.boots()
+                (place,) = it.controller.view.workers
+                it.delivered.clear()
+                monkeypatch.setattr(it.store, "commit", commit)
+                it.controller.post(it.hello(place, 77))
+                with pytest.raises(NotCommitted):
+                    await it.submit()
+                assert {effect.session_id for effect in it.wanted(fx.RefuseSession)} == {1, 77}
+
+        run(test)
+
     def test_what_the_mirror_said_of_the_store_is_not_lost_with_the_first_batch(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

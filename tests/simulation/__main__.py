@@ -91,7 +91,7 @@ def _summarize(results: Iterable[Result], stories: int) -> int:
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
             print(f"  {count:8}  {name}{'' if count else '   NEVER'}")
     for code, seeds in codes.items():
-        print(f"failed with {code}: {len(seeds)}: seeds {' '.join(map(str, seeds[:12]))}")
+        print(f"failed with {code}: {len(seeds)}: seeds {' '.join(map(str, seeds))}")
     print(f"{simulated_ms / 3_600_000:.1f} simulated hours, {events} events")
     return failed
 

@@ -234,7 +234,9 @@ class Controller:
     def _fail(self, batch: _Batch) -> None:
         """The store refused: sessions end, and the world is as the store has it."""
         self._in_trouble = True
-        sessions = list(self.world.sessions)
+        # Those that the batch ended are open still.
+        ended = [effect.session_id for effect in batch.effects if isinstance(effect, fx.RefuseSession)]
+        sessions = [*self.world.sessions, *ended]
         self.world = self._load()
         self.view = view_of(self.world)
         for session_id in sessions:
@@ -253,6 +255,7 @@ class Controller:
         self._wake()
 
     def _refuse(self, session_id: int) -> None:
+        self._machine.oracle.fleet.on_turned_away(session_id)
         self._deliver(fx.RefuseSession(session_id, Reason("store", "the store cannot be written")))
 
     # -- sessions ------------------------------------------------------------
@@ -272,7 +275,7 @@ class Controller:
                 if message.HasField("hello"):
                     place = wire.place_from_proto(message.hello.place)
                     self._dialled[session_id] = (place, self._stage.engine.now_ms)
-                    self._machine.oracle.fleet.on_hello(place, self._stage.engine.now_ms)
+                    self._machine.oracle.fleet.on_hello(place, session_id, self._stage.engine.now_ms)
                 else:
                     self._machine.oracle.on_contact(place, self._stage.engine.now_ms)
 

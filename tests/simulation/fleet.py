@@ -47,10 +47,13 @@ class Fleet:
         self._deeds = deeds
         # When slices were asked for, by scale group, since the controller's start.
         self._requested: dict[str, list[int]] = {}
-        self._contact: dict[Place, int] = {}
-        # When a slice's agents first dialled this run of the controller.
-        self._heard: dict[str, int] = {}
-        self._steady_ms = 0
+        self._contact: dict[Place, list[int]] = {}
+        # The scale groups that the controller has been given; somebody may have left one out.
+        self._configured: Iterable[GroupPolicy] = settings.groups.values()
+        # When a slice's agents dialled this run of the controller, by session.
+        self._heard: dict[str, dict[int, int]] = {}
+        # Since when the controller has run without a stop, each time that it did.
+        self._steady: list[int] = [0]
         self._listed: dict[str, _Listed] = {}
         self._sizes: dict[tuple[str, str], int] = {}
         self._unknown_deleted = 0
@@ -60,6 +63,10 @@ class Fleet:
 
     # -- what the controller gets to see -------------------------------------------
 
+    def on_configured(self, settings: Settings) -> None:
+        """What the next run of the controller is given."""
+        self._configured = settings.groups.values()
+
     def on_loaded(self, now_ms: int) -> None:
         """A controller begins, or begins anew: nobody has been silent."""
         self._requested.clear()
@@ -67,23 +74,28 @@ class Fleet:
         self._heard.clear()
         self._listed.clear()
         self._sizes.clear()
-        self._steady_ms = now_ms
+        self._steady = [now_ms]
 
     def on_store_replaced(self) -> None:
         """What the store counted is forgotten with it."""
         self._unknown_deleted = 0
 
     def on_stalled(self, until_ms: int) -> None:
-        """The controller stands still until then."""
-        self._steady_ms = until_ms
+        """The controller stands still until then, whatever it was to do before."""
+        self._steady = [*(at_ms for at_ms in self._steady if at_ms < until_ms), until_ms]
 
     def on_contact(self, place: Place, now_ms: int) -> None:
         """A word of an agent has reached the controller."""
-        self._contact[place] = now_ms
+        self._contact.setdefault(place, []).append(now_ms)
 
-    def on_hello(self, place: Place, now_ms: int) -> None:
+    def on_hello(self, place: Place, session_id: int, now_ms: int) -> None:
         """An agent dials."""
-        self._heard.setdefault(place.slice_name, now_ms)
+        self._heard.setdefault(place.slice_name, {})[session_id] = now_ms
+
+    def on_turned_away(self, session_id: int) -> None:
+        """What an agent said is forgotten, because the store cannot be written: it has reported nothing."""
+        for heard in self._heard.values():
+            heard.pop(session_id, None)
 
     def on_listed(self, provider: str, zone: str, names: Iterable[str], rows: Rows, now_ms: int) -> None:
         """The controller gets a complete list of a zone."""
@@ -152,7 +164,7 @@ class Fleet:
         """When the lease of a slice is over that is deleted as silent; before that takes a good reason."""
         group = self._settings.groups[row.group]
         places = [Place(row.name, index) for index in range(row.hosts)]
-        silent_ms = max(decided_ms - self._last_word_ms(place) for place in places) + SLACK_MS
+        silent_ms = max(decided_ms - self._last_word_ms(place, decided_ms) for place in places) + SLACK_MS
         lease_over_ms = group.task_lease_ms * 105 // 100 + 5_000
         self._deeds[
             f"silent slice deleted {'after' if silent_ms > lease_over_ms else 'within'} its lease"
@@ -162,12 +174,12 @@ class Fleet:
         words = f"{row.name} is deleted after {silent_ms} ms of silence"
         if group.fence_after_ms is None or silent_ms <= group.fence_after_ms:
             raise Objection("too_soon", f"{words}; its agents spoke since", [row.name])
-        if decided_ms - self._steady_ms + SLACK_MS <= group.task_lease_ms:
+        if decided_ms - _last(self._steady, decided_ms) + SLACK_MS <= group.task_lease_ms:
             raise Objection("own_outage", f"{words}, soon after a start or stall of ours", [row.name])
         return decided_ms + lease_over_ms - silent_ms
 
-    def _last_word_ms(self, place: Place) -> int:
-        return max(self._contact.get(place, 0), self._steady_ms)
+    def _last_word_ms(self, place: Place, decided_ms: int) -> int:
+        return max(_last(self._contact.get(place, ()), decided_ms), _last(self._steady, decided_ms))
 
     def _check_guesses(self, rows: Rows, guesses: Mapping[str, int], decided_ms: int) -> None:
         """So many silent slices were deleted within their lease: more at once mean our own outage."""
@@ -190,7 +202,7 @@ class Fleet:
             raise Objection("unknown_too_soon", f"{row.name} is deleted, its agents had no time", [row.name])
         if listed.last_ms - listed.first_ms + SLACK_MS < STANDS_MS:
             raise Objection("unknown_too_soon", f"{row.name} is deleted, listed only once", [row.name])
-        heard_ms = self._heard.get(row.name, decided_ms)
+        heard_ms = min(self._heard.get(row.name, {}).values(), default=decided_ms)
         if row.group and decided_ms - heard_ms > HANDLED_MS:
             raise Objection("deleted_though_heard", f"{row.name} is deleted, its agent dialled", [row.name])
         self._unknown_deleted += 1
@@ -200,8 +212,14 @@ class Fleet:
             raise Objection("unknown_cap", words, [row.name])
 
     def _groups(self, row: Slice) -> list[GroupPolicy]:
+        """Of its group; nobody can know the times of one that is not configured any more."""
         known = self._settings.groups.get(row.group)
-        return [known] if known is not None else list(self._settings.groups.values())[:1]
+        return [known] if known is not None else list(self._configured)
 
     def _patience_ms(self, group: GroupPolicy) -> int:
         return max(group.boot_timeout_ms, group.task_lease_ms)
+
+
+def _last(times: Iterable[int], decided_ms: int) -> int:
+    """The last of these that a decision could know of: until its commit more may happen."""
+    return max((at_ms for at_ms in times if at_ms <= decided_ms), default=0)

@@ -120,20 +120,16 @@ class Gangs:
                 if (was.failures, was.losses) != (now.failures, now.losses) and not adopted:
                     return f"task {now.id.task_index} is charged before its gang is judged"
             return ""
-        finals = [verdicts.final_of(was, now, past) for was, now in pairs]
+        # Of a gang that was found in parts some may have ended for good before.
+        open_ = [(was, now) for was, now in pairs if not was.state.is_terminal]
+        finals = [verdicts.final_of(was, now, past) for was, now in open_]
         running = [f.id for f in finals if f is not None and isinstance(f.state, s.ATTEMPT_LIVE)]
         if running:
             return f"judged while {[attempt_name(a) for a in running]} run"
         stop = rows.statuses[job.job_id].stop
         stop_is_new = stop is not None and job.job_id not in stopped
-        right = [verdicts.gang_is_wrong(job, pairs, finals, stopped=False)]
-        if stop is not None:
-            right = [
-                verdicts.gang_is_wrong(job, pairs, finals, stopped=True),
-                *(right if stop_is_new else ()),
-            ]
-        self._deeds[f"gang judged: {pairs[0][1].state.name}"] += 1
-        return "" if "" in right else right[0]
+        self._deeds[f"gang judged: {open_[0][1].state.name}"] += 1
+        return verdicts.gang_is_wrong(job, open_, finals, stopped=stop is not None, stop_is_new=stop_is_new)
 
     def broken(self, rows: Rows, job_id: str) -> bool:
         """Whether the store says that a member will not go on, or never came."""

@@ -85,7 +85,7 @@ class Host:
         self.last_contact_ms = self._stage.engine.now_ms
         # Unlike any other boot anywhere: a name may come to life twice.
         self._disk.boot_id = f"boot-{self._boots}-{self._random.randrange(2**32)}"
-        self._later(self._random.randint(100, 3_000), self._start_agent)
+        self._later(self._random.randint(100, 3_000), self._register)
         self._watch_orphan()
 
     def _later(self, delay_ms: int, action: Action) -> None:
@@ -98,10 +98,14 @@ class Host:
 
         self._time.after(delay_ms, act)
 
-    def _start_agent(self) -> None:
+    def _register(self) -> None:
+        # Only at first: what has started is started again by its service manager, whatever befalls it.
         if self._boots == 1 and self._stage.faults.hits("host_never_registers"):
             self._stage.story.tell(self.name, "its agent never starts")
-            return
+        else:
+            self._start_agent()
+
+    def _start_agent(self) -> None:
         self._keeper.begin(self._disk.boot_id)
         self._start_session()
 
@@ -183,7 +187,9 @@ class Host:
             self._later(self._random.randint(RESTART_MS, LATEST_RESTART_MS), self._start_agent)
 
     def suspend(self, for_ms: int) -> None:
-        """The machine stands still; its boot-time clock goes on."""
+        """The machine stands still; its boot-time clock goes on. One that does already stands no longer."""
+        if self._time.is_suspended:
+            return
         self._say_suspended(for_ms)
         # Before it goes on it can do nothing about being alone.
         self.last_contact_ms = self._stage.engine.now_ms + for_ms

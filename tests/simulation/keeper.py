@@ -103,7 +103,8 @@ class Keeper:
         was = self._boot
         self._boot = frames.State(boot_id, was.boot_id if was.boot_id != boot_id else was.previous_boot_id)
         self.lease = None
-        self._busy_until_ms = self._time.now_ms
+        if was.boot_id != boot_id:
+            self._busy_until_ms = self._time.now_ms
         for kept in self._attempts.values():
             if not kept.ended:
                 started_ms = kept.report.started_at_ms if kept.report is not None else 0
@@ -111,6 +112,9 @@ class Keeper:
 
     def die(self) -> None:
         """The keeper is gone; nothing is reported. Its processes go on, unless somebody kills them."""
+        idle_ms = self.idle_since_ms
+        # On disk, more or less: a later keeper of this boot has been alone for as long.
+        self._busy_until_ms = self._time.now_ms if idle_ms is None else idle_ms
         self._life += 1
         self._is_there = False
         self.lease = None

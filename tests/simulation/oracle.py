@@ -31,6 +31,7 @@ from tests.simulation import verdicts
 from tests.simulation.engine import Engine
 from tests.simulation.fleet import Fleet
 from tests.simulation.gangs import Gangs
+from tests.simulation.halves import Halves
 from tests.simulation.orders import Live, Orders
 from tests.simulation.rows import Rows, attempt_name, place_name, task_name
 from tests.simulation.sleepers import Sleepers
@@ -57,12 +58,15 @@ class Oracle:
         self._just_assigned: dict[AttemptId, None] = {}
         # Attempts that a store knew which was lost or replaced: their agents may still start them.
         self._before_loss: dict[AttemptId, None] = {}
+        # Attempts whose ends are in the store, or were before it was lost: their agents may forget them.
+        self._stored_ends: dict[AttemptId, None] = {}
         self.deeds: Counter[str] = Counter()
         self.live: dict[TaskId, Live] = {}
         self.rows = Rows()
         self.fleet = Fleet(settings, self.deeds)
         self.gangs = Gangs(engine, settings, self.deeds)
         self.sleepers = Sleepers(engine)
+        self.halves = Halves(engine, self.live, lambda: self.rows, self.gangs, self.sleepers)
         self.orders = Orders(self.live, self._just_assigned, lambda: self.rows, self.gangs)
 
     @property
@@ -255,6 +259,11 @@ class Oracle:
                     pass
         self._check_slices(changed, decided_ms)
         self._check_gangs(changed, past)
+        attempts = [
+            *past.values(),
+            *(row.attempt for _, row in changed if isinstance(row, Task) and row.attempt),
+        ]
+        self._stored_ends.update((a.id, None) for a in attempts if isinstance(a.state, s.AttemptEnded))
         self._stopped.update((r.job_id, None) for _, r in changed if isinstance(r, JobStatus) and r.stop)
 
     def _check_slices(self, changed: Iterable[tuple[Row | None, Row]], decided_ms: int) -> None:
@@ -284,23 +293,7 @@ class Oracle:
         self.gangs.check_commit(self.rows, before, past, self._epoch, self._stopped)
         for job_id in dict.fromkeys(task_id.job_id for task_id in before):
             if self.gangs.broken(self.rows, job_id):
-                self._watch_half(job_id)
-
-    def _watch_half(self, job_id: str) -> None:
-        """What is left of a broken gang must end in time."""
-        there = [live.id for live in self.live.values() if live.id.job_id == job_id]
-
-        def check() -> None:
-            if self.rows.cluster.incomplete is not None:
-                self._watch_half(job_id)
-                return
-            left = [a for a in there if a.task in self.live and self.live[a.task].id == a]
-            still = [a for a in left if not self.sleepers.holds(self.live[a.task])]
-            if still and job_id in self.rows.jobs and self.gangs.broken(self.rows, job_id):
-                raise Objection("half_gang", f"{[attempt_name(a) for a in still]} run on", [job_id])
-
-        if there and job_id in self.rows.jobs:
-            self._engine.after(self.gangs.longest_half_ms(self.rows.jobs[job_id]), check)
+                self.halves.watch(job_id)
 
     def _check_forgotten(self, write: RowWrite) -> None:
         if write.table in _FOR_EVER:
@@ -339,7 +332,12 @@ class Oracle:
             return
         if current is not None and current.id == live.id and isinstance(current.state, s.ATTEMPT_LIVE):
             return
-        is_placed = current is not None and (was.attempt is None or was.attempt.id != current.id)
+        # What an agent brings along of an earlier start is no run that begins.
+        is_placed = (
+            current is not None
+            and current.id.epoch == self._epoch
+            and (was.attempt is None or was.attempt.id != current.id)
+        )
         is_known = current is not None and not live.id.is_newer_than(current.id)
         if live.id in self._before_loss and not is_placed and not is_known:
             # Nobody has reported it to the store that there is now.
@@ -370,8 +368,8 @@ class Oracle:
             found = verdicts.charges_are_wrong(was, task, final, job, status, stop_is_new, self.rows.slices)
         if final is not None and isinstance(final.state, s.AttemptEnded):
             self.deeds[f"attempt ended: {final.state.end.reason.code}"] += 1
-            # An agent that was told to forget it cannot say more.
-            forgotten = self.was_before_loss(final.id) and final.state.end.reason.code == "keeper_lost"
+            # An agent that was told to forget it cannot say how it ended.
+            forgotten = final.id in self._stored_ends and verdicts.says_nothing(final.state)
             found = found or (
                 "" if forgotten else verdicts.end_is_wrong(final.state, self._ends.get(final.id))
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from iris_controller.core.entities import ClusterState, Job, JobStatus, Row, Slice, Task
+from iris_controller.core.states import TaskState
 from iris_controller.core.values import AttemptId, Place, TaskId
 
 
@@ -43,7 +44,10 @@ class Rows:
         job = self.jobs[job_id]
         ids = [TaskId(job_id, index) for index in range(job.spec.replicas)]
         known = [task_id for task_id in ids if task_id in self.tasks or not job.adopted]
-        return [self.tasks.get(task_id) or Task(task_id) for task_id in known]
+        # One without a row waits, or was killed with its job.
+        status = self.statuses.get(job_id)
+        state = TaskState.PENDING if status is None or status.stop is None else TaskState.KILLED
+        return [self.tasks.get(task_id) or Task(task_id, state) for task_id in known]
 
 
 def task_name(task_id: TaskId) -> str:

@@ -117,6 +117,7 @@ class Simulation:
     def _abandon(self) -> None:
         """Without a controller every machine goes by itself, and in time."""
         self._site.close()
+        self.oracle.halves.is_forsaken = lambda place: all(host.place != place for host in self._hosts())
         engine = self._stage.engine
         orphan_ms = self._stage.scene.timings.orphan_timeout.ToMilliseconds()
         longest_ms = max(group.task_lease_ms for group in self._stage.scene.settings.groups.values())

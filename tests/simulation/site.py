@@ -42,6 +42,7 @@ class Site:
         self._stage.story.tell("controller", f"starts with epoch {epoch}")
         calls = Calls(self._stage, self.cloud, self._post, self._runs)
         settings = self._settings()
+        self._machine.oracle.fleet.on_configured(settings)
         self.controller = Controller(self._machine, settings, memory, epoch, calls, self.crash)
         self.controller.start()
 

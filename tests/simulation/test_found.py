@@ -3,12 +3,15 @@
 Most have a mutant too, which brings the bug back for `test_bites`.
 """
 
+import pytest
+
 from iris_controller.core import effects as fx
 from iris_controller.core import states as s
 from iris_controller.core.values import AttemptId
 from iris_platform.base import SliceCloudState, VmState
 from tests.controller.agents import observed, spec, succeeded
 from tests.controller.worlds import Scene, deletes, group, info, looks, settings, world
+from tests.simulation.simulation import play
 
 RUNNING = s.AttemptRunning(5)
 
@@ -75,3 +78,29 @@ def test_a_tombstone_of_a_dropped_group_is_still_a_tombstone() -> None:
     w.absent(name)
     w.world.settings = settings(group("other"))
     assert deletes(w.lists(info(name, [VmState.RUNNING], SliceCloudState.RUNNING))) == [name]
+
+
+# Seeds that objected once, for a fault of the oracle or the simulation unless something else is said.
+SEEDS = {
+    6040: "a machine that is suspended is suspended again",
+    8547: "a supervised agent that ran before dies and is started again",
+    4636: "of two runs that the store has lost, the older is told first (the core's fault)",
+    12439: "what an agent says is forgotten while the store cannot be written, until its machine is gone",
+    13041: "an agent brings along an older run while the newer one is not reported yet",
+    9308: "the controller stands still between a decision and its commit",
+    6106: "what is adopted stands beside what an older store believes to run there",
+    7295: "the only list before recovery ended was of a moment ago (the core's fault)",
+    8980: "a session that a failed batch ended was left open and unanswered (the shell's fault)",
+    17706: "an agent that dies again and again begins to be alone each time (the agent's fault)",
+    3095: "a gang of which the store forgot members is judged and placed again in one batch",
+    7440: "a gang is judged to run again, and stopped in the same batch",
+    5421: "an agent cannot say how an attempt ended that it was told to forget",
+    17909: "nobody is left on a machine, and no controller comes who would delete its slice",
+    16141: "what a restored store has its agent end runs on, on a slice that was taken for idle (the core's fault)",
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_seed_that_objected_once(seed: int) -> None:
+    result = play(seed)
+    assert result.failure is None, result.failure

@@ -43,6 +43,12 @@ def slice_words(slice_: Slice) -> str:
     return f"{node_name('slice', type(slice_.state))} ({reason.code}: {reason.message})"
 
 
+def says_nothing(state: s.AttemptEnded) -> bool:
+    """Whether an agent's report is the answer of one that does not know the attempt."""
+    is_empty = state.started_ms == 0 and state.end.exit_code is None and state.end.signal is None
+    return is_empty and isinstance(state, s.AttemptKilled)
+
+
 def end_is_wrong(state: s.AttemptEnded, truth: End | None) -> str:
     """What does not agree between an agent's last report and the process; empty if all does."""
     end = state.end
@@ -166,9 +172,17 @@ def _gravity(final: Attempt | None) -> int:
 
 
 def gang_is_wrong(
-    job: Job, pairs: Sequence[tuple[Task, Task]], finals: Sequence[Attempt | None], *, stopped: bool
+    job: Job,
+    pairs: Sequence[tuple[Task, Task]],
+    finals: Sequence[Attempt | None],
+    *,
+    stopped: bool,
+    stop_is_new: bool,
 ) -> str:
-    """What is wrong with a gang as it was judged: each task before and after, and its attempt's end."""
+    """What is wrong with a gang as it was judged: each task before and after, and its attempt's end.
+
+    `stop_is_new`: it was stopped in this batch, perhaps after it was judged.
+    """
     grave = [
         _gravity(final) if was.state.is_live else 4 for (was, _), final in zip(pairs, finals, strict=True)
     ]
@@ -177,20 +191,28 @@ def gang_is_wrong(
     states = [task.state for _, task in pairs]
     if worst == 0:
         return "" if set(states) == {TaskState.SUCCEEDED} else f"succeeded whole, and is {states}"
+    if stopped:
+        found = _stopped_gang_is_wrong(pairs, grave)
+        if not found or not stop_is_new:
+            return found
     failures = max(was.failures for was, _ in pairs) + (worst == 2)
     losses = max(was.losses for was, _ in pairs) + (worst == 4)
-    in_budget = failures <= job.spec.max_failures and losses <= job.spec.max_losses
-    if stopped:
-        if in_budget and spent == {(failures, losses)} and set(states) == {TaskState.KILLED}:
-            # Judged to run again, then stopped, in one batch.
-            return ""
-        right = [TaskState.KILLED if g else TaskState.SUCCEEDED for g in grave]
-        return "" if states == right else f"was stopped, and is {states} instead of {right}"
     if spent != {(failures, losses)}:
         return f"has spent {spent} instead of {(failures, losses)} after {[f and f.state for f in finals]}"
+    in_budget = failures <= job.spec.max_failures and losses <= job.spec.max_losses
     if in_budget and len(pairs) == job.spec.replicas:
-        again = {TaskState.PENDING}, {TaskState.ASSIGNED}
-        return "" if set(states) in again else f"runs again, and is {states}"
+        waits = [{TaskState.KILLED}] if stopped else [{TaskState.PENDING}, {TaskState.ASSIGNED}]
+        return "" if set(states) in waits else f"waits to run again, and is {states}"
     ended = {0: TaskState.SUCCEEDED, worst: TaskState.FAILED}
     right = [ended.get(g, TaskState.KILLED) for g in grave]
     return "" if states == right else f"has ended, and is {states} instead of {right}"
+
+
+def _stopped_gang_is_wrong(pairs: Sequence[tuple[Task, Task]], grave: Sequence[int]) -> str:
+    """What is wrong with a gang that was judged after it was stopped: that costs nothing."""
+    states = [task.state for _, task in pairs]
+    right = [TaskState.KILLED if g else TaskState.SUCCEEDED for g in grave]
+    if states != right:
+        return f"was stopped, and is {states} instead of {right}"
+    charged = [now.id for was, now in pairs if (was.failures, was.losses) != (now.failures, now.losses)]
+    return f"was stopped, and {charged} are charged" if charged else ""

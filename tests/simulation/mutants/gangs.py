@@ -130,3 +130,31 @@ def a_hosts_loss_is_the_gangs_failure(patch: Patch) -> None:
         return ends.Fault.PROGRAM if fault is ends.Fault.HOST else fault
 
     patch.setattr(ends, "fault_of", fault_of)
+
+
+@breaks_a_rule(seed=103)
+def a_stopped_gang_forgets_who_succeeded(patch: Patch) -> None:
+    real, fault_of = ends._judge_gang, ends.fault_of
+
+    def judge(world: World, job: Job, now: Now) -> None:
+        faults = {fault_of(member.attempt) for member in world.known_tasks(job)}
+        with patch.context() as here:
+            if world.statuses[job.job_id].stop is not None and faults != {ends.Fault.NONE}:
+                here.setattr(ends, "fault_of", lambda attempt: fault_of(attempt) or ends.Fault.GANG)
+            real(world, job, now)
+
+    patch.setattr(ends, "_judge_gang", judge)
+
+
+@breaks_a_rule(seed=2)
+def a_stopped_gang_is_charged(patch: Patch) -> None:
+    real = ends._judge_gang
+
+    def judge(world: World, job: Job, now: Now) -> None:
+        if world.statuses[job.job_id].stop is not None and not world.live_of.get(job.job_id):
+            for member in world.known_tasks(job):
+                if member.state.is_live:
+                    world.put_task(replace(member, losses=member.losses + 1))
+        real(world, job, now)
+
+    patch.setattr(ends, "_judge_gang", judge)

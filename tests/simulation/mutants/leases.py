@@ -12,6 +12,7 @@ from iris_controller.core.entities import GroupPolicy, Slice
 from iris_controller.core.states import GoneCause
 from iris_controller.core.values import Now, Reason
 from iris_controller.core.world import World
+from tests.simulation.keeper import Keeper
 from tests.simulation.mutants.registry import Patch, breaks_a_rule
 
 WHY = Reason("silent", "a rule was broken on purpose")
@@ -99,6 +100,17 @@ def orphans_stay(patch: Patch) -> None:
         return replace(real(self, sent_s), orphan_timeout_s=1e6)
 
     patch.setattr(Ledger, "_lease_from", lease_from)
+
+
+@breaks_a_rule(seed=17706)
+def a_keepers_start_counts_as_a_word_of_the_controller(patch: Patch) -> None:
+    real = Keeper.begin
+
+    def begin(self: Keeper, boot_id: str) -> None:
+        real(self, boot_id)
+        self._busy_until_ms = self._time.now_ms
+
+    patch.setattr(Keeper, "begin", begin)
 
 
 @breaks_a_rule(seed=79)

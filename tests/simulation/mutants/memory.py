@@ -47,6 +47,16 @@ def what_was_superseded_is_kept(patch: Patch) -> None:
     _answer(patch, "superseded", keep=True)
 
 
+@breaks_a_rule(seed=1852)
+def what_is_told_first_is_taken_over_first(patch: Patch) -> None:
+    real = workers._settle
+
+    def settle(world: World, seen: e.ObservedAttempt, newest: Any, *rest: Any) -> fx.Verdict:
+        return real(world, seen, seen.spec.id, *rest)
+
+    patch.setattr(workers, "_settle", settle)
+
+
 @breaks_a_rule(seed=11)
 def what_has_finished_is_kept(patch: Patch) -> None:
     _answer(patch, "finished", keep=True)
@@ -101,7 +111,7 @@ def agents_obey_any_epoch(patch: Patch) -> None:
 # -- incomplete memory ----------------------------------------------------------------
 
 
-@breaks_a_rule(seed=1080)
+@breaks_a_rule(seed=1422)
 def the_mirror_is_not_looked_at(patch: Patch) -> None:
     patch.setattr(Memory, "_compare", lambda self, mirrored: "")
 
@@ -118,6 +128,17 @@ def recovery_holds_nothing(patch: Patch) -> None:
 @breaks_a_rule(seed=12)
 def recovery_ends_at_once(patch: Patch) -> None:
     patch.setattr(recovery, "awaited", lambda world: [])
+
+
+@breaks_a_rule(seed=7295)
+def one_list_is_enough_to_recover(patch: Patch) -> None:
+    real = unknown.note_listed
+
+    def note_listed(world: World, provider: str, zone: str, *rest: Any) -> list[fx.Effect]:
+        world.shown[provider, zone] = None
+        return real(world, provider, zone, *rest)
+
+    patch.setattr(unknown, "note_listed", note_listed)
 
 
 @breaks_a_rule(seed=3)

@@ -13,6 +13,7 @@ it. Lines, in the order in which they come to be:
     end      id report
     forget   ids jobs                                    settled: only the ids stay
     seen     ranges                                      all ids so far, after a compaction
+    contact  until_s                                     of the boot clock: not alone before, or not for long
     left     reason                                      the keeper took itself away
 
 Not synced: a machine that goes down takes every process with it. Knows no
@@ -55,6 +56,7 @@ class Recovered:
 
     boot_id: str = ""
     previous_boot_id: str = ""
+    contact_s: float | None = None
     seen: SeenKeys = field(default_factory=SeenKeys)
     jobs: dict[str, str] = field(default_factory=dict)
     attempts: dict[AttemptKey, OldAttempt] = field(default_factory=dict)
@@ -77,7 +79,14 @@ def read_journal(path: Path) -> Recovered:
 def _take(found: Recovered, line: dict[str, object]) -> None:
     match line:
         case {"kind": "boot", "boot_id": str(boot), "previous_boot_id": str(previous)}:
+            if boot != found.boot_id:
+                found.contact_s = None
             found.boot_id, found.previous_boot_id = boot, previous
+        case {"kind": "contact", "until_s": float(until_s)}:
+            found.contact_s = until_s
+        case {"kind": "left"}:
+            # Whoever starts it again wants it.
+            found.contact_s = None
         case {"kind": "job", "job_id": str(job_id), "document": str(document)}:
             found.jobs[job_id] = document
         case {"kind": "start", "id": str(text), "document": str(document)}:

@@ -34,6 +34,8 @@ _LONGEST_WAIT_S = 1.0
 _LONGEST_IDLE_WAIT_S = 10.0
 # What a session may take to say something; it says then how long it may be silent.
 _FIRST_WORDS_S = 60.0
+# So far ahead a contact is noted, so that it seldom is: less than what machines may be late to go.
+_CONTACT_NOTED_S = 30.0
 # For the session to deliver the last reports.
 _BYE_S = 3.0
 
@@ -58,8 +60,10 @@ class Keeper:
         self._clock = clock
         self._log = log
         self._orphan_timeout_s = orphan_timeout_s
-        # The keeper's own start counts as work.
-        self._busy_until_s = clock.boot_s()
+        # The keeper's own start counts as work, but not that of one that takes over: one that dies again
+        # and again without a controller must go as well.
+        now_s = clock.boot_s()
+        self._busy_until_s = now_s if memory.contact_s is None else min(now_s, memory.contact_s)
         self._selector = selectors.DefaultSelector()
         self._wakeup = _catch_signals()
         self._selector.register(self._wakeup, selectors.EVENT_READ)
@@ -295,14 +299,20 @@ class Keeper:
         elif not self._leaving and now_s >= self._orphaned_at_s():
             self._log("orphaned")
             self._leave("orphan_timeout")
+        noted_s, alone_s = self._memory.contact_s, self._alone_since_s()
+        if not self._leaving and (noted_s is None or alone_s > noted_s):
+            self._memory.add_contact(alone_s + _CONTACT_NOTED_S)
+
+    def _alone_since_s(self) -> float:
+        lease = self._tasks.lease
+        # The beat that was acknowledged was sent one lease before it ends.
+        contact_s = 0.0 if lease is None else lease.deadline_s - lease.lease_s
+        return max(self._busy_until_s, contact_s)
 
     def _orphaned_at_s(self) -> float:
         lease = self._tasks.lease
-        if lease is None:
-            return self._busy_until_s + self._orphan_timeout_s
-        # The beat that was acknowledged was sent one lease before it ends.
-        contact_s = lease.deadline_s - lease.lease_s
-        return max(self._busy_until_s, contact_s) + lease.orphan_timeout_s
+        timeout_s = self._orphan_timeout_s if lease is None else lease.orphan_timeout_s
+        return self._alone_since_s() + timeout_s
 
     def _give_up(self, link: Link) -> None:
         if self._link is link:

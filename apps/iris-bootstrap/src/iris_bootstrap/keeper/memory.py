@@ -30,6 +30,8 @@ class Memory:
 
     def __init__(self, path: Path, boot_id: str) -> None:
         self.boot = frames.State(boot_id, "")
+        # Until when it was not alone, of the boot clock and not to the second.
+        self.contact_s: float | None = None
         self.seen = SeenKeys()
         self.jobs: dict[str, JobPlan] = {}
         self.attempts: dict[AttemptKey, Attempt] = {}
@@ -42,6 +44,8 @@ class Memory:
         """Take up what an earlier keeper left. Whatever it did not see the end of is lost."""
         other = old.boot_id if old.boot_id != self.boot.boot_id else old.previous_boot_id
         self.boot = self.boot._replace(previous_boot_id=other)
+        if old.boot_id == self.boot.boot_id:
+            self.contact_s = old.contact_s
         self.seen = old.seen
         for job_id, document in old.jobs.items():
             # What it runs comes with the next session's first start of the job.
@@ -56,6 +60,11 @@ class Memory:
         """Note a process of the agent itself, or that it left."""
         self._agents[line["kind"]] = line
         self._journal.add(line)
+
+    def add_contact(self, until_s: float) -> None:
+        """Note until when a later keeper of this boot shall take it that it was not alone."""
+        self.contact_s = until_s
+        self._journal.add(_contact_line(until_s))
 
     def add_job(self, job_id: str, plan: JobPlan) -> None:
         """Remember what a job runs."""
@@ -138,6 +147,8 @@ class Memory:
     def _lines(self) -> Iterator[Line]:
         """Everything, as a new file holds it."""
         yield from self._agents.values()
+        if self.contact_s is not None:
+            yield _contact_line(self.contact_s)
         for ranges in self._seen_parts():
             yield {"kind": "seen", "ranges": ranges}
         for job_id, plan in self.jobs.items():
@@ -155,6 +166,10 @@ class Memory:
         ranges = self.seen.ranges()
         while part := list(islice(ranges, _RANGES_PER_MESSAGE)):
             yield part
+
+
+def _contact_line(until_s: float) -> Line:
+    return {"kind": "contact", "until_s": until_s}
 
 
 def _job_line(job_id: str, plan: JobPlan) -> Line:

@@ -89,6 +89,8 @@ def _fence(world: World, suspects: dict[str, int], now: Now) -> list[Effect]:
             effects.append(_expire(world, slice_, group, silent_ms, now))
         elif _is_suspicious(world, group, silent_ms, now):
             guesses.append((slice_, silent_ms))
+    if not guesses:
+        return effects
     fleet = sum(1 for v in world.present_slices() if isinstance(v.state, s.SLICE_IN_SERVICE))
     if _count_suspects(world, suspects) <= max(LEAST_SUSPECTS, int(SUSPECT_SHARE * fleet)):
         effects += [_delete(world, slice_, silent_ms, now) for slice_, silent_ms in guesses]
@@ -96,18 +98,20 @@ def _fence(world: World, suspects: dict[str, int], now: Now) -> list[Effect]:
 
 
 def _count_suspects(world: World, suspects: dict[str, int]) -> int:
-    """Silent slices within their lease, those that are being deleted for it included.
+    """Silent slices within their lease, and those that are being deleted for it, even if they spoke since.
 
     All of them, not only those whose time is up: an outage of ours makes
-    everybody late, but nobody in the same moment.
+    everybody late, but nobody in the same moment. One that speaks again was
+    suspected wrongly, and goes nevertheless.
     """
     count = 0
-    for name, silent_ms in suspects.items():
-        slice_ = world.slices[name]
+    for slice_ in world.present_slices():
         group, state = world.group(slice_), slice_.state
+        suspected = slice_.name in suspects and isinstance(state, s.SLICE_IN_SERVICE)
         deleted_for_it = isinstance(state, s.SliceDeleting) and state.reason.code == "silent"
+        silent_ms = suspects.get(slice_.name, 0)
         within = group is not None and silent_ms <= lease_over_ms(group.task_lease_ms)
-        count += within and (deleted_for_it or isinstance(state, s.SLICE_IN_SERVICE))
+        count += within and (suspected or deleted_for_it)
     return count
 
 

@@ -124,20 +124,13 @@ def _queue_is_the_pending(world: World) -> list[Problem]:
 
 
 def _capacity_holds(world: World) -> list[Problem]:
-    if world.cluster.incomplete is not None:
-        # What is adopted stands beside what an older store believes to run there.
-        return []
     found: list[Problem] = []
     for place, live in world.live.items():
-        if not live:
-            continue
-        session = world.session(place)
-        # What its agent does not know takes no room; that is believed with its next word.
-        missing = session.missing if session is not None else ()
-        used = add_up(given for attempt, given in live.items() if attempt not in missing)
-        capacity = world.workers[place].capacity
-        if used.cpu_millis > capacity.cpu_millis or (
-            capacity.memory_bytes and used.memory_bytes > capacity.memory_bytes
+        # What is adopted stands beside what an older store believes to run there; to that nothing is added.
+        ours = add_up(given for attempt, given in live.items() if attempt.epoch == world.epoch)
+        used, capacity = add_up(live.values()), world.workers[place].capacity
+        if (ours.cpu_millis and used.cpu_millis > capacity.cpu_millis) or (
+            ours.memory_bytes and capacity.memory_bytes and used.memory_bytes > capacity.memory_bytes
         ):
             found.append(Problem(str(place), "oversubscribed", f"{used} of {capacity}"))
     return found

@@ -50,7 +50,7 @@ def note_hello(world: World, event: AgentHello, now: Now) -> None:
 def awaited(world: World) -> list[str]:
     """Who has to report, or to be gone, before memory is complete: zones, unknown slices, places."""
     zones = [
-        f"{provider} zone {zone}" for provider, zone in world.zones if (provider, zone) not in world.listed
+        f"{provider} zone {zone}" for provider, zone in world.zones if (provider, zone) not in world.shown
     ]
     places = [
         f"{place.slice_name}/{place.worker_index}"

@@ -158,6 +158,7 @@ def _gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> list[Eff
             effects.append(RefuseSession(session.session_id, why))
         world.logs_due.pop(place, None)
         world.live.pop(place, None)
+        world.ending.pop(place, None)
         world.clocks.contact.pop(place, None)
     world.put_slice(replace(slice_, state=state), now)
     for clock in (world.clocks.slice_since, world.clocks.looked, world.clocks.idle_since):

@@ -149,7 +149,7 @@ def _note_idle(world: World, now: Now) -> None:
     """
     idle = world.clocks.idle_since
     for slice_ in world.present_slices():
-        busy = any(world.live_on(slice_)) or recovery.may_run_more(world, slice_)
+        busy = world.has_tasks(slice_) or recovery.may_run_more(world, slice_)
         if isinstance(slice_.state, s.SliceReady) and not busy:
             idle.setdefault(slice_.name, now.boot_ms)
         else:

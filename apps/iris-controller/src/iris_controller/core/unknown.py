@@ -21,6 +21,8 @@ from iris_platform.names import group_part, is_ours, parse_slice_name
 
 # Between the first and the last complete list that show it.
 STANDS_MS = 60_000
+# Lists are not as far behind as that: one that comes so long after another shows what was there before.
+LAG_MS = 25_000
 # At most so many, or this share of what is listed, until an operator says so.
 LEAST_CAP = 2
 CAP_SHARE = 0.1
@@ -39,6 +41,9 @@ def note_listed(
     """Takes note of unknown slices in a complete list; what vanished from it is looked for by name."""
     ours = [v for v in listed if is_ours(v.slice_id, v.labels, world.settings.cluster_id)]
     world.listed[provider, zone] = len(ours)
+    if now.boot_ms - world.clocks.first_shown.setdefault((provider, zone), now.boot_ms) >= LAG_MS:
+        # The first list alone may be of a moment ago.
+        world.shown[provider, zone] = None
     names = {seen.slice_id for seen in ours}
     for seen in ours:
         if seen.slice_id in world.slices:

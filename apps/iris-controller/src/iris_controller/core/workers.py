@@ -6,6 +6,7 @@ nothing here: silence makes a worker SUSPECT; only a fence ends its attempts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from iris_controller.core import attempts, recovery, slices
@@ -32,7 +33,7 @@ from iris_controller.core.events import (
 from iris_controller.core.leases import has_expired
 from iris_controller.core.orders import order_stop
 from iris_controller.core.states import ATTEMPT_LIVE, WorkerState
-from iris_controller.core.values import AttemptSpec, Now, Place, Reason
+from iris_controller.core.values import AttemptId, AttemptSpec, Now, Place, Reason
 from iris_controller.core.world import Session, World
 
 
@@ -75,7 +76,9 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
     world.clocks.contact[event.place] = now.boot_ms
     if rebooted:
         _end_before_reboot(world, event, now)
-    verdicts = tuple(_settle(world, seen, event, now) for seen in event.observed)
+    newest = {seen.spec.id.task: seen.spec.id for seen in sorted(event.observed, key=_round)}
+    verdicts = tuple(_settle(world, seen, newest[seen.spec.id.task], event, now) for seen in event.observed)
+    _note_ending(world, event, verdicts)
     _note_unreported(world, event)
     if isinstance(slice_.state, s.SliceDraining):
         for attempt_id in world.live.get(event.place, ()):
@@ -110,8 +113,15 @@ def _replace_session(world: World, event: AgentHello) -> list[Effect]:
     return effects
 
 
-def _settle(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) -> Verdict:
-    """One row of the KEEP/STOP table of DESIGN 7."""
+def _round(seen: ObservedAttempt) -> tuple[int, int]:
+    return seen.spec.id.round
+
+
+def _settle(world: World, seen: ObservedAttempt, newest: AttemptId, event: AgentHello, now: Now) -> Verdict:
+    """One row of the KEEP/STOP table of DESIGN 7; `newest` is the last that the hello has of this task.
+
+    In whatever order they are told: an older one that was taken over first could end its task for good.
+    """
     attempt_id = seen.spec.id
     task = world.tasks.get(attempt_id.task)
     status = world.statuses.get(attempt_id.job_id)
@@ -119,7 +129,7 @@ def _settle(world: World, seen: ObservedAttempt, event: AgentHello, now: Now) ->
         attempts.report(world, seen.report, now)
         return Verdict(attempt_id, keep=False, reason="job_stopped" if status.stop else "finished")
     current = task.attempt if task is not None else None
-    if current is not None and current.id != attempt_id and not attempt_id.is_newer_than(current.id):
+    if newest.is_newer_than(attempt_id) or (current is not None and current.id.is_newer_than(attempt_id)):
         return Verdict(attempt_id, keep=False, reason="superseded")
     if current is None or current.id != attempt_id:
         _take_over(world, seen, event, now)
@@ -140,6 +150,16 @@ def _take_over(world: World, seen: ObservedAttempt, event: AgentHello, now: Now)
     attempts.adopt(world, job, seen.spec, event.place, event.boot_id, now)
     name = f"{seen.spec.id.job_id}/{seen.spec.id.task_index}"
     world.record(now, "task", name, "ADOPTED", Reason("adopted", f"found on {_name(event.place)}"))
+
+
+def _note_ending(world: World, event: AgentHello, verdicts: Sequence[Verdict]) -> None:
+    """What is to end and is no task's live attempt needs its room, and its slice, until its end is reported."""
+    live = world.live.get(event.place, {})
+    world.ending[event.place] = {
+        seen.spec.id: seen.job.resources
+        for seen, verdict in zip(event.observed, verdicts, strict=True)
+        if not verdict.keep and isinstance(seen.report.state, ATTEMPT_LIVE) and seen.spec.id not in live
+    }
 
 
 def _note_unreported(world: World, event: AgentHello) -> None:
@@ -216,8 +236,11 @@ def reports(world: World, event: AgentReports, now: Now) -> list[Effect]:
         return []
     _contact(world, session.place, now)
     _believe(world, session, now)
+    ending = world.ending.get(session.place, {})
     for report in event.reports:
         attempts.report(world, report, now)
+        if not isinstance(report.state, ATTEMPT_LIVE) and ending.pop(report.id, None) is not None:
+            world.must_decide = True
     return [AckReports(event.session_id, event.sequence)]
 
 

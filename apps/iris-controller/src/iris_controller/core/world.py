@@ -82,6 +82,7 @@ class Clocks:
     contact: dict[Place, int] = field(default_factory=dict)
     looked: dict[str, int] = field(default_factory=dict)
     listed: dict[tuple[str, str], int] = field(default_factory=dict)
+    first_shown: dict[tuple[str, str], int] = field(default_factory=dict)
     created: dict[str, list[int]] = field(default_factory=dict)
     backoff_until: dict[str, int] = field(default_factory=dict)
     planned: int | None = None
@@ -132,15 +133,19 @@ class World:
         self.live_of: dict[str, int] = {}
         self.broken_gangs: dict[str, None] = {}
         self.logs_due: dict[Place, dict[AttemptId, None]] = {}
+        # What its agent was told to end at its last hello, and no row counts as live: it has its room until then.
+        self.ending: dict[Place, dict[AttemptId, Resources]] = {}
 
         self.sessions: dict[int, Session] = {}
         self.session_at: dict[Place, int] = {}
         self.clocks = Clocks()
         self.hosts_seen: dict[str, int] = {}
         self.slice_numbers: dict[str, int] = {}
-        # Since this start: complete lists with how many slices of ours they showed, slices
-        # that nobody knows, places that said hello, and the last job that was there before.
+        # Since this start: complete lists with how many slices of ours they showed, zones that
+        # they have shown for long enough, slices that nobody knows, places that said hello, and
+        # the last job that was there before.
         self.listed: dict[tuple[str, str], int] = {}
+        self.shown: dict[tuple[str, str], None] = {}
         self.unknown: dict[str, Unknown] = {}
         self.reported: dict[Place, None] = {}
         self.restored_order = 0
@@ -195,12 +200,16 @@ class World:
             yield from self.live.get(place, ())
 
     def used(self, place: Place) -> Resources:
-        """What the live attempts on a worker have been given."""
-        return add_up(self.live.get(place, {}).values())
+        """What the attempts on a worker have been given that are live or still to end."""
+        return add_up([*self.live.get(place, {}).values(), *self.ending.get(place, {}).values()])
+
+    def has_tasks(self, slice_: Slice) -> bool:
+        """Whether anything runs on a slice, or may be about to."""
+        return any(self.live.get(p) or self.ending.get(p) for p in self.places(slice_))
 
     def is_busy(self, slice_: Slice) -> bool:
         """Whether a task or a log that is still coming in needs this slice."""
-        return any(self.live.get(p) or self.logs_due.get(p) for p in self.places(slice_))
+        return self.has_tasks(slice_) or any(self.logs_due.get(p) for p in self.places(slice_))
 
     def registered(self, slice_: Slice) -> int:
         """How many hosts of a slice have said hello."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -180,7 +180,7 @@ class Controller:
                 answers.append((posted.answer, outcome.answer))
         effects += step(self.world, e.Decide(), now).effects
         changes = self.world.take_changes()
-        if changes and not await self._commit(changes, batch):
+        if changes and not await self._commit(changes, batch, effects):
             return
         self._publish(changes)
         for future, answer in answers:
@@ -193,7 +193,7 @@ class Controller:
             self._deliver(effect)
         self.last_batch_boot_ms = now.boot_ms
 
-    async def _commit(self, changes: Changes, batch: list[_Posted]) -> bool:
+    async def _commit(self, changes: Changes, batch: list[_Posted], effects: Iterable[fx.Effect]) -> bool:
         rows = writes(changes)
         above = self.world.cluster.commits_lost
         trouble = await self._try(lambda: self._memory.commit(rows, above))
@@ -201,7 +201,9 @@ class Controller:
             log.error("commit of %d rows failed, the batch is dropped: %s", len(rows), trouble)
             self.store_trouble = f"cannot write the store: {trouble}"
             self._drop(batch, self.store_trouble)
-            for session_id in list(self.world.sessions):
+            # Those that the batch ended are open still, and nobody would answer them any more.
+            ended = [effect.session_id for effect in effects if isinstance(effect, fx.RefuseSession)]
+            for session_id in [*self.world.sessions, *ended]:
                 self._refuse(session_id)
             self.world, self.view = self._load()
             self.hub.notify_all()
