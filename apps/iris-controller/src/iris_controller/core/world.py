@@ -141,9 +141,8 @@ class World:
         self.clocks = Clocks()
         self.hosts_seen: dict[str, int] = {}
         self.slice_numbers: dict[str, int] = {}
-        # Since this start: complete lists with how many slices of ours they showed, zones that
-        # they have shown for long enough, slices that nobody knows, places that said hello, and
-        # the last job that was there before.
+        # Since this start: complete lists with how many slices of ours they showed, zones shown for
+        # long enough, unknown slices, places that said hello, and the last job that was there before.
         self.listed: dict[tuple[str, str], int] = {}
         self.shown: dict[tuple[str, str], None] = {}
         self.unknown: dict[str, Unknown] = {}
