@@ -22,8 +22,8 @@ from iris_platform.base import (
     VmState,
 )
 from iris_platform.env_probe import probe
-from iris_platform.local import disk
 from iris_platform.local.agents import NOT_YET_MS, read_keeper
+from iris_platform.slice_json import CorruptSlice
 from tests.platform.world import (
     DIED,
     LocalWorld,
@@ -308,7 +308,7 @@ def test_a_slice_file_that_cannot_be_understood(
         partial(platform.create_slice, spec()),
     )
     for call in calls:
-        with pytest.raises(disk.CorruptSlice, match=f"^{path}: {message}"):
+        with pytest.raises(CorruptSlice, match=f"^{path}: {message}"):
             call()
     assert world.marked() == ran
     # By its place and its name it is ours: it can be deleted, in any zone.

@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from iris_platform.base import ClusterIdentity, HostResources, SliceCloudState, SliceInfo, SliceSpec, VmState
-from iris_platform.names import slice_labels
+from iris_platform.base import (
+    ClusterIdentity,
+    HostResources,
+    NotOurs,
+    SliceCloudState,
+    SliceInfo,
+    SliceSpec,
+    VmState,
+)
+from iris_platform.names import LABEL_GROUP, group_part, parse_slice_name, slice_labels
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
@@ -74,6 +82,62 @@ def slice_spec(group: ScaleGroupConfig, identity: ClusterIdentity, name: str) ->
             **slice_labels(identity.cluster, identity.cluster_id, group.name, name),
         },
     )
+
+
+class SlicePlatform(Protocol):
+    """What a group's manager asks of its platform; see `Platform` for what each means."""
+
+    def create_slice(self, spec: SliceSpec, zone: str | None = None) -> None: ...
+
+    def delete_slice(self, slice_id: str, zone: str | None = None) -> None: ...
+
+    def get_slice(self, slice_id: str, zone: str | None = None) -> SliceInfo | None: ...
+
+    def list_slices(self, labels: Mapping[str, str], zone: str | None = None) -> list[SliceInfo]: ...
+
+
+class GroupVmManager:
+    """A scale group bound to its platform, for platforms whose slices need nothing else; see `VmManager`."""
+
+    def __init__(self, platform: SlicePlatform, group: ScaleGroupConfig, identity: ClusterIdentity) -> None:
+        self._platform = platform
+        self._config = group
+        self._identity = identity
+
+    @property
+    def group(self) -> str:
+        """See `VmManager.group`."""
+        return self._config.name
+
+    def create_slice(self, name: str, zone: str | None = None) -> None:
+        """See `VmManager.create_slice`."""
+        zone = resolve_zone(self._config.zones, zone)
+        self._check_group(name)
+        self._platform.create_slice(slice_spec(self._config, self._identity, name), zone)
+
+    def delete_slice(self, name: str, zone: str | None = None) -> None:
+        """See `VmManager.delete_slice`."""
+        zone = resolve_zone(self._config.zones, zone)
+        self._check_group(name)
+        self._platform.delete_slice(name, zone)
+
+    def get_slice(self, name: str, zone: str | None = None) -> SliceInfo | None:
+        """See `VmManager.get_slice`."""
+        zone = resolve_zone(self._config.zones, zone)
+        parts = parse_slice_name(name)
+        if parts is None or parts.group != group_part(self.group):
+            return None
+        return self._platform.get_slice(name, zone)
+
+    def list_slices(self, zone: str | None = None) -> list[SliceInfo]:
+        """See `VmManager.list_slices`."""
+        zone = resolve_zone(self._config.zones, zone)
+        return self._platform.list_slices({LABEL_GROUP: group_part(self.group)}, zone)
+
+    def _check_group(self, name: str) -> None:
+        parts = parse_slice_name(name)
+        if parts is None or parts.group != group_part(self.group):
+            raise NotOurs(f"slice {name}: not a name of group {self.group}")
 
 
 def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

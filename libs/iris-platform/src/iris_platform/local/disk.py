@@ -13,24 +13,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iris_platform import file_lock
-from iris_platform.base import HostResources, SliceSpec, Unreachable
+from iris_platform.base import SliceSpec, Unreachable
 from iris_platform.env_probe import Environment, write_environment
 from iris_platform.files import make_private_dir, sync_dir, write_atomic
 from iris_platform.names import parse_slice_name
+from iris_platform.slice_json import CorruptSlice, Fields, spec_from_json, spec_to_json
 
 SLICE_FILE = "slice.json"
 DELETING_FILE = "deleting"
 GONE_PREFIX = ".gone-"
-
-
-class CorruptSlice(Unreachable):
-    """A slice's file cannot be understood: what the slice is, is not known."""
 
 
 @dataclass(frozen=True)
@@ -163,16 +160,9 @@ class SliceStore:
 
 
 def _write_record(path: Path, record: SliceRecord) -> None:
-    spec = record.spec
     value = {
-        "name": spec.name,
-        "group": spec.group,
+        **spec_to_json(record.spec),
         "zone": record.zone,
-        "hosts": spec.hosts,
-        "cpu_millis": spec.resources.cpu_millis,
-        "memory_bytes": spec.resources.memory_bytes,
-        "accelerator_type": spec.accelerator_type,
-        "labels": dict(spec.labels),
         "created_at_ms": record.created_at_ms,
         "started_at_ms": record.started_at_ms,
     }
@@ -180,36 +170,10 @@ def _write_record(path: Path, record: SliceRecord) -> None:
 
 
 def _decode(path: Path, value: object) -> SliceRecord:
-    if not isinstance(value, dict):
-        raise CorruptSlice(f"{path}: expected an object")
-    labels = value.get("labels")
-    if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
-        raise CorruptSlice(f"{path}: labels: expected an object of strings")
-    name = _text(path, value, "name")
-    if name != path.parent.name:
-        raise CorruptSlice(f"{path}: name: expected {path.parent.name}, found {name}")
-    spec = SliceSpec(
-        name=name,
-        group=_text(path, value, "group"),
-        hosts=_number(path, value, "hosts"),
-        resources=HostResources(_number(path, value, "cpu_millis"), _number(path, value, "memory_bytes")),
-        accelerator_type=_text(path, value, "accelerator_type"),
-        labels=labels,
+    fields = Fields(str(path), value)
+    spec = spec_from_json(fields)
+    if spec.name != path.parent.name:
+        raise CorruptSlice(f"{path}: name: expected {path.parent.name}, found {spec.name}")
+    return SliceRecord(
+        spec, fields.text("zone"), fields.number("created_at_ms"), fields.number("started_at_ms")
     )
-    zone = _text(path, value, "zone")
-    created = _number(path, value, "created_at_ms")
-    return SliceRecord(spec, zone, created, _number(path, value, "started_at_ms"))
-
-
-def _text(path: Path, value: Mapping[str, object], name: str) -> str:
-    found = value.get(name)
-    if not isinstance(found, str):
-        raise CorruptSlice(f"{path}: {name}: expected a string, found {found!r}")
-    return found
-
-
-def _number(path: Path, value: Mapping[str, object], name: str) -> int:
-    found = value.get(name)
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-        raise CorruptSlice(f"{path}: {name}: expected a whole number, found {found!r}")
-    return found

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iris_platform import PlatformSettings, VmManager
+from iris_platform import PlatformSettings
 from iris_platform.base import (
-    ClusterIdentity,
     NotOurs,
     Refused,
     SliceCloudState,
@@ -30,14 +29,12 @@ from iris_platform.local.disk import SliceRecord, SliceStore
 from iris_platform.names import (
     LABEL_CLUSTER,
     LABEL_CLUSTER_ID,
-    LABEL_GROUP,
     LABEL_ROLE,
-    group_part,
     is_ours,
     parse_slice_name,
     slice_labels,
 )
-from iris_platform.vm_platform import has_labels, resolve_zone, slice_spec, slice_state
+from iris_platform.vm_platform import GroupVmManager, VmManager, has_labels, resolve_zone, slice_state
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
@@ -328,48 +325,8 @@ class LocalPlatform:
         )
 
 
-class LocalVmManager:
+class LocalVmManager(GroupVmManager):
     """A local scale group bound to its platform; see `VmManager`."""
-
-    def __init__(self, platform: LocalPlatform, group: ScaleGroupConfig, identity: ClusterIdentity) -> None:
-        self._platform = platform
-        self._config = group
-        self._identity = identity
-
-    @property
-    def group(self) -> str:
-        """See `VmManager.group`."""
-        return self._config.name
-
-    def create_slice(self, name: str, zone: str | None = None) -> None:
-        """See `VmManager.create_slice`."""
-        zone = resolve_zone(self._config.zones, zone)
-        self._check_group(name)
-        self._platform.create_slice(slice_spec(self._config, self._identity, name), zone)
-
-    def delete_slice(self, name: str, zone: str | None = None) -> None:
-        """See `VmManager.delete_slice`."""
-        zone = resolve_zone(self._config.zones, zone)
-        self._check_group(name)
-        self._platform.delete_slice(name, zone)
-
-    def get_slice(self, name: str, zone: str | None = None) -> SliceInfo | None:
-        """See `VmManager.get_slice`."""
-        zone = resolve_zone(self._config.zones, zone)
-        parts = parse_slice_name(name)
-        if parts is None or parts.group != group_part(self.group):
-            return None
-        return self._platform.get_slice(name, zone)
-
-    def list_slices(self, zone: str | None = None) -> list[SliceInfo]:
-        """See `VmManager.list_slices`."""
-        zone = resolve_zone(self._config.zones, zone)
-        return self._platform.list_slices({LABEL_GROUP: group_part(self.group)}, zone)
-
-    def _check_group(self, name: str) -> None:
-        parts = parse_slice_name(name)
-        if parts is None or parts.group != group_part(self.group):
-            raise NotOurs(f"slice {name}: not a name of group {self.group}")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Slices of the operator's own hosts, reached over SSH."""

@@ -1,0 +1,57 @@
+"""Which hosts a new slice gets. Decides and does nothing; time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from iris_platform.base import NoCapacity
+
+# A host that failed is tried again after this long, then twice as long, ...
+FIRST_PAUSE_MS = 30_000
+LONGEST_PAUSE_MS = 15 * 60_000
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A host that is left alone for now: since it failed `failures` times in a row."""
+
+    reason: str
+    until_ms: int
+    failures: int
+
+
+@dataclass
+class Asides:
+    """Hosts that failed, and how long they are left alone. Times are milliseconds of any one clock."""
+
+    _hosts: dict[str, Aside] = field(default_factory=dict)
+
+    def put(self, host: str, reason: str, now_ms: int) -> None:
+        """A host could not be used."""
+        before = self._hosts.get(host)
+        failures = before.failures + 1 if before else 1
+        pause_ms = min(FIRST_PAUSE_MS << min(failures - 1, 16), LONGEST_PAUSE_MS)
+        self._hosts[host] = Aside(reason, now_ms + pause_ms, failures)
+
+    def clear(self, host: str) -> None:
+        """A host works."""
+        self._hosts.pop(host, None)
+
+    def reason(self, host: str, now_ms: int) -> str:
+        """Why a host is left alone now; empty if it is not."""
+        aside = self._hosts.get(host)
+        return aside.reason if aside and now_ms < aside.until_ms else ""
+
+
+def free_hosts(pool: Sequence[str], taken: Iterable[str], asides: Asides, now_ms: int) -> list[str]:
+    """The hosts that may be tried, in the pool's order."""
+    out = set(taken)
+    return [host for host in pool if host not in out and not asides.reason(host, now_ms)]
+
+
+def too_few(wanted: int, found: int, troubles: Mapping[str, str]) -> NoCapacity:
+    """The error where there are not enough hosts; says what is wrong with each that is not used."""
+    words = "; ".join(f"{host}: {reason}" for host, reason in troubles.items())
+    why = f" ({words})" if words else ", all others are in use"
+    return NoCapacity(f"{wanted} hosts wanted, {found} to be had{why}")

@@ -1,0 +1,267 @@
+"""Slices of the operator's own hosts.
+
+Decides which hosts a slice gets and what is known of them; what happens on a
+host is `Hosts`, what is remembered is `Records`. A host that cannot be reached
+is neither free nor gone: it is left alone, with a reason, and tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from iris_platform.base import (
+    ClusterIdentity,
+    NotOurs,
+    PlatformError,
+    Refused,
+    SliceCloudState,
+    SliceInfo,
+    SliceSpec,
+    StartFailed,
+    Unreachable,
+    VmInfo,
+    VmState,
+)
+from iris_platform.manual.hosts import HostReport, Hosts
+from iris_platform.manual.pool import Asides, free_hosts, too_few
+from iris_platform.manual.records import ManualSlice, Records
+from iris_platform.names import is_ours, parse_slice_name
+from iris_platform.vm_platform import has_labels, slice_state
+
+Seen = Mapping[str, "HostReport | PlatformError"]
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """One pool of hosts: whose it is, and how long tasks on them outlive contact.
+
+    `lease_ms` is the longest task lease of its groups, with its margin.
+    `boot_ms` is how long an agent may take to come up.
+    """
+
+    identity: ClusterIdentity
+    hosts: tuple[str, ...]
+    lease_ms: int
+    boot_ms: int
+
+
+class ManualSlices:
+    """The slices of one pool of hosts."""
+
+    def __init__(self, settings: PoolSettings, hosts: Hosts, records: Records) -> None:
+        self._settings = settings
+        self._hosts = hosts
+        self._records = records
+        self._asides = Asides()
+
+    # -- looking -------------------------------------------------------------
+
+    def list_slices(self, labels: Mapping[str, str], now_ms: int) -> list[SliceInfo]:
+        """This cluster's slices that carry all `labels`, by name; those to be cleaned up included.
+
+        Raises:
+            Unreachable: of a host that cannot be reached it is not known
+                whether it is part of a slice.
+        """
+        seen = self._look(self._settings.hosts)
+        self._take_over(seen)
+        self._refuse_blind(seen)
+        infos = (self._info(record, seen, now_ms) for record in self._records.all())
+        return [info for info in infos if has_labels(info.labels, labels)]
+
+    def get_slice(self, name: str, now_ms: int) -> SliceInfo | None:
+        """One slice; None when nothing of it is left, or nothing that can still run."""
+        parts = parse_slice_name(name)
+        if parts is None:
+            return None
+        if parts.cluster_id != self._settings.identity.cluster_id:
+            raise NotOurs(f"slice {name}: not a name of cluster {self._settings.identity.cluster_id}")
+        record = self._records.read(name)
+        if record is None:
+            seen = self._look(self._settings.hosts)
+            self._take_over(seen)
+            record = self._records.read(name)
+            if record is None:
+                self._refuse_blind(seen)
+                return None
+        if record.is_abandoned:
+            return None
+        return self._info(record, self._look(record.unclean), now_ms)
+
+    def _look(self, hosts: Sequence[str]) -> Seen:
+        return self._hosts.look(hosts)
+
+    def _take_over(self, seen: Seen) -> None:
+        """Writes down slices that only the hosts know of: our records were lost."""
+        reports = {host: report for host, report in seen.items() if isinstance(report, HostReport)}
+        for report in reports.values():
+            record = report.slice
+            if record is None or not self._is_ours(record):
+                continue
+            with self._records.lock(record.spec.name):
+                if self._records.read(record.spec.name) is None:
+                    self._records.write(replace(record, deleting_since_ms=0, clean=frozenset()))
+        self._records.note_known(reports)
+
+    def _refuse_blind(self, seen: Seen) -> None:
+        known = self._records.known()
+        taken = self._taken()
+        blind = {
+            host: error
+            for host, error in seen.items()
+            if isinstance(error, PlatformError) and host not in known and host not in taken
+        }
+        if blind:
+            words = "; ".join(f"{host}: {error}" for host, error in blind.items())
+            raise Unreachable(f"it is not known whether they are part of a slice: {words}")
+
+    def _is_ours(self, record: ManualSlice) -> bool:
+        return is_ours(record.spec.name, record.spec.labels, self._settings.identity.cluster_id)
+
+    def _info(self, record: ManualSlice, seen: Seen, now_ms: int) -> SliceInfo:
+        vms, details = [], []
+        for index, host in enumerate(record.hosts):
+            if host in record.clean:
+                state, detail = VmState.TERMINATED, ""
+            else:
+                state, detail = self._host_state(record, host, seen.get(host), now_ms)
+            vms.append(
+                VmInfo(
+                    vm_id=f"{record.spec.name}/{index}",
+                    address=host,
+                    zone=record.zone,
+                    labels=record.spec.labels,
+                    state=state,
+                    created_at_ms=record.created_at_ms,
+                )
+            )
+            details += [f"{host}: {detail}"] if detail else []
+        deleting = record.deleting_since_ms > 0
+        return SliceInfo(
+            slice_id=record.spec.name,
+            zone=record.zone,
+            labels=record.spec.labels,
+            state=SliceCloudState.DELETING if deleting else slice_state(vm.state for vm in vms),
+            vms=tuple(vms),
+            created_at_ms=record.created_at_ms,
+            detail="; ".join(details),
+        )
+
+    def _host_state(
+        self, record: ManualSlice, host: str, found: HostReport | PlatformError | None, now_ms: int
+    ) -> tuple[VmState, str]:
+        if not isinstance(found, HostReport):
+            # Not seen is not gone: its agent, which dials us, is the better witness.
+            return VmState.RUNNING, f"cannot be reached: {found}" if found else "is not in the pool any more"
+        if found.slice is not None and found.slice.spec.name == record.spec.name and found.is_running:
+            return VmState.RUNNING, ""
+        if now_ms - record.created_at_ms < self._settings.boot_ms:
+            return VmState.BOOTING, found.detail
+        return VmState.FAILED, found.detail or "its agent does not run"
+
+    # -- making --------------------------------------------------------------
+
+    def create_slice(self, spec: SliceSpec, zone: str, now_ms: int) -> None:
+        """Give a slice its hosts and start their agents; the same name is the same slice.
+
+        Raises:
+            NoCapacity: not enough hosts are free and well; says why not.
+            StartFailed: an agent did not start; what was made stays listed.
+            Refused: not a slice's specification of this cluster, or another one.
+        """
+        if not is_ours(spec.name, spec.labels, self._settings.identity.cluster_id) or spec.hosts < 1:
+            raise Refused(f"slice {spec.name}: name, labels or number of hosts are not of this cluster")
+        with self._records.lock(spec.name):
+            record = self._records.read(spec.name)
+            if record is None:
+                with self._records.lock():
+                    record = self._give(spec, zone, now_ms)
+            elif record.spec != spec:
+                raise NotOurs(f"slice {spec.name}: exists with other labels, or another shape")
+            elif record.deleting_since_ms:
+                raise Refused(f"slice {spec.name}: is being deleted")
+            self._start(record, now_ms)
+
+    def _give(self, spec: SliceSpec, zone: str, now_ms: int) -> ManualSlice:
+        """Chooses hosts and writes down that the slice has them."""
+        pool = self._settings.hosts
+        taken = self._taken()
+        troubles = {host: why for host in pool if (why := self._asides.reason(host, now_ms))}
+        chosen: list[str] = []
+        free = free_hosts(pool, taken, self._asides, now_ms)
+        while len(chosen) < spec.hosts and free:
+            tried, free = free[: spec.hosts - len(chosen)], free[spec.hosts - len(chosen) :]
+            for host, found in self._look(tried).items():
+                why = self._why_not(found)
+                if not why:
+                    chosen.append(host)
+                    continue
+                troubles[host] = why
+                self._asides.put(host, why, now_ms)
+        if len(chosen) < spec.hosts:
+            raise too_few(spec.hosts, len(chosen), troubles)
+        record = ManualSlice(spec, zone, tuple(chosen), now_ms)
+        self._records.write(record)
+        self._records.note_known(chosen)
+        return record
+
+    def _why_not(self, found: HostReport | PlatformError) -> str:
+        if isinstance(found, PlatformError):
+            return str(found)
+        if not found.cluster_id:
+            return ""
+        if found.cluster_id != self._settings.identity.cluster_id:
+            return f"belongs to another cluster, {found.cluster_id}; stop that one first"
+        name = found.slice.spec.name if found.slice else "an earlier slice"
+        return f"still has {name} of this cluster"
+
+    def _start(self, record: ManualSlice, now_ms: int) -> None:
+        failed = {host: error for host, error in self._hosts.start(record).items() if error is not None}
+        for host in record.hosts:
+            if host in failed:
+                self._asides.put(host, str(failed[host]), now_ms)
+            else:
+                self._asides.clear(host)
+        if failed:
+            words = "; ".join(f"{host}: {error}" for host, error in failed.items())
+            raise StartFailed(f"slice {record.spec.name}: {words}")
+
+    # -- removing ------------------------------------------------------------
+
+    def delete_slice(self, name: str, now_ms: int) -> None:
+        """Take a slice off its hosts; fine if nothing is left.
+
+        A host that cannot be reached keeps its part of the slice until it can;
+        when its lease has passed nothing runs there any more.
+
+        Raises:
+            NotOurs: not a name of this cluster.
+            Unreachable: something of it may still run.
+        """
+        if self._records.read(name) is None and self.get_slice(name, now_ms) is None:
+            return
+        with self._records.lock(name):
+            record = self._records.read(name)
+            if record is None:
+                return
+            if not record.deleting_since_ms:
+                record = replace(record, deleting_since_ms=max(1, now_ms))
+                self._records.write(record)
+            outcomes = self._hosts.remove(name, record.unclean)
+            self._records.note_clean(name, [host for host, error in outcomes.items() if error is None])
+        failed = {host: error for host, error in outcomes.items() if error is not None}
+        for host, error in failed.items():
+            self._asides.put(host, f"not cleaned: {error}", now_ms)
+        if not failed:
+            return
+        lease_over = now_ms - record.deleting_since_ms > self._settings.lease_ms
+        if lease_over and all(isinstance(error, Unreachable) for error in failed.values()):
+            self._records.note_abandoned(name)
+            return
+        words = "; ".join(f"{host}: {error}" for host, error in failed.items())
+        raise Unreachable(f"slice {name}: {words}")
+
+    def _taken(self) -> set[str]:
+        """Hosts that a slice has, or has left something on."""
+        return {host for record in self._records.all() for host in record.unclean}
