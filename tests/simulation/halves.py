@@ -29,9 +29,17 @@ class Halves:
         self._rows = rows
         self._gangs = gangs
         self._sleepers = sleepers
+        self._complete_since_ms: int | None = 0
         # Places where nobody is who could end what runs, as long as no controller comes (DESIGN 7: if
         # both halves of an agent are gone, its next start or the deletion of its slice cleans up).
         self.is_forsaken: Callable[[Place], bool] = lambda _: False
+
+    def note_memory(self) -> None:
+        """After a commit: nobody judges a gang while memory is incomplete, nor has had time to just after."""
+        if self._rows().cluster.incomplete is not None:
+            self._complete_since_ms = None
+        elif self._complete_since_ms is None:
+            self._complete_since_ms = self._engine.now_ms
 
     def watch(self, job_id: str) -> None:
         """A gang is broken."""
@@ -44,7 +52,11 @@ class Halves:
 
     def _check(self, job_id: str, there: list[AttemptId]) -> None:
         rows = self._rows()
-        if rows.cluster.incomplete is not None:
+        since_ms = self._complete_since_ms
+        if job_id in rows.jobs and (
+            since_ms is None
+            or self._engine.now_ms - since_ms < self._gangs.longest_half_ms(rows.jobs[job_id])
+        ):
             self.watch(job_id)
             return
         still = [attempt_id for attempt_id in there if self._could_have_ended(attempt_id)]

@@ -258,6 +258,7 @@ class Oracle:
                 case _:
                     pass
         self._check_slices(changed, decided_ms)
+        self.halves.note_memory()
         self._check_gangs(changed, past)
         attempts = [
             *past.values(),
