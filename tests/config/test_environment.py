@@ -2,8 +2,8 @@
 
 import pytest
 
-from iris_config import ConfigError, IrisConfig, parse_config
-from iris_config.environment import escape, expand
+from iris_config import ConfigError, IrisConfig, diff_configs, effective_values, parse_config
+from iris_config.environment import escape, expand, names_a_secret
 from tests.config.samples import MACHINE, local_group
 
 SET = {"ZONE": "rack-7", "MANY": "3", "EMPTY": "", "TOKEN": "s3cr3t"}
@@ -80,3 +80,63 @@ def test_a_resolved_file_means_the_same_without_the_variables() -> None:
     config = load(local_group() + container)
     assert dict(config.proto.bootstrap.container.env) == {"HOME": "${HOME}", "T": "s3cr3t"}
     assert parse_config(config.to_yaml(), machine=MACHINE, environment={}) == config
+
+
+def test_one_that_is_empty_or_no_text() -> None:
+    with pytest.raises(ConfigError, match=r"found '\$\{EMPTY\}'; the environment variable EMPTY is empty$"):
+        load(local_group("accelerator_type: '${EMPTY}'"))
+    environment = {"BAD": "a\udcff"}
+    with pytest.raises(
+        ConfigError, match=r"5:\d+: error: .*: the environment variable BAD is not UTF-8 text"
+    ):
+        parse_config(local_group("zones: ['${BAD}']"), machine=MACHINE, environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_secret"),
+    [
+        ("HF_TOKEN", True),
+        ("db_password", True),
+        ("LOGIN_PASSPHRASE", True),
+        ("PRIVATE_KEY", True),
+        ("DB_PASS", True),
+        ("GH_PAT", True),
+        ("SENTRY_DSN", True),
+        ("PATH", False),
+        ("AUTHOR", False),
+        ("COMPASS", False),
+        ("LOG_LEVEL", False),
+    ],
+)
+def test_names_of_secrets(name: str, is_secret: bool) -> None:
+    assert names_a_secret(name) is is_secret
+
+
+SECRET = """\
+name: demo
+bootstrap: {container: {image: a/b, env: {HUB: "${TOKEN}", MODE: fast}}}
+scale_groups:
+  here:
+    provider: {local: {}}
+    labels: {k: "${TOKEN}"}
+"""
+
+
+def test_what_a_secrets_variable_holds_is_not_shown() -> None:
+    config = load(SECRET)
+    values = {value.field: value.value for value in effective_values(config)}
+    assert values["bootstrap.container.env.HUB"] == values["scale_groups.here.labels.k"] == "(hidden)"
+    assert values["bootstrap.container.env.MODE"] == "fast"
+    other = parse_config(SECRET, machine=MACHINE, environment={"TOKEN": "other"})
+    assert [str(change) for change in diff_configs(config, other)] == [
+        "scale_groups.here.labels.k: (hidden) -> (hidden)",
+        "bootstrap.container.env.HUB: (hidden) -> (hidden)",
+    ]
+
+
+def test_what_a_secrets_variable_holds_is_in_no_message() -> None:
+    lines = ("zones: ['${TOKEN}', '${TOKEN}']", "labels: {k: '${TOKEN} x'}")
+    with pytest.raises(ConfigError) as caught:
+        load(local_group(*lines))
+    assert "${TOKEN} is listed twice" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)

@@ -153,11 +153,7 @@ def test_warnings_name_the_line_of_the_fleet_once() -> None:
     assert [problem.render("demo.yaml") for problem in config.warnings] == [
         (
             "demo.yaml:7:29: warning: fleets.v5e.zones[1]: as far as we know moon-east1-a does not offer"
-            " v5litepod-16; see: iris config accelerators"
-        ),
-        (
-            "demo.yaml:7:29: warning: fleets.v5e.zones[1]: as far as we know moon-east1-a does not offer"
-            " v5litepod-4; see: iris config accelerators"
+            " v5e; see: iris config accelerators"
         ),
         (
             "demo.yaml:10:17: warning: fleets.v5e.template.capacity: spot without a fallback: when there is"
@@ -197,3 +193,21 @@ def test_an_empty_template_is_told_what_it_lacks() -> None:
     text = FLEET[: FLEET.index("    template")] + "    template: {}\n"
     with pytest.raises(ConfigError, match=r"8:5: error: fleets\.v5e\.template\.provider: missing"):
         load(text)
+
+
+def test_what_would_be_too_many_groups_is_not_written_out() -> None:
+    sizes, zones = ", ".join(["8"] * 20_000), ", ".join(f"z{n}" for n in range(20_000))
+    text = FLEET.replace("[4, 16]", f"[{sizes}]").replace("[europe-west4-b, us-west4-a]", f"[{zones}]")
+    found = problems(text)
+    assert "fleets.v5e.zones: expected at most 250, found 20000" in "\n".join(found)
+    zones = ", ".join(f"z{n}" for n in range(200))
+    text = FLEET.replace("[4, 16]", "[1, 4, 8, 16, 32, 64]").replace(
+        "[europe-west4-b, us-west4-a]", f"[{zones}]"
+    )
+    (line,) = problems(text.replace("    template", "    group_per_zone: true\n    template"))
+    assert line.endswith("fleets.v5e: would make 1200 groups; a cluster has at most 1000")
+
+
+def test_a_misspelt_generation_is_read_as_the_nearest() -> None:
+    found = problems(FLEET.replace("generation: v5e", "generation: v5ee").replace("[4, 16]", "[4, 12]"))
+    assert ["generation" in found[0], "there is no v5litepod-12" in found[1], len(found)] == [True, True, 2]

@@ -41,7 +41,7 @@ A_NAME = "expected at most 63 lower-case letters, digits and -, beginning with a
         ),
         (
             "idle_timeout: 90",
-            "5:19: error: idle_timeout: expected a duration such as 90s, 10m or 1h30m, found '90'",
+            "5:19: error: idle_timeout: expected a duration such as 90s, 10m or 1h30m, found '90'; did you mean 90s or 90m?",
         ),
         (
             "idle_timeout: 1m1h",
@@ -59,7 +59,7 @@ A_NAME = "expected at most 63 lower-case letters, digits and -, beginning with a
             "host_resources: {memory: 8Gi}",
             (
                 "5:30: error: host_resources.memory: expected a size such as 8GiB, 500GB or a number"
-                " of bytes, found '8Gi'"
+                " of bytes, found '8Gi'; did you mean 8GiB?"
             ),
         ),
         (
@@ -78,7 +78,7 @@ A_NAME = "expected at most 63 lower-case letters, digits and -, beginning with a
         ),
         ("name: there", "5:11: error: name: expected the group's key here or nothing, found 'there'"),
         ("max_slices: 1\n    max_slices: 2", "6:5: error: max_slices: written twice; first on line 5"),
-        ("<<: {max_slices: 2}", "5:5: error: <<: merge keys are not understood here"),
+        ("<<: {max_slices: 2}", "5:5: error: <<: merge keys are not understood here; write the fields out"),
         ("? [a]\n    : b", "5:7: error: : expected a plain word as the key"),
     ],
 )
@@ -308,3 +308,90 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"name: demo\na: \xff")
     with pytest.raises(ConfigError, match=f"^{path}:2:4: error: not UTF-8 text"):
         load_config(path)
+
+
+def test_a_misspelt_key_is_read_as_what_was_meant() -> None:
+    """So that one run tells of all mistakes."""
+    text = """\
+nme: Demo
+scale_groups:
+  tpu:
+    provider: {tpu: {project: p}}
+    acelerator_type: v5litpod-16
+    zones: [europe-west4-b]
+    max_slces: many
+"""
+    assert problems(text) == [
+        "demo.yaml:1:1: error: nme: unknown key; did you mean name?",
+        f"demo.yaml:1:6: error: name: {A_NAME}, found 'Demo'",
+        "demo.yaml:4:22: error: scale_groups.tpu.provider.tpu.project: unknown key; did you mean project_id?",
+        "demo.yaml:5:5: error: scale_groups.tpu.acelerator_type: unknown key; did you mean accelerator_type?",
+        (
+            "demo.yaml:5:22: error: scale_groups.tpu.accelerator_type: expected cpu or a TPU type such as"
+            " v5litepod-16; known generations: v2, v3, v4, v5e, v5p, v6e; did you mean v5litepod-16?"
+        ),
+        "demo.yaml:7:5: error: scale_groups.tpu.max_slces: unknown key; did you mean max_slices?",
+        "demo.yaml:7:16: error: scale_groups.tpu.max_slices: expected a whole number, found 'many'",
+    ]
+
+
+def test_a_misspelt_key_beside_the_right_one_is_not_read() -> None:
+    assert problems(local_group("max_slices: 1", "max_slice: x")) == [
+        f"demo.yaml:6:5: error: {GROUP}.max_slice: unknown key; did you mean max_slices?"
+    ]
+
+
+def test_there_is_an_end_to_problems() -> None:
+    found = problems("name: demo\n" + "".join(f"key{n}: 1\n" for n in range(2000)))
+    assert len(found) == 501
+    assert "too many problems; the rest was not read" in found[-1] + found[-2]
+
+
+@pytest.mark.parametrize("tag", ["!env", "!!python/object:os.system", "!!binary", "!!null"])
+def test_tags(tag: str) -> None:
+    (found,) = problems(f"name: {tag} demo\n")
+    assert found.startswith("demo.yaml:1:7: error: not usable YAML: the tag ")
+    assert problems("name: !!str demo\n") == []
+
+
+def test_a_tab() -> None:
+    (found,) = problems("name: demo\nscale_groups:\n\there: {}\n")
+    assert found == "demo.yaml:3:1: error: not valid YAML: a tab; YAML is indented with spaces"
+
+
+def test_nothing_in_a_file_forges_a_line() -> None:
+    (found,) = problems('name: demo\n"a\\e[31mb\\nFAKE.yaml:1:1: error: forged": 1\n')
+    assert found.startswith(r"demo.yaml:2:1: error: a\x1b[31mb\nFAKE.yaml:1:1: error: forged: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("line", "is_valid"),
+    [
+        ("hosts: [10.0.0.1, '::1', 'fe80::1', node-1.example.com, a]", True),
+        ("hosts: ['-oProxyCommand=x']", False),
+        ("hosts: ['h:22']", False),
+        ("hosts: [a, ssh_user: 'x']", False),
+        ("hosts: [a], ssh_user: 'root;id'", False),
+        ("hosts: [a], ssh_user: '-x'", False),
+        ("hosts: [a], ssh_jump_host: 'me@bastion:2222'", True),
+        ("hosts: [a], ssh_jump_host: '[::1]:22'", True),
+        ("hosts: [a], ssh_jump_host: 'h:port'", False),
+        ("hosts: [a], ssh_jump_host: '$(id)'", False),
+        ("hosts: [a], ssh_jump_host: '-oProxyCommand=x'", False),
+        ("hosts: [a], ssh_jump_host: 'ssh://h'", False),
+    ],
+)
+def test_what_is_handed_to_ssh(line: str, is_valid: bool) -> None:
+    found = problems(local_group().replace("{local: {}}", f"{{manual: {{{line}}}}}"))
+    assert (found == []) is is_valid
+
+
+def test_a_local_group_of_a_controller_elsewhere_has_to_say_its_size() -> None:
+    text = "controller: {manual: {host: h}}\n" + local_group()
+    assert problems(text) == [
+        (
+            "demo.yaml:4:3: error: scale_groups.here.host_resources.cpu: missing; the group is on the"
+            " controller's host, whose size is not known here"
+        )
+    ]
+    assert problems("controller: {manual: {host: h}}\n" + local_group("host_resources: {cpu: 8}")) == []

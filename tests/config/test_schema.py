@@ -218,7 +218,7 @@ TPU_GROUPS = st.fixed_dictionaries(
 FILES = st.fixed_dictionaries(
     {"name": WORDS.filter(lambda name: not name.endswith("-local"))},
     optional={
-        "controller": st.sampled_from([{}, {"local": {}}, {"manual": {"host": "h"}}]),
+        "controller": st.sampled_from([{}, {"local": {}}, {"local": {"port": 7}}]),
         "scale_groups": st.dictionaries(WORDS, LOCAL_GROUPS | TPU_GROUPS, max_size=3),
         "logs": st.fixed_dictionaries({}, optional={"max_size": SIZES}),
         "autoscaler": st.fixed_dictionaries({}, optional={"evaluation_interval": SPANS}),

@@ -82,7 +82,7 @@ def test_a_zone_that_is_not_known_to_have_it() -> None:
     assert warnings(REACHED.replace("europe-west4-b", "europe-west4-z")) == [
         (
             "demo.yaml:7:13: warning: scale_groups.tpus.zones[0]: as far as we know europe-west4-z does not"
-            " offer v5litepod-16; see: iris config accelerators"
+            " offer v5e; see: iris config accelerators"
         )
     ]
 
@@ -109,3 +109,11 @@ def test_errors_come_with_the_warnings_that_would_be_left() -> None:
     assert [problem.field for problem in caught.value.warnings] == ["scale_groups.here.max_slices"]
     assert all(problem.is_warning for problem in caught.value.warnings)
     assert "warning" not in str(caught.value)
+
+
+def test_an_accelerator_that_only_has_a_name() -> None:
+    assert warnings(local_group("accelerator_type: h100"))[0].startswith(
+        "demo.yaml:5:23: warning: scale_groups.here.accelerator_type: not in the catalogue, so no more than a"
+        " name: expected cpu or a TPU type"
+    )
+    assert warnings(local_group("accelerator_type: v5e-16")) == []

@@ -4,6 +4,7 @@ Here is the one place that catches every error of a command.
 """
 
 import contextlib
+import io
 import os
 import sys
 
@@ -188,8 +189,18 @@ def _print_trace() -> None:
 
 
 def _never_fail_to_print() -> None:
-    """Characters that the terminal's encoding lacks are escaped, not fatal."""
-    for stream in (sys.stdout, sys.stderr):
+    """Characters that the terminal's encoding lacks are escaped, not fatal; and nothing is cut short.
+
+    Unbuffered streams (PYTHONUNBUFFERED) write straight to the file, and drop
+    what a full disk or a slow pipe does not take at once.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        raw = getattr(stream, "buffer", None)
+        if isinstance(raw, io.RawIOBase):
+            buffer = io.BufferedWriter(raw)
+            stream = io.TextIOWrapper(buffer, stream.encoding, line_buffering=name == "stderr")
+            setattr(sys, name, stream)
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")

@@ -9,22 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from iris_config.accelerators import is_known_zone
+from iris_config.accelerators import find_accelerator, is_known_zone
+from iris_config.environment import names_a_secret
 from iris_config.problems import FieldPath, Finding
 from iris_config.validate import accelerator_of_group
 from iris_proto.v1 import config_pb2
 
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY", re.IGNORECASE)
 _NO_FALLBACK = (
     "spot without a fallback: when there is none, work for {} waits; a group of the same type"
     " with capacity: on_demand or reserved would take it"
 )
 _LOOPBACK = re.compile(r"(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?", re.IGNORECASE)
-
-
-def names_a_secret(key: str) -> bool:
-    """Whether a variable of that name probably holds a secret."""
-    return bool(_SECRET.search(key))
 
 
 def reach_problem(config: config_pb2.IrisClusterConfig) -> str:
@@ -46,8 +41,7 @@ def cautions(config: config_pb2.IrisClusterConfig, literals: Iterable[FieldPath]
     `literals` are the named values that were written without `${…}`.
     """
     if reason := reach_problem(config):
-        path = ("controller", "advertise_address") if config.controller.advertise_address else ("controller",)
-        yield path, reason
+        yield ("controller", *(["advertise_address"] if config.controller.advertise_address else [])), reason
     if not config.scale_groups:
         yield ("scale_groups",), "there are none; no job can run"
     steady = {
@@ -56,24 +50,37 @@ def cautions(config: config_pb2.IrisClusterConfig, literals: Iterable[FieldPath]
         if group.capacity != config_pb2.CAPACITY_SPOT
     }
     for name, group in config.scale_groups.items():
-        path = ("scale_groups", name)
-        no_hosts = group.provider.HasField("manual") and not group.provider.manual.hosts
-        if group.max_slices == 0 and not no_hosts:
-            yield (*path, "max_slices"), "nothing can ever run here while it is 0"
-        if group.capacity == config_pb2.CAPACITY_SPOT and group.accelerator_type not in steady:
-            yield (*path, "capacity"), _NO_FALLBACK.format(group.accelerator_type)
-        yield from _zones(path, group)
+        for path, message in _group(group, steady):
+            yield ("scale_groups", name, *path), message
     yield from _secrets(literals)
 
 
-def _zones(path: FieldPath, group: config_pb2.ScaleGroupConfig) -> Iterator[Finding]:
-    accelerator = accelerator_of_group(group) if group.provider.HasField("tpu") else None
+def _group(group: config_pb2.ScaleGroupConfig, steady: set[str]) -> Iterator[Finding]:
+    # With too few hosts it is 0 because of them, which is an error of its own.
+    too_few = group.provider.HasField("manual") and len(group.provider.manual.hosts) < group.slice_size
+    if group.max_slices == 0 and not too_few:
+        yield ("max_slices",), "nothing can ever run here while it is 0"
+    accelerator = accelerator_of_group(group)
     if accelerator is None:
+        yield from _unknown_type(group)
         return
-    for index, zone in enumerate(group.zones):
-        if not is_known_zone(accelerator, zone):
-            words = f"as far as we know {zone} does not offer {accelerator.accelerator_type}"
-            yield (*path, "zones", index), f"{words}; see: iris config accelerators"
+    if group.capacity == config_pb2.CAPACITY_SPOT and group.accelerator_type not in steady:
+        yield ("capacity",), _NO_FALLBACK.format(group.accelerator_type)
+    if group.provider.HasField("tpu"):
+        for index, zone in enumerate(group.zones):
+            if not is_known_zone(accelerator, zone):
+                words = f"as far as we know {zone} does not offer {accelerator.generation}"
+                yield ("zones", index), f"{words}; see: iris config accelerators"
+
+
+def _unknown_type(group: config_pb2.ScaleGroupConfig) -> Iterator[Finding]:
+    # On TPU groups it is an error.
+    if group.accelerator_type == "cpu" or group.provider.HasField("tpu"):
+        return
+    try:
+        find_accelerator(group.accelerator_type)
+    except ValueError as error:
+        yield ("accelerator_type",), f"not in the catalogue, so no more than a name: {error}"
 
 
 def _secrets(literals: Iterable[FieldPath]) -> Iterator[Finding]:

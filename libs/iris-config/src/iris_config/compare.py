@@ -7,10 +7,12 @@ import json
 from typing import NamedTuple
 
 from iris_config.config import IrisConfig
+from iris_config.environment import names_a_secret
 from iris_config.problems import FieldPath, field_name
-from iris_config.render import leaves, plain_tree, shown
+from iris_config.render import leaves, plain_tree
 
 NOTHING = "(none)"
+HIDDEN = "(hidden)"
 
 
 def fingerprint(config: IrisConfig) -> str:
@@ -41,7 +43,11 @@ class Value(NamedTuple):
 def effective_values(config: IrisConfig) -> list[Value]:
     """Every value of a configuration; what a name says is secret is hidden."""
     return [
-        Value(field_name(path), shown(path, value), config.origins.words(path) if config.origins else "")
+        Value(
+            field_name(path),
+            HIDDEN if _is_secret(path, config) else value,
+            config.origins.words(path) if config.origins else "",
+        )
         for path, value in _values(config).items()
     ]
 
@@ -62,8 +68,16 @@ def diff_configs(old: IrisConfig, new: IrisConfig) -> list[Change]:
         group = path[1] if path[0] == "scale_groups" and len(path) > 1 else None
         one_sided = group is not None and not (group in old.scale_groups and group in new.scale_groups)
         if was != now and not one_sided:
-            changes.append(Change(field_name(path), shown(path, was), shown(path, now)))
+            if _is_secret(path, old, new):
+                was, now = (word if word == NOTHING else HIDDEN for word in (was, now))
+            changes.append(Change(field_name(path), was, now))
     return changes
+
+
+def _is_secret(path: FieldPath, *configs: IrisConfig) -> bool:
+    """Whether a value is not to be shown, by its name or by the variables that it is made of."""
+    origins = (config.origins for config in configs if config.origins is not None)
+    return names_a_secret(str(path[-1])) or any(origin.is_secret(path) for origin in origins)
 
 
 def _values(config: IrisConfig) -> dict[FieldPath, str]:

@@ -81,8 +81,12 @@ class Defaults:
     def apply(self, config: config_pb2.IrisClusterConfig) -> None:
         """Completes a configuration."""
         _fill_controller(config.controller)
+        # Local groups are on the controller's host, which only then is this one.
+        local = config.controller.WhichOneof("controller") == "local"
         for name, group in config.scale_groups.items():
             self._fill_group(name, group)
+            if local and group.provider.HasField("local"):
+                self._fill_local_resources(("scale_groups", name), group.host_resources)
         _fill(config.autoscaler, "evaluation_interval", EVALUATION_INTERVAL_S)
         if not config.autoscaler.HasField("max_creates_per_minute"):
             config.autoscaler.max_creates_per_minute = MAX_CREATES_PER_MINUTE
@@ -111,8 +115,6 @@ class Defaults:
             _fill_tpu(group)
         elif arm == "manual":
             _fill_manual(group.provider.manual)
-        elif arm == "local":
-            self._fill_local_resources(path, group.host_resources)
         self._fill_policy(path, group, arm)
 
     def _fill_policy(self, path: FieldPath, group: config_pb2.ScaleGroupConfig, arm: str | None) -> None:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+# Names that say that a value is nobody else's business.
+_SECRET = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|API_?KEY|PRIVATE_?KEY|SIGNING_?KEY|ACCESS_?KEY|CREDENTIAL|COOKIE|JWT"
+    r"|WEBHOOK|(^|_)(PASS|PAT|AUTH|DSN)($|_)",
+    re.IGNORECASE,
+)
 # `$${` stands for `${` itself.
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
 
@@ -28,6 +34,8 @@ def expand(text: str, environment: Mapping[str, str]) -> tuple[str, tuple[str, .
             raise ValueError("expected ${NAME} or ${NAME:-default}, or $${ for ${ itself")
         names.append(name)
         value = environment.get(name)
+        if value is not None and not _is_text(value):
+            raise ValueError(f"the environment variable {name} is not UTF-8 text")
         if default is not None:
             return value or default
         if value is None:
@@ -37,6 +45,20 @@ def expand(text: str, environment: Mapping[str, str]) -> tuple[str, tuple[str, .
         return value
 
     return _REFERENCE.sub(replace, text), tuple(dict.fromkeys(names))
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a variable of that name probably holds a secret."""
+    return bool(_SECRET.search(name))
+
+
+def _is_text(value: str) -> bool:
+    # What is not UTF-8 comes out of the environment as lone surrogates.
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def escape(text: str) -> str:

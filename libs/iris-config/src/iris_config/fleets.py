@@ -9,12 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from iris_config.accelerators import GENERATIONS, Generation, accelerator_of
 from iris_config.problems import FieldPath, Finding, listed_twice
-from iris_config.scalars import did_you_mean
+from iris_config.scalars import nearest
 from iris_proto.v1 import config_pb2
+
+T = TypeVar("T")
+
+# Ten times what the largest fleets have.
+MAX_GROUPS = 1000
+# Google has fewer.
+MAX_ZONES = 250
 
 # What a fleet says by its generation, sizes and zones.
 _NOT_IN_TEMPLATE = ("name", "accelerator_type", "zones", "slice_size")
@@ -71,15 +78,27 @@ def expand_fleets(config: config_pb2.IrisClusterConfig) -> Fleets:
         result.findings += listed_twice(("fleets", key, "zones"), fleet.zones)
         result.findings += listed_twice(("fleets", key, "sizes"), fleet.sizes)
         generation = GENERATIONS.get(fleet.generation)
+        if len(set(fleet.zones)) > MAX_ZONES:
+            words = f"expected at most {MAX_ZONES}, found {len(set(fleet.zones))}"
+            result.findings.append((("fleets", key, "zones"), words))
+            continue
+        count = len(set(fleet.sizes)) * (len(set(fleet.zones)) if fleet.group_per_zone else 1)
+        if len(config.scale_groups) + count > MAX_GROUPS:
+            words = f"would make {count} groups; a cluster has at most {MAX_GROUPS}"
+            result.findings.append((("fleets", key), words))
+            continue
         if fleet.template.provider.WhichOneof("provider") not in (None, "tpu"):
             continue
+        if generation is None and fleet.generation:
+            words = f"expected one of {', '.join(GENERATIONS)}, found {fleet.generation!r}"
+            meant = nearest(fleet.generation, GENERATIONS)
+            hint = f"; did you mean {meant}?" if meant else ""
+            result.findings.append((("fleets", key, "generation"), words + hint))
+            # To say what else is wrong with it in one go.
+            generation = GENERATIONS.get(meant)
         if generation is not None:
             for origin, group in _groups(key, fleet, generation, result):
                 _add(config, origin, group, result)
-        elif fleet.generation:
-            words = f"expected one of {', '.join(GENERATIONS)}, found {fleet.generation!r}"
-            hint = did_you_mean(fleet.generation, GENERATIONS)
-            result.findings.append((("fleets", key, "generation"), words + hint))
     config.ClearField("fleets")
     return result
 
@@ -95,13 +114,14 @@ def short_zone(zone: str) -> str:
 def _groups(
     key: str, fleet: config_pb2.FleetConfig, generation: Generation, result: Fleets
 ) -> Iterator[tuple[_Origin, config_pb2.ScaleGroupConfig]]:
-    for index, size in enumerate(fleet.sizes):
+    for index, size in _first(fleet.sizes):
         try:
             accelerator_type = accelerator_of(generation, size).accelerator_type
         except ValueError as error:
             result.findings.append((("fleets", key, "sizes", index), str(error)))
             continue
-        choices: Sequence[int | None] = range(len(fleet.zones)) if fleet.group_per_zone else [None]
+        each = [index for index, _ in _first(fleet.zones)]
+        choices: Sequence[int | None] = each if fleet.group_per_zone else [None]
         for zone in choices:
             group = config_pb2.ScaleGroupConfig()
             group.CopyFrom(fleet.template)
@@ -111,6 +131,12 @@ def _groups(
             if zone is not None:
                 group.name += f"-{short_zone(fleet.zones[zone])}"
             yield _Origin(key, index, zone), group
+
+
+def _first(values: Sequence[T]) -> list[tuple[int, T]]:
+    """Each value once, with its first index."""
+    indexes = {value: index for index, value in reversed(list(enumerate(values)))}
+    return sorted((index, value) for value, index in indexes.items())
 
 
 def _add(

@@ -79,12 +79,13 @@ def _problems(
     findings: Iterable[Finding], tree: Normalised, fleets: Fleets, *, are_warnings: bool = False
 ) -> list[Problem]:
     reported = {problem.field for problem in tree.problems}
-    reported |= {field_name(path) for path in tree.mistaken}
     problems = []
     for found, message in findings:
         path = fleets.source(found)
         if not _is_reported(path, reported):
-            problems.append(Problem(tree.position(path), field_name(path), message, are_warnings))
+            problems.append(
+                Problem(tree.position(path), field_name(path), tree.redacted(message), are_warnings)
+            )
     return problems
 
 

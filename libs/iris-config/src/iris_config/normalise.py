@@ -7,6 +7,7 @@ with its position.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +15,23 @@ from typing import NamedTuple, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from iris_config.environment import expand
+from iris_config.environment import expand, names_a_secret
 from iris_config.problems import FieldPath, Position, Problem, field_name
-from iris_config.scalars import DURATION, UnknownWord, nearest, scalar_parser, text_parser
+from iris_config.scalars import DURATION, nearest, scalar_parser, text_parser
+from iris_config.units import Unexpected
 from iris_config.yaml_nodes import Mapping as MappingNode
 from iris_config.yaml_nodes import Node, Scalar, position
 from iris_config.yaml_nodes import Sequence as SequenceNode
 from iris_proto.v1 import config_pb2
+
+# More than anybody mends in one go, and a bound for what is printed.
+MAX_PROBLEMS = 500
+# What is shorter stands in many a word, and keeps nobody out.
+SHORTEST_SECRET = 4
+
+
+class TooManyProblems(Exception):
+    """The rest of the document is not looked at."""
 
 
 class _Bad(Exception):
@@ -35,50 +46,66 @@ class Normalised:
     environment: Mapping[str, str]
     value: dict[str, object] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    # Misspelt keys by the field that was probably meant, which they are read as.
+    meant: dict[FieldPath, str] = field(default_factory=dict)
     # The variables that a value was made of.
     variables: dict[FieldPath, tuple[str, ...]] = field(default_factory=dict)
-    # Fields that an unknown key was probably meant to be: they are not missing.
-    mistaken: list[FieldPath] = field(default_factory=list)
     # Texts under names that the author chose, such as environment variables.
     named: list[FieldPath] = field(default_factory=list)
 
     def complain(self, where: Position, path: FieldPath, message: str) -> None:
-        """Note a problem."""
+        """Note a problem.
+
+        Raises:
+            TooManyProblems: with the one that was one too many.
+        """
         self.problems.append(Problem(where, field_name(path), message))
+        if len(self.problems) >= MAX_PROBLEMS:
+            self.problems.append(Problem(where, "", "too many problems; the rest was not read"))
+            raise TooManyProblems
 
     def is_written(self, path: FieldPath) -> bool:
         """Whether the file has something there, be it wrong."""
-        return _find(self.root, path) is not None
+        return self._find(path) is not None
 
     def position(self, path: FieldPath) -> Position:
         """Where a field is, or for one that is missing where its parent is."""
-        while (found := _find(self.root, path)) is None:
+        while (found := self._find(path)) is None:
             path = path[:-1]
         return found
+
+    def redacted(self, text: str) -> str:
+        """A message without what variables with a secret's name hold."""
+        for name in dict.fromkeys(name for names in self.variables.values() for name in names):
+            value = self.environment.get(name, "")
+            if len(value) >= SHORTEST_SECRET and names_a_secret(name):
+                text = text.replace(value, f"${{{name}}}")
+        return text
+
+    def _find(self, path: FieldPath) -> Position | None:
+        node: Node = self.root
+        where = position(node)
+        for depth, part in enumerate(path):
+            if isinstance(node, MappingNode):
+                entry = node.find(self.meant.get(path[: depth + 1], part) if self.meant else part)
+                if entry is None:
+                    return None
+                key, node = entry
+                where = _at(key, node)
+            elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+                node = node.items[part]
+                where = position(node)
+            else:
+                return None
+        return where
 
 
 def normalise(root: MappingNode, descriptor: Descriptor, environment: Mapping[str, str]) -> Normalised:
     """Read a document as a message; problems are in the result."""
     into = Normalised(root, environment)
-    into.value = _message(root, _shape(descriptor), (), into)
+    with contextlib.suppress(TooManyProblems):
+        into.value = _message(root, _shape(descriptor), (), into)
     return into
-
-
-def _find(node: Node, path: FieldPath) -> Position | None:
-    where = position(node)
-    for part in path:
-        if isinstance(node, MappingNode):
-            entry = node.find(part)
-            if entry is None:
-                return None
-            key, node = entry
-            where = _at(key, node)
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
-            node = node.items[part]
-            where = position(node)
-        else:
-            return None
-    return where
 
 
 def _at(key: Node, child: Node) -> Position:
@@ -137,31 +164,42 @@ def _missing(field_: FieldDescriptor) -> str:
 def _message(node: MappingNode, shape: _Shape, path: FieldPath, into: Normalised) -> dict[str, object]:
     value: dict[str, object] = {}
     written: dict[str, Scalar] = {}
+    given: set[str] = set()
     arms: dict[str, str] = {}
     for key, child in _entries(node, written, path, into):
         name = key.text
         entry = shape.fields.get(name)
         if entry is None:
-            meant = nearest(name, shape.fields)
-            into.mistaken.append((*path, meant))
-            known = ", ".join(shape.fields) or "none"
-            words = f"did you mean {meant}?" if meant else f"known here: {known}"
-            into.complain(position(key), (*path, name), f"unknown key; {words}")
-            continue
+            name = _meant(node, key, shape, path, into)
+            if not name:
+                continue
+            entry = shape.fields[name]
         if entry.oneof:
             if entry.oneof in arms:
                 both = f"{arms[entry.oneof]} and {name}"
                 into.complain(position(key), (*path, name), f"expected only one of {both}")
                 continue
             arms[entry.oneof] = name
-        _put(value, key, child, path, entry.read, into)
+        given.add(name)
+        _put(value, name, (key, child), path, entry.read, into)
     for name in shape.required:
-        if name not in written and (*path, name) not in into.mistaken:
+        if name not in given:
             into.complain(into.position(path), (*path, name), shape.fields[name].missing)
     for oneof, names in shape.oneofs.items():
         if oneof not in arms and not written:
             into.complain(into.position(path), path, f"missing; expected one of {names}")
     return value
+
+
+def _meant(node: MappingNode, key: Scalar, shape: _Shape, path: FieldPath, into: Normalised) -> str:
+    """Complains of an unknown key; returns the field that it is read as, to find all mistakes in one go."""
+    meant = nearest(key.text, shape.fields)
+    words = f"did you mean {meant}?" if meant else f"known here: {', '.join(shape.fields) or 'none'}"
+    into.complain(position(key), (*path, key.text), f"unknown key; {words}")
+    if not meant or node.find(meant) is not None or (*path, meant) in into.meant:
+        return ""
+    into.meant[(*path, meant)] = key.text
+    return meant
 
 
 def _entries(
@@ -171,7 +209,9 @@ def _entries(
         if type(key) is not Scalar:
             into.complain(position(key), path, "expected a plain word as the key")
         elif key.text == "<<" and key.plain:
-            into.complain(position(key), (*path, "<<"), "merge keys are not understood here")
+            into.complain(
+                position(key), (*path, "<<"), "merge keys are not understood here; write the fields out"
+            )
         elif key.text in written:
             line = position(written[key.text]).line
             into.complain(position(key), (*path, key.text), f"written twice; first on line {line}")
@@ -181,13 +221,18 @@ def _entries(
 
 
 def _put(
-    value: dict[str, object], key: Scalar, child: Node, above: FieldPath, read: _Reader, into: Normalised
+    value: dict[str, object],
+    name: str,
+    entry: tuple[Scalar, Node],
+    above: FieldPath,
+    read: _Reader,
+    into: Normalised,
 ) -> None:
-    path = (*above, key.text)
+    path = (*above, name)
     try:
-        value[key.text] = read(child, path, into)
+        value[name] = read(entry[1], path, into)
     except _Bad as error:
-        into.complain(_at(key, child), path, str(error))
+        into.complain(_at(*entry), path, str(error))
 
 
 def _reader(field_: FieldDescriptor) -> _Reader:
@@ -211,7 +256,7 @@ def _map_reader(of: FieldDescriptor, check_name: Callable[[str], object]) -> _Re
             except ValueError as error:
                 into.complain(position(key), (*path, key.text), f"{error}, found {_found(key)}")
                 continue
-            _put(value, key, child, path, read, into)
+            _put(value, key.text, (key, child), path, read, into)
             if is_text:
                 into.named.append((*path, key.text))
         return value
@@ -268,13 +313,20 @@ def _scalar_reader(parse: Callable[[str], object]) -> _Reader:
             raise _Bad(str(error)) from error
         try:
             return parse(text)
-        except UnknownWord as error:
-            raise _Bad(f"{error}, found {_found(node)}{error.hint}") from error
+        except Unexpected as error:
+            raise _Bad(f"{error.expected}, found {_found(node)}{error.hint}{_empty(node, into)}") from error
         except ValueError as error:
             # As it is written: what a variable holds may be a secret.
-            raise _Bad(f"{error}, found {_found(node)}") from error
+            raise _Bad(f"{error}, found {_found(node)}{_empty(node, into)}") from error
 
     return read_scalar
+
+
+def _empty(node: Scalar, into: Normalised) -> str:
+    """Which variable of a value that cannot be used is empty."""
+    _, names = expand(node.text, into.environment)
+    empty = [name for name in names if into.environment.get(name) == ""]
+    return f"; the environment variable {empty[0]} is empty" if empty else ""
 
 
 def _found(node: Node) -> str:

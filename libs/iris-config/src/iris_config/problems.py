@@ -34,6 +34,7 @@ class Problem:
 
     def render(self, source: str) -> str:
         """The line that people and their editors read."""
+        source = _visible(source)
         where = f"{source}:{self.position.line}:{self.position.column}" if self.position else source
         words = ("warning" if self.is_warning else "error", self.field, self.message)
         return ": ".join((where, *filter(None, words)))
@@ -59,8 +60,13 @@ def field_name(path: FieldPath) -> str:
         if isinstance(part, int):
             words += f"[{part}]"
         else:
-            words += f".{part}" if words else part
+            words += f".{_visible(part)}" if words else _visible(part)
     return words
+
+
+def _visible(text: str) -> str:
+    """What would move the terminal's cursor, or begin a line of its own, is escaped."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def listed_twice(path: FieldPath, values: Sequence[object]) -> Iterator[Finding]:

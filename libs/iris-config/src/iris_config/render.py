@@ -9,7 +9,6 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from iris_config.cautions import names_a_secret
 from iris_config.environment import escape
 from iris_config.problems import FieldPath
 from iris_config.scalars import enum_names
@@ -17,8 +16,6 @@ from iris_config.units import format_duration, format_size
 from iris_proto.v1 import config_pb2
 
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain]"
-
-HIDDEN = "(hidden)"
 
 
 def plain_tree(message: Message) -> dict[str, Plain]:
@@ -65,11 +62,6 @@ def leaves(tree: Plain, path: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]
         yield path, f"[{', '.join(map(str, tree))}]"
     else:
         yield path, _word(tree)
-
-
-def shown(path: FieldPath, value: str) -> str:
-    """A value as it may be shown: what its name says is secret is hidden."""
-    return HIDDEN if path and names_a_secret(str(path[-1])) else value
 
 
 def _word(value: Plain) -> str:

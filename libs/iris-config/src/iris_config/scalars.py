@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from iris_config.units import NANOS, format_size, parse_duration, parse_size
+from iris_config.units import NANOS, Unexpected, format_size, parse_duration, parse_size
 from iris_proto.v1 import config_pb2
 
 DURATION = "google.protobuf.Duration"
@@ -32,14 +32,6 @@ INT_RANGES = {
 }
 # YAML 1.2, core schema.
 BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-
-
-class UnknownWord(ValueError):
-    """None of the words that were expected; `hint` names the nearest."""
-
-    def __init__(self, expected: str, hint: str) -> None:
-        super().__init__(expected)
-        self.hint = hint
 
 
 def scalar_parser(field: FieldDescriptor) -> ScalarParser:
@@ -129,7 +121,7 @@ def _duration(text: str) -> str:
 
 def _enum(text: str, names: dict[str, str]) -> str:
     if text not in names:
-        raise UnknownWord(f"expected one of {', '.join(names)}", did_you_mean(text, names))
+        raise Unexpected(f"expected one of {', '.join(names)}", did_you_mean(text, names))
     return names[text]
 
 

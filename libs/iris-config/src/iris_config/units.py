@@ -26,6 +26,15 @@ DURATION_PATTERN = "".join(rf"(?:[0-9]{{1,18}}(?:\.[0-9]{{1,9}})?{unit})?" for u
 SIZE_PATTERN = rf"[0-9]{{1,20}}(?:\.[0-9]{{1,9}})? ?(?:{'|'.join(filter(None, _SIZE_UNITS))})?"
 
 
+class Unexpected(ValueError):
+    """Not what was expected; `hint` names what was probably meant."""
+
+    def __init__(self, expected: str, hint: str = "") -> None:
+        super().__init__(expected + hint)
+        self.expected = expected
+        self.hint = hint
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds of `90s`, `10m`, `1h30m`, `1.5s` or `250ms`.
 
@@ -33,7 +42,8 @@ def parse_duration(text: str) -> int:
         ValueError: anything else, units out of order, or too long.
     """
     if not _DURATION.fullmatch(text):
-        raise ValueError("expected a duration such as 90s, 10m or 1h30m")
+        hint = f"; did you mean {text}s or {text}m?" if text.isdecimal() else ""
+        raise Unexpected("expected a duration such as 90s, 10m or 1h30m", hint)
     parts = _DURATION_PART.findall(text)
     units = [_DURATION_UNITS[unit] for _, unit in parts]
     if any(first <= second for first, second in pairwise(units)):
@@ -67,7 +77,9 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     factor = _SIZE_UNITS.get(match[2]) if match else None
     if match is None or factor is None:
-        raise ValueError("expected a size such as 8GiB, 500GB or a number of bytes")
+        hint = f"; did you mean {text}iB or {text}B?" if text[-1:] in ("M", "G", "T") else ""
+        hint = f"; did you mean {text}B?" if text[-2:] in ("Ki", "Mi", "Gi", "Ti") else hint
+        raise Unexpected("expected a size such as 8GiB, 500GB or a number of bytes", hint)
     size = Fraction(match[1]) * factor
     if size.denominator != 1:
         raise ValueError("expected a whole number of bytes")

@@ -71,6 +71,9 @@ def _group(key: str, group: config_pb2.ScaleGroupConfig) -> Iterator[Finding]:
         yield from _not_tpu(arm, group)
     if arm == "manual":
         yield from _manual(group)
+    if arm == "local" and not group.host_resources.cpu:
+        words = "missing; the group is on the controller's host, whose size is not known here"
+        yield ("host_resources", "cpu"), words
     yield from listed_twice(("zones",), group.zones)
     if group.min_slices > group.max_slices:
         words = f"{group.min_slices} is more than max_slices, which is {group.max_slices}"

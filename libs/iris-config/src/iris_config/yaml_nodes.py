@@ -26,6 +26,10 @@ _TOO_MANY = f"more than {MAX_VALUES:,} values, those behind aliases counted each
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 # The plain scalars that mean nothing at all (YAML 1.2, core schema).
+# What a schema without tags reads as it is written, whatever they say.
+_TAGS = frozenset(
+    {"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "map", "seq"))}
+)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -111,6 +115,8 @@ class _Composer:
 
     def _node(self, event: Any, depth: int) -> Node:
         kind = type(event)
+        if kind is not yaml.AliasEvent and event.tag is not None and event.tag not in _TAGS:
+            raise _Refused(f"the tag {event.tag} is not understood here", event.start_mark)
         if kind is yaml.ScalarEvent:
             node: Node = Scalar(event.value, event.implicit[0], event.start_mark)
         elif kind is yaml.AliasEvent:
@@ -176,6 +182,8 @@ def compose(text: str, source: str) -> Mapping:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.context, error.problem) if part)
+        if mark is not None and _line(text, mark.line)[mark.column : mark.column + 1] == "\t":
+            words = "a tab; YAML is indented with spaces"
         where = _place(mark) if mark else None
         raise ConfigError(source, [Problem(where, "", f"not valid YAML: {words}")]) from error
     except yaml.reader.ReaderError as error:
@@ -190,6 +198,11 @@ def compose(text: str, source: str) -> Mapping:
         words = "expected a mapping, lines such as name: demo"
         raise ConfigError(source, [Problem(position(root), "", words)])
     return root
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.split("\n", number + 1)
+    return lines[number] if number < len(lines) else ""
 
 
 def _place(mark: yaml.Mark) -> Position:

@@ -7,12 +7,18 @@ from iris_cli.arguments.spec import HelpText, Verb
 
 def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="the files to check; default: the cluster's configuration"
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="the files to check, - for standard input; default: the cluster's configuration",
     )
     parser.add_argument("--strict", action="store_true", help="fail where there are warnings, too")
 
 
 def _show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="the file to show; default: the cluster's configuration"
+    )
     parser.add_argument("--diff", metavar="FILE", help="instead, what is different in this file, by meaning")
 
 
@@ -52,10 +58,10 @@ VERBS = (
             "is not shown. --diff FILE shows instead what is different in that file, however\n"
             "it is written.",
             examples=(
-                "iris --config demo.yaml config show",
-                "iris --config demo.yaml config show --diff new.yaml",
+                "iris config show demo.yaml",
+                "iris config show demo.yaml --diff new.yaml",
             ),
-            exits=(("6", "with --diff: there are differences"),),
+            exits=(("2", "the configuration is wrong"), ("6", "with --diff: there are differences")),
         ),
     ),
     Verb(

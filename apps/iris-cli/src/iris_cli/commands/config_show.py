@@ -17,7 +17,7 @@ HEADERS = ("FIELD", "VALUE", "FROM")
 def run(options: Namespace) -> int:
     """Show the effective configuration, or how another one differs from it."""
     output = Output(options)
-    path = find_config(options)
+    path = Path(options.file) if options.file else find_config(options)
     config = load(path)
     if options.diff is not None:
         return _show_changes(config, path, Path(options.diff), output)

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from iris_cli.exits import DONE, USAGE
 from iris_cli.locate import find_config
 from iris_cli.output import Output
-from iris_cli.text import plural
-from iris_config import ConfigError, IrisConfig, Problem, in_order, load_config
+from iris_cli.text import plural, safe
+from iris_config import ConfigError, IrisConfig, Problem, in_order, load_config, parse_config
+from iris_config.files import MAX_BYTES
 
 
 def run(options: Namespace) -> int:
     """Check configuration files; says everything that is wrong with each."""
     output = Output(options)
-    paths = [Path(name) for name in options.files] or [find_config(options)]
-    found = [(path, *_check(path)) for path in paths]
+    names = options.files or [str(find_config(options))]
+    found = [(name, *_check(name, options.strict)) for name in names]
     if output.structured:
-        output.document({"files": [_record(path, problems) for path, problems, _ in found]})
-    for path, problems, summary in found:
+        output.document({"files": [_record(name, problems) for name, problems, _ in found]})
+    for name, problems, summary in found:
         for problem in problems:
-            output.line(problem.render(str(path)))
-        output.note(f"{path}: {summary}")
+            output.line(problem.render(name))
+        output.note(f"{safe(name)}: {summary}")
     bad = any(options.strict or not one.is_warning for _, problems, _ in found for one in problems)
     return USAGE if bad else DONE
 
 
-def _check(path: Path) -> tuple[Sequence[Problem], str]:
+def _check(name: str, strict: bool) -> tuple[Sequence[Problem], str]:
     """Everything that is to be said of a file, and its summary."""
     try:
-        config = load_config(path)
+        config = _read(name)
     except ConfigError as error:
         return in_order([*error.problems, *error.warnings]), _counts(error.problems, error.warnings)
-    counts = f"; {_counts((), config.warnings)}" if config.warnings else ""
-    return config.warnings, f"valid: {_what(config)}{counts}"
+    if not config.warnings:
+        return (), f"valid: {_what(config)}"
+    counts = _counts((), config.warnings)
+    return config.warnings, f"{counts}, not let pass" if strict else f"valid: {_what(config)}; {counts}"
+
+
+def _read(name: str) -> IrisConfig:
+    if name != "-":
+        return load_config(name)
+    text = sys.stdin.buffer.read(MAX_BYTES + 1).decode("utf-8", errors="surrogateescape")
+    return parse_config(text, source=name)
 
 
 def _what(config: IrisConfig) -> str:
@@ -47,9 +57,9 @@ def _counts(errors: Sequence[Problem], warnings: Sequence[Problem]) -> str:
     return ", ".join(words)
 
 
-def _record(path: Path, problems: Sequence[Problem]) -> dict[str, object]:
+def _record(name: str, problems: Sequence[Problem]) -> dict[str, object]:
     return {
-        "file": str(path),
+        "file": name,
         "valid": all(problem.is_warning for problem in problems),
         "problems": [
             {

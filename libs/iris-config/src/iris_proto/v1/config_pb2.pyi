@@ -780,14 +780,16 @@ class HostSshConfig(_message.Message):
         *,
         ssh_user: _builtins.str = ...,
         ssh_key_file: _builtins.str = ...,
-        ssh_port: _builtins.int = ...,
+        ssh_port: _builtins.int | None = ...,
         ssh_jump_host: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ssh_port", b"_ssh_port", "ssh_port", b"ssh_port"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ssh_jump_host", b"ssh_jump_host", "ssh_key_file", b"ssh_key_file", "ssh_port", b"ssh_port", "ssh_user", b"ssh_user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ssh_port", b"_ssh_port", "ssh_jump_host", b"ssh_jump_host", "ssh_key_file", b"ssh_key_file", "ssh_port", b"ssh_port", "ssh_user", b"ssh_user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__ssh_port: _TypeAlias = _typing.Literal["ssh_port"]  # noqa: Y015
+    _WhichOneofArgType__ssh_port: _TypeAlias = _typing.Literal["_ssh_port", b"_ssh_port"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ssh_port) -> _WhichOneofReturnType__ssh_port | None: ...
 
 Global___HostSshConfig: _TypeAlias = HostSshConfig  # noqa: Y015
 
