@@ -291,6 +291,18 @@ class TestNotReported:
         assert (w.attempt(job), agent.started) == (newer(first), [newer(first)])
         assert w.task(job).losses == 1
 
+    def test_assigned_is_taken_back_where_what_runs_there_leaves_no_room(self) -> None:
+        # An older store believes that the place is free for it; the agent brings along what came since.
+        w, job, _ = with_worker(state=None)
+        w.restart()
+        agent = w.agent(w.only)
+        agent.hello(observed(AttemptId("jnew", 0, EPOCH, 1)))
+        assert agent.started == []
+        agent.beats()
+        assert w.states("jnew") == ["RUNNING"]
+        task = w.task(job)
+        assert (task.losses, task.attempts, task.attempt and task.attempt.place.worker_index) == (0, 2, 1)
+
     def test_a_hello_alone_is_not_believed(self) -> None:
         # It may have been held up on a line that broke, and be older than what it does not name.
         w, job, agent = with_worker()

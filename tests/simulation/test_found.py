@@ -97,6 +97,8 @@ SEEDS = {
     5421: "an agent cannot say how an attempt ended that it was told to forget",
     17909: "nobody is left on a machine, and no controller comes who would delete its slice",
     16141: "what a restored store has its agent end runs on, on a slice that was taken for idle (the core's fault)",
+    5563: "half a gang was judged the moment memory was complete",
+    11110: "what an older store believes to be on its way was sent to a place that is full (the core's fault)",
 }
 
 

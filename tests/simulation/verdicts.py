@@ -13,7 +13,7 @@ from iris_controller.core.states import GoneCause, TaskState
 from iris_controller.core.values import AttemptId, Reason
 
 # Ends that are our own doing: no budget pays for them.
-_ON_OUR_WORD = ("cluster_stop", "draining", "group_removed", "idle", "superseded")
+_ON_OUR_WORD = ("cluster_stop", "draining", "group_removed", "idle", "no_room", "superseded")
 # An agent's own word that it lost an attempt, whatever becomes of its slice.
 _AGENTS_LOSSES = ("forgotten", "rebooted")
 
@@ -110,7 +110,9 @@ def _price(final: Attempt, slices: Mapping[str, Slice]) -> tuple[int, int]:
 
 
 def _is_our_doing(state: s.SliceState, why: Reason) -> bool:
-    """Whether an attempt was lost because its slice was given back."""
+    """Whether an attempt was lost because its slice was given back, or was taken back unsent."""
+    if why.code == "no_room":
+        return True
     if isinstance(state, s.SliceDeleting | s.SliceGone):
         return state.cause is GoneCause.DELETED
     return isinstance(state, s.SliceDraining) and state.reason == why

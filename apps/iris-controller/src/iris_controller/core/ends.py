@@ -21,7 +21,7 @@ from iris_controller.core.world import World
 # Because another member of its gang ended badly.
 GANG_STOP = "gang"
 # Ends on our word that spend no budget: the task goes elsewhere.
-FREE_ENDS = frozenset({"cluster_stop", "draining", "group_removed", "idle", "superseded"})
+FREE_ENDS = frozenset({"cluster_stop", "draining", "group_removed", "idle", "no_room", "superseded"})
 
 
 class Fault(IntEnum):

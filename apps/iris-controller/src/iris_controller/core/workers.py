@@ -165,11 +165,12 @@ def _note_ending(world: World, event: AgentHello, verdicts: Sequence[Verdict]) -
 def _note_unreported(world: World, event: AgentHello) -> None:
     """Attempts that we placed there and the agent does not know.
 
-    It may not have been told of those that are ASSIGNED, and is told again. The
-    others are missing.
+    It may not have been told of those that are ASSIGNED, and is told again, where
+    what an older store did not know of leaves them room. The others are missing.
     """
     reported = {seen.spec.id for seen in event.observed}
     session = world.sessions[event.session_id]
+    session.is_crowded = world.is_crowded(event.place)
     draining = isinstance(world.slices[event.place.slice_name].state, s.SliceDraining)
     for attempt_id in world.live.get(event.place, ()):
         if attempt_id in reported:
@@ -177,7 +178,9 @@ def _note_unreported(world: World, event: AgentHello) -> None:
         task = world.tasks[attempt_id.task]
         assert task.attempt is not None
         unwanted = (
-            attempt_id.job_id in world.broken_gangs or world.statuses[attempt_id.job_id].stop is not None
+            session.is_crowded
+            or attempt_id.job_id in world.broken_gangs
+            or world.statuses[attempt_id.job_id].stop is not None
         )
         if isinstance(task.attempt.state, s.AttemptAssigned) and not unwanted and not draining:
             session.start.append(AttemptSpec(attempt_id, task.failures, task.losses))
@@ -205,6 +208,8 @@ def _believe(world: World, session: Session, now: Now) -> None:
             attempts.lose(world, attempt_id, state.reason, now)
         elif isinstance(attempt.state, s.AttemptAssigned) and attempt_id.job_id in world.broken_gangs:
             attempts.lose(world, attempt_id, Reason(GANG_STOP, "was not started any more"), now)
+        elif isinstance(attempt.state, s.AttemptAssigned) and session.is_crowded:
+            attempts.lose(world, attempt_id, Reason("no_room", "what runs there leaves it no room"), now)
         else:
             attempts.lose(world, attempt_id, Reason("forgotten", "its agent does not know it"), now)
     session.missing.clear()

@@ -71,6 +71,7 @@ class Session:
     stop: dict[AttemptId, str] = field(default_factory=dict)
     release: dict[AttemptId, tuple[str, ...]] = field(default_factory=dict)
     missing: list[AttemptId] = field(default_factory=list)
+    is_crowded: bool = False
 
 
 @dataclass(slots=True)
@@ -201,6 +202,11 @@ class World:
     def used(self, place: Place) -> Resources:
         """What the attempts on a worker have been given that are live or still to end."""
         return add_up([*self.live.get(place, {}).values(), *self.ending.get(place, {}).values()])
+
+    def is_crowded(self, place: Place) -> bool:
+        """Whether a worker has been given more than it has: after a restore alone."""
+        used, capacity = self.used(place), self.workers[place].capacity
+        return used.cpu_millis > capacity.cpu_millis or 0 < capacity.memory_bytes < used.memory_bytes
 
     def has_tasks(self, slice_: Slice) -> bool:
         """Whether anything runs on a slice, or may be about to."""
