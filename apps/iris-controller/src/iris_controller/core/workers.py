@@ -170,7 +170,7 @@ def _note_unreported(world: World, event: AgentHello) -> None:
     """
     reported = {seen.spec.id for seen in event.observed}
     session = world.sessions[event.session_id]
-    session.is_crowded = world.is_crowded(event.place)
+    session.is_crowded = _is_crowded(world, event.place)
     draining = isinstance(world.slices[event.place.slice_name].state, s.SliceDraining)
     for attempt_id in world.live.get(event.place, ()):
         if attempt_id in reported:
@@ -188,6 +188,12 @@ def _note_unreported(world: World, event: AgentHello) -> None:
             session.missing.append(attempt_id)
     # An agent forgets what has ended once its log is stored here; the word of that can get lost.
     session.missing += [a for a in world.logs_due.get(event.place, ()) if a not in reported]
+
+
+def _is_crowded(world: World, place: Place) -> bool:
+    """Whether a worker has been given more than it has: after a restore alone."""
+    used, capacity = world.used(place), world.workers[place].capacity
+    return used.cpu_millis > capacity.cpu_millis or 0 < capacity.memory_bytes < used.memory_bytes
 
 
 def _believe(world: World, session: Session, now: Now) -> None:

@@ -203,11 +203,6 @@ class World:
         """What the attempts on a worker have been given that are live or still to end."""
         return add_up([*self.live.get(place, {}).values(), *self.ending.get(place, {}).values()])
 
-    def is_crowded(self, place: Place) -> bool:
-        """Whether a worker has been given more than it has: after a restore alone."""
-        used, capacity = self.used(place), self.workers[place].capacity
-        return used.cpu_millis > capacity.cpu_millis or 0 < capacity.memory_bytes < used.memory_bytes
-
     def has_tasks(self, slice_: Slice) -> bool:
         """Whether anything runs on a slice, or may be about to."""
         return any(self.live.get(p) or self.ending.get(p) for p in self.places(slice_))
