@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from iris_bootstrap.attempt import AttemptKey
 from iris_bootstrap.session.book import id_of, key_of
 from iris_platform import processes
 from iris_platform.controller_file import ControllerRecord, write_controller_file
+from iris_platform.pki.authority import Authority
+from iris_platform.pki.names import WorkerPlace
 from iris_proto.v1 import job_pb2, worker_pb2
 from iris_proto.v1.worker_pb2 import AgentMessage, ControllerMessage, ShipLogsResponse
 from iris_proto.v1.worker_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
@@ -33,7 +36,11 @@ TOKEN = "secret-of-this-test"
 class PlayedController:
     """Everything that agents said, and what to say to them. Safe to use from the test's thread."""
 
-    def __init__(self, file: Path, epoch: int = 7) -> None:
+    def __init__(self, file: Path, epoch: int = 7, authority: Authority | None = None) -> None:
+        """With an `authority` it listens over TLS, at `address`, and renews certificates of workers."""
+        self.authority = authority
+        self.address = ""
+        self.renewals = 0
         self.file = file
         self.epoch = epoch
         self.commit = 1
@@ -152,7 +159,13 @@ class PlayedController:
         self._stopping = asyncio.Event()
         server = grpc.aio.server()
         add_WorkerServiceServicer_to_server(_Service(self), server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        if self.authority is None:
+            port = server.add_insecure_port("127.0.0.1:0")
+        else:
+            pair = self.authority.make_server(time.time())
+            certain = grpc.ssl_server_credentials([pair], self.authority.ca_pem, True)
+            port = server.add_secure_port("127.0.0.1:0", certain)
+        self.address = f"127.0.0.1:{port}"
         await server.start()
         pid = os.getpid()
         record = ControllerRecord(f"127.0.0.1:{port}", TOKEN, pid, processes.start_time(pid) or 0)
@@ -177,6 +190,8 @@ class PlayedController:
     def answers(self, message: AgentMessage) -> Iterable[ControllerMessage]:
         fence = {"epoch": self.epoch, "commit": self.commit}
         match message.WhichOneof("message"):
+            case "renew":
+                yield ControllerMessage(certificate=self._renew(message.renew.csr))
             case "hello":
                 self.note(lambda: self.hellos.append(message.hello))
                 yield ControllerMessage(welcome=self._welcome(message.hello))
@@ -190,6 +205,14 @@ class PlayedController:
                 if self.acknowledges_reports:
                     done = worker_pb2.ReportsAck(sequence=message.reports.sequence, **fence)
                     yield ControllerMessage(reports_ack=done)
+
+    def _renew(self, csr: bytes) -> worker_pb2.RenewedCertificate:
+        assert self.authority is not None
+        self.note(lambda: setattr(self, "renewals", self.renewals + 1))
+        place = self.hellos[-1].place
+        subject = WorkerPlace(self.authority.identity.cluster_id, place.slice_name, place.worker_index)
+        chain = self.authority.sign_client(csr, subject, time.time())
+        return worker_pb2.RenewedCertificate(certificate_chain=chain)
 
     def _welcome(self, hello: worker_pb2.Hello) -> worker_pb2.Welcome:
         verdicts = []
@@ -226,6 +249,10 @@ class _Service(WorkerServiceServicer):
         self._controller = controller
 
     async def _check(self, context: Any) -> None:
+        if self._controller.authority is not None:
+            assert context.auth_context()["transport_security_type"] == [b"ssl"]
+            assert not [key for key, _ in context.invocation_metadata() if key == "authorization"]
+            return
         if ("authorization", f"Bearer {TOKEN}") not in context.invocation_metadata():
             self._controller.refused += 1
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "not the token")

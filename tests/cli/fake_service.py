@@ -200,6 +200,11 @@ class FakeService(ControllerServiceServicer):
             going, self.slices = self.slices, []
         return pb.BeginShutdownResponse(slices=going)
 
+    def IssueCertificate(
+        self, request: pb.IssueCertificateRequest, context: grpc.ServicerContext
+    ) -> pb.IssueCertificateResponse:
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this cluster has no certificates")
+
     def add_event(self, what: str) -> None:
         """Something happened."""
         with self.changed:

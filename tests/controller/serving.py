@@ -16,6 +16,7 @@ from iris_controller.core import effects as fx
 from iris_controller.core.entities import GroupPolicy, Settings
 from iris_controller.core.values import AttemptId, Place
 from iris_controller.serve import bind, build_server
+from iris_controller.shell.certificates import CertificateDesk
 from iris_controller.shell.logs import LogStore
 from iris_controller.shell.sessions import Sessions
 from iris_proto.v1 import config_pb2, controller_pb2_grpc, job_pb2, worker_pb2, worker_pb2_grpc
@@ -30,17 +31,19 @@ PLATFORM_EFFECTS = fx.CreateSlice | fx.DeleteSlice | fx.LookAtSlice | fx.ListZon
 class Serving(Running):
     """One controller and the way to call it: `await it.api.GetJob(request, metadata=AUTH)`."""
 
-    def __init__(self, home: Path, its_settings: Settings) -> None:
+    def __init__(self, home: Path, its_settings: Settings, desk: CertificateDesk | None = None) -> None:
         super().__init__(home, its_settings)
         self.logs = LogStore(home / "logs")
         timings = worker_pb2.Timings()
         timings.beat_interval.FromSeconds(10)
-        self.sessions = Sessions(CLUSTER_ID, timings, self.logs)
+        self.sessions = Sessions(CLUSTER_ID, timings, self.logs, desk)
         self.sessions.attach(self.controller, lambda job_id: self.controller.hub.notify((job_id,)))
         config = config_pb2.IrisClusterConfig(name="test")
         facts = ClusterFacts("test", CLUSTER_ID, config, its_settings, START.wall_ms)
         self.platform_troubles: list[str] = []
-        self.service = ControllerService(facts, self.controller, self.logs, lambda: self.platform_troubles)
+        self.service = ControllerService(
+            facts, self.controller, self.logs, lambda: self.platform_troubles, desk
+        )
         self.server = build_server(self.service, self.sessions, health_aio.HealthServicer(), TOKEN)
         self.address = bind(self.server, 0)
         self.channel = grpc.aio.insecure_channel(self.address)
@@ -77,9 +80,9 @@ class Serving(Running):
 class WireAgent:
     """One agent's session over the wire."""
 
-    def __init__(self, it: Serving, place: Place) -> None:
+    def __init__(self, it: Serving, place: Place, stream: Any = None) -> None:
         self.place = place
-        self.stream = it.agents.Session(metadata=AUTH)
+        self.stream = stream or it.agents.Session(metadata=AUTH)
 
     def hello(self, **changes: Any) -> worker_pb2.Hello:
         facts: dict[str, Any] = {

@@ -70,7 +70,9 @@ def test_with_the_token_every_unary_method_answers(tmp_path: Path) -> None:
             for method in CONTROLLER.methods:
                 if not method.client_streaming and not method.server_streaming:
                     code = await outcome(it.channel, method, AUTH)
-                    assert code.name in ("OK", "NOT_FOUND", "INVALID_ARGUMENT"), method.full_name
+                    # The last: a cluster that never leaves this machine has no certificates.
+                    expected = ("OK", "NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION")
+                    assert code.name in expected, method.full_name
 
     run(test)
 

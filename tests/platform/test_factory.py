@@ -17,6 +17,7 @@ from iris_platform import (
 from iris_platform.base import HostResources, SliceCloudState, VmState
 from iris_platform.controller_vm import CONTROLLERS, LocalController, create_controller_vm
 from iris_platform.local import LocalPlatform
+from iris_platform.manual.platform import ManualPlatform
 from iris_platform.vm_platform import resolve_zone, slice_spec, slice_state
 from iris_proto.v1.config_pb2 import (
     ControllerConfig,
@@ -53,15 +54,18 @@ def test_a_local_platform(tmp_path: Path) -> None:
         assert address == "127.0.0.1:5"
 
 
-@pytest.mark.parametrize(
-    ("provider", "words"),
-    [
-        (ProviderConfig(tpu=TpuProvider(project_id="p")), "tpu"),
-        (ProviderConfig(manual=ManualProvider(hosts=["a"])), "manual"),
-    ],
-)
-def test_providers_of_later_releases(tmp_path: Path, provider: ProviderConfig, words: str) -> None:
-    message = f"provider {words} is not available in this release; available: local"
+def test_a_platform_of_manual_hosts(tmp_path: Path) -> None:
+    manual = ProviderConfig(manual=ManualProvider(hosts=["a", "b"]))
+    platform = create_platform(settings(manual, tmp_path, "rack"))
+    assert isinstance(platform, ManualPlatform)
+    assert platform.zones() == ("rack",)
+    with pytest.raises(ValueError, match="zone elsewhere is not configured; configured: rack"):
+        platform.list_slices({}, "elsewhere")
+
+
+def test_providers_of_later_releases(tmp_path: Path) -> None:
+    provider = ProviderConfig(tpu=TpuProvider(project_id="p"))
+    message = "provider tpu is not available in this release; available: local, manual"
     with pytest.raises(ProviderUnavailable, match=f"^{message}$"):
         create_platform(settings(provider, tmp_path, "z"))
     groups = {"g": ScaleGroupConfig(name="g", zones=["z"], provider=provider)}

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -148,6 +149,9 @@ def test_the_controller_file_comes_back(tmp_path: Path) -> None:
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
     assert set(json.loads(path.read_text())) == {"address", "token", "pid", "start_time"}
     assert "secret" not in repr(RECORD)
+    for_others = replace(RECORD, tls_address="0.0.0.0:10400", join_address="0.0.0.0:10401")
+    write_controller_file(path, for_others)
+    assert read_controller_file(path) == for_others
 
 
 @pytest.mark.parametrize(
@@ -155,6 +159,7 @@ def test_the_controller_file_comes_back(tmp_path: Path) -> None:
     [
         ({"address": None}, "address: expected a string"),
         ({"token": 5}, "token: expected a string"),
+        ({"tls_address": 5}, "tls_address, join_address: expected strings"),
         ({"pid": "42"}, "pid: expected a whole number"),
         ({"pid": True}, "pid: expected a whole number"),
         ({"pid": 0}, "pid: expected a process id, found 0"),

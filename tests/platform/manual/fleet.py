@@ -65,6 +65,12 @@ class Fleet:
         """See `Hosts.remove`."""
         return {host: self._remove(self.machines[host], slice_name) for host in hosts}
 
+    def tidy(self, hosts: Sequence[str]) -> Mapping[str, Outcome]:
+        """See `Hosts.tidy`."""
+        return {
+            host: Unreachable("no route to host") if self.machines[host].is_down else None for host in hosts
+        }
+
     def _remove(self, machine: Machine, slice_name: str) -> Outcome:
         if machine.is_down:
             return Unreachable("no route to host")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ class World:
 
     def restarted(self) -> ManualSlices:
         """Another process over the same files."""
-        settings = PoolSettings(IDENTITY, NAMES, LEASE_MS, BOOT_MS)
+        settings = PoolSettings(IDENTITY, ("boxes",), NAMES, LEASE_MS, BOOT_MS)
         return ManualSlices(settings, self.fleet, Records(self.directory))
 
     def create(self, number: int, hosts: int = 2) -> str:
@@ -177,6 +178,15 @@ class TestLook:
         world.create(1)
         assert world.slices.list_slices({"iris-group": "other"}, world.now_ms) == []
         assert len(world.slices.list_slices({"iris-group": "boxes"}, world.now_ms)) == 1
+
+    def test_pools_that_share_hosts_never_give_one_twice(self, world: World) -> None:
+        settings = PoolSettings(IDENTITY, ("others",), NAMES, LEASE_MS, BOOT_MS)
+        other = ManualSlices(settings, world.fleet, Records(world.directory))
+        name = world.create(1)
+        assert other.list_slices({}, world.now_ms) == []
+        other.create_slice(replace(make_spec(2), group="others"), "local", world.now_ms)
+        (info,) = other.list_slices({}, world.now_ms)
+        assert ([vm.address for vm in info.vms], world.on(name)) == (["h3", "h4"], ["h1", "h2"])
 
     def test_names_of_others(self, world: World) -> None:
         assert world.slices.get_slice("web-1", world.now_ms) is None

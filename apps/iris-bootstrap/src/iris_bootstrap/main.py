@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from iris_bootstrap import __version__
 
@@ -46,6 +47,28 @@ exit status:
 """
 
 
+_JOIN_DESCRIPTION = """\
+Make this host a member of a cluster whose controller is on another machine. It
+makes a key, which never leaves it, and has it certified by the controller for
+its place in host.json. The one-use token that proves the place is read from
+standard input. A host that has joined already stays as it is.
+"""
+
+_JOIN_EPILOG = """\
+files in HOST_DIR/tls:
+  key.pem        this host's key (0600)
+  cert.pem       its certificate; `run` renews it
+  ca.pem         the authority that it believes
+  endpoint.json  where the controller is
+
+exit status:
+  0  joined
+  1  refused; the reason is said, and another token is needed
+  2  usage, or a file that cannot be used
+  3  the controller cannot be reached; try again
+"""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line. `keeper` and `session` are for the agent's own processes."""
     parser = argparse.ArgumentParser(prog="iris-bootstrap", description=_DESCRIPTION, allow_abbrev=False)
@@ -66,6 +89,20 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="return once the agent has started; it goes on in a session of its own and logs to HOST_DIR/agent.log",
     )
+    run.add_argument(
+        "--join",
+        metavar="URL",
+        help="join through this port before anything else, unless that was done; needs --ca and --address",
+    )
+    run.add_argument("--ca", type=Path, metavar="FILE", help="--join: the cluster's authority (PEM)")
+    run.add_argument("--address", metavar="HOST:PORT", help="--join: where the controller is from then on")
+    run.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="--join: holds the one-use token, and is removed when it was used",
+    )
+    _add_join(commands)
     # Without `help` they are not listed: how the agent starts its own processes.
     keeper = commands.add_parser("keeper", allow_abbrev=False)
     _add_host_arguments(keeper)
@@ -74,6 +111,38 @@ def build_parser() -> argparse.ArgumentParser:
     session.add_argument("--host-dir", required=True, type=Path, metavar="DIR")
     session.add_argument("--pipe-fd", required=True, type=int, metavar="FD")
     return parser
+
+
+def _add_join(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    join = commands.add_parser(
+        "join",
+        help="get this host its certificate",
+        description=_JOIN_DESCRIPTION,
+        epilog=_JOIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    join.add_argument(
+        "--host-dir", required=True, type=Path, metavar="DIR", help="the host's directory; holds host.json"
+    )
+    join.add_argument(
+        "--url", required=True, metavar="URL", help="the controller's join port: https://HOST:PORT"
+    )
+    join.add_argument(
+        "--ca",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="the cluster's authority (PEM); no other is believed",
+    )
+    join.add_argument(
+        "--address", required=True, metavar="HOST:PORT", help="where `run` dials the controller from then on"
+    )
+    join.add_argument(
+        "--place",
+        metavar="SLICE/INDEX",
+        help="refuse to be any other place than this (default: that of host.json)",
+    )
 
 
 def _add_host_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,6 +176,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from iris_bootstrap.session.main import run_session
 
         return run_session(host_dir, arguments.pipe_fd)
+    if arguments.command == "join":
+        return _join(arguments, host_dir, sys.stdin.buffer)
+    if arguments.join is not None and (status := _join_first(arguments, host_dir)):
+        return status
     from iris_bootstrap.launch import LaunchError, launch
 
     try:
@@ -117,6 +190,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # Before the agent is there; from then on Ctrl-C tells it to leave.
         return 130
+
+
+def _join_first(arguments: argparse.Namespace, host_dir: Path) -> int:
+    """What `run` does before it is an agent; 0 when this host is a member."""
+    import io
+
+    if arguments.ca is None or arguments.address is None:
+        sys.stderr.write("iris-bootstrap: error: --join needs --ca and --address\n")
+        return 2
+    token_file: Path | None = arguments.token_file
+    try:
+        token = token_file.read_bytes() if token_file is not None and token_file.exists() else b""
+        arguments.url, arguments.place = arguments.join, None
+        status = _join(arguments, host_dir, io.BytesIO(token))
+        if status == 0 and token_file is not None:
+            token_file.unlink(missing_ok=True)
+    except OSError as error:
+        sys.stderr.write(f"iris-bootstrap: error: {error.filename or token_file}: {error.strerror}\n")
+        return 2
+    return status
+
+
+def _join(arguments: argparse.Namespace, host_dir: Path, token: IO[bytes]) -> int:
+    from iris_bootstrap.join import JoinError, JoinRequest, join
+
+    request = JoinRequest(host_dir, arguments.url, arguments.ca, arguments.address, arguments.place)
+    try:
+        join(request, token)
+    except JoinError as error:
+        sys.stderr.write(f"iris-bootstrap: error: {error}\n")
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def _seconds(text: str) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 DESCRIPTION = """\
 Run the controller of one Iris cluster in the foreground, for a service manager.
 
-It listens on loopback, writes its address to controller.json in the state
+It listens on loopback, and where the cluster has other machines on two ports
+for them, over TLS. It writes its addresses to controller.json in the state
 directory, and logs one JSON object a line to stderr. SIGTERM ends it and never
 the fleet: agents and their tasks go on, and the next start takes them over.
 `iris cluster start` starts it for you; `iris cluster stop` gives the fleet back."""
@@ -41,7 +42,7 @@ def build_parser(version: str = "") -> argparse.ArgumentParser:
         "--state-dir", type=Path, required=True, metavar="DIR", help="the store; one controller at a time"
     )
     parser.add_argument(
-        "--pki-dir", type=Path, required=True, metavar="DIR", help="the cluster's key, apart from the store"
+        "--pki-dir", type=Path, required=True, metavar="DIR", help="the cluster's keys, apart from the store"
     )
     parser.add_argument(
         "--local-root", type=Path, required=True, metavar="DIR", help="where hosts of local slices live"

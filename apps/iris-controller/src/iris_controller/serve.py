@@ -22,7 +22,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from iris_config import ConfigError, IrisConfig, read_config_text
-from iris_controller.api.auth import TokenInterceptor
+from iris_controller.api.auth import RoleInterceptor, TokenInterceptor
 from iris_controller.api.service import ClusterFacts, ControllerService
 from iris_controller.codec.settings import settings, timings
 from iris_controller.core import effects as fx
@@ -30,9 +30,11 @@ from iris_controller.core import events as e
 from iris_controller.shell import logging as shell_logging
 from iris_controller.shell.clock import now
 from iris_controller.shell.controller import Controller, SteppedDown
+from iris_controller.shell.join import PortTaken
 from iris_controller.shell.logs import LogStore
 from iris_controller.shell.memory import Memory
 from iris_controller.shell.perform import Performer
+from iris_controller.shell.secure import SecurePorts, joining_of, ports_of
 from iris_controller.shell.sessions import Sessions
 from iris_controller.shell.store import Store, StoreError
 from iris_platform import ClusterPaths, Platform, create_platforms, processes
@@ -41,12 +43,15 @@ from iris_platform.controller_file import ControllerRecord, write_controller_fil
 from iris_platform.files import make_private_dir
 from iris_platform.identity import IdentityError, ensure_identity
 from iris_platform.names import parse_slice_name
+from iris_platform.pki.authority import Authority, ensure_authority
 from iris_platform.state_lock import StateDirError, StateLock
 from iris_proto.v1 import controller_pb2, controller_pb2_grpc, worker_pb2, worker_pb2_grpc
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+# In the state directory: what hosts fetch from the join port, by SHA-256.
+BUNDLES = "bundles"
 TOKEN_BYTES = 32
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 # Streams get this long to end at SIGTERM; agents and followers dial again.
@@ -82,18 +87,32 @@ def run(places: Places, *, resume: bool, log_level: str) -> int:
     try:
         config = IrisConfig.from_json(read_config_text(places.config), source=str(places.config))
         with StateLock(places.state_dir) as lock:
-            identity = ensure_identity(config.name, places.pki_dir)
+            authority, identity = _identify(config, places.pki_dir)
             paths = ClusterPaths(places.state_dir, places.pki_dir, places.local_root)
-            platforms = _open_platforms(config, identity, paths)
-            return asyncio.run(_serve(config, identity, paths, platforms, lock, resume=resume))
+            secure = SecurePorts(authority, paths.state_dir / BUNDLES) if authority is not None else None
+            platforms = _open_platforms(config, identity, paths, secure)
+            cluster = _Cluster(config, identity, paths, platforms, secure)
+            return asyncio.run(_serve(cluster, lock, resume=resume))
     except OSError as error:
         raise UnusableError(f"{error.filename or places.state_dir}: {error.strerror}") from error
     except (ConfigError, StateDirError, IdentityError, StoreError) as error:
         raise UnusableError(str(error)) from error
 
 
+def _identify(config: IrisConfig, pki_dir: Path) -> tuple[Authority | None, ClusterIdentity]:
+    """The cluster's id; and its authority, where anything of it is on another machine.
+
+    Raises:
+        IdentityError: the keys cannot be used or made.
+    """
+    if ports_of(config.proto) is None:
+        return None, ensure_identity(config.name, pki_dir)
+    authority = ensure_authority(config.name, pki_dir, now().wall_ms / 1000)
+    return authority, authority.identity
+
+
 def _open_platforms(
-    config: IrisConfig, identity: ClusterIdentity, paths: ClusterPaths
+    config: IrisConfig, identity: ClusterIdentity, paths: ClusterPaths, secure: SecurePorts | None
 ) -> dict[str, Platform]:
     """The platform of every group, by the group's name.
 
@@ -115,9 +134,22 @@ def _open_platforms(
             identity,
             paths,
             orphan_timeout_s=timeouts.orphan_timeout.ToSeconds(),
+            ssh=config.proto.ssh,
+            joining=joining_of(config.proto, secure, paths.state_dir / BUNDLES) if secure else None,
         )
     except ValueError as error:
         raise UnusableError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """What is served."""
+
+    config: IrisConfig
+    identity: ClusterIdentity
+    paths: ClusterPaths
+    platforms: Mapping[str, Platform]
+    secure: SecurePorts | None
 
 
 @dataclass
@@ -131,12 +163,9 @@ class _Parts:
     health: health_aio.HealthServicer = field(default_factory=health_aio.HealthServicer)
 
 
-def _assemble(
-    config: IrisConfig,
-    identity: ClusterIdentity,
-    paths: ClusterPaths,
-    platforms: Mapping[str, Platform],
-) -> _Parts:
+def _assemble(cluster: _Cluster) -> _Parts:
+    config, identity, paths, platforms = cluster.config, cluster.identity, cluster.paths, cluster.platforms
+    desk = cluster.secure.desk if cluster.secure is not None else None
     facts = ClusterFacts(
         name=config.name,
         cluster_id=identity.cluster_id,
@@ -150,7 +179,7 @@ def _assemble(
     memory = Memory(store, paths.pki_dir)
     epoch = memory.begin(now().wall_ms, _highest_epoch(platforms.values()))
     logs = LogStore(paths.state_dir / "logs", config.proto.logs.max_size)
-    sessions = Sessions(identity.cluster_id, timings(config.proto), logs)
+    sessions = Sessions(identity.cluster_id, timings(config.proto), logs, desk)
 
     def deliver(effect: fx.Effect) -> None:
         match effect:
@@ -168,7 +197,7 @@ def _assemble(
         post=controller.post,
     )
     sessions.attach(controller, lambda job_id: controller.hub.notify((job_id,)))
-    service = ControllerService(facts, controller, logs, lambda: performer.troubles)
+    service = ControllerService(facts, controller, logs, lambda: performer.troubles, desk)
     return _Parts(controller, performer, sessions, service)
 
 
@@ -187,18 +216,11 @@ def _highest_epoch(platforms: Iterable[Platform]) -> int:
     return highest
 
 
-async def _serve(
-    config: IrisConfig,
-    identity: ClusterIdentity,
-    paths: ClusterPaths,
-    platforms: Mapping[str, Platform],
-    lock: StateLock,
-    *,
-    resume: bool,
-) -> int:
+async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
+    config, identity, paths, secure = cluster.config, cluster.identity, cluster.paths, cluster.secure
     # Nothing of what is loaded is garbage, and to look for some takes as long as all the rest.
     gc.disable()
-    parts = _assemble(config, identity, paths, platforms)
+    parts = _assemble(cluster)
     gc.freeze()
     gc.enable()
     token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -210,9 +232,16 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     if resume:
         parts.controller.post(e.ShutdownEnded())
-    await server.start()
+    servers, loops, others = [server], [], ("", "")
+    if secure is not None:
+        tls_server = build_tls_server(parts.service, parts.sessions, parts.health, identity.cluster_id)
+        others = _bind_secure(secure, tls_server, config, parts.controller)
+        servers.append(tls_server)
+        loops = [secure.join.run(), secure.identity.keep()]
+    for one in servers:
+        await one.start()
     pid = os.getpid()
-    record = ControllerRecord(address, token, pid, processes.start_time(pid) or 0)
+    record = ControllerRecord(address, token, pid, processes.start_time(pid) or 0, *others)
     write_controller_file(paths.controller_file, record)
     log.info(
         "controller of %s (%s) epoch %d on %s",
@@ -228,9 +257,10 @@ async def _serve(
             parts.controller.tick(),
             _watch_health(parts.controller, parts.health),
             _guard_directory(lock, paths.controller_file, record),
+            *loops,
         )
     finally:
-        await server.stop(STOP_GRACE_S)
+        await asyncio.gather(*(one.stop(STOP_GRACE_S) for one in servers))
         parts.performer.close()
         parts.sessions.close()
         await parts.controller.close()
@@ -240,9 +270,25 @@ async def _serve(
 def build_server(
     service: ControllerService, sessions: Sessions, health: health_aio.HealthServicer, token: str
 ) -> grpc.aio.Server:
-    """Everything that listens, behind the one interceptor; not bound yet."""
+    """What listens on loopback, behind the token; not bound yet."""
+    return _build(service, sessions, health, TokenInterceptor(token))
+
+
+def build_tls_server(
+    service: ControllerService, sessions: Sessions, health: health_aio.HealthServicer, cluster_id: str
+) -> grpc.aio.Server:
+    """The same for other machines, behind the roles of certificates; not bound yet."""
+    return _build(service, sessions, health, RoleInterceptor(cluster_id))
+
+
+def _build(
+    service: ControllerService,
+    sessions: Sessions,
+    health: health_aio.HealthServicer,
+    interceptor: grpc.aio.ServerInterceptor,
+) -> grpc.aio.Server:
     server = grpc.aio.server(
-        interceptors=[TokenInterceptor(token)],
+        interceptors=[interceptor],
         options=[
             # Without this a second server binds the same port silently.
             ("grpc.so_reuseport", 0),
@@ -251,6 +297,8 @@ def build_server(
             # Agents and followers ping on idle connections; do not hang up on them.
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
+            # Two minutes by default, for whoever connects and says nothing.
+            ("grpc.server_handshake_timeout_ms", 10_000),
         ],
     )
     controller_pb2_grpc.add_ControllerServiceServicer_to_server(service, server)
@@ -278,6 +326,17 @@ def bind(server: grpc.aio.Server, port: int) -> str:
         words = f"controller.local.port: cannot listen on {LOOPBACK}:{port}: in use?"
         raise UnusableError(words) from error
     return f"{LOOPBACK}:{bound}"
+
+
+def _bind_secure(
+    secure: SecurePorts, server: grpc.aio.Server, config: IrisConfig, controller: Controller
+) -> tuple[str, str]:
+    ports = ports_of(config.proto)
+    assert ports is not None, "an authority is made for nothing else"
+    try:
+        return secure.open(server, ports, controller)
+    except PortTaken as error:
+        raise UnusableError(str(error)) from error
 
 
 async def _watch_health(controller: Controller, health: health_aio.HealthServicer) -> None:

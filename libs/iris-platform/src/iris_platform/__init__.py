@@ -19,7 +19,8 @@ from iris_platform.vm_platform import VmManager
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
-    from iris_proto.v1.config_pb2 import ProviderConfig, ScaleGroupConfig
+    from iris_platform.manual.joining import Joining
+    from iris_proto.v1.config_pb2 import ProviderConfig, ScaleGroupConfig, SshConfig
 
 __version__ = "0.1.0"
 
@@ -38,7 +39,7 @@ __all__ = [
 # Each module has a function `make_platform(settings) -> Platform`.
 PROVIDER_MODULES: Mapping[str, str | None] = {
     "tpu": None,
-    "manual": None,
+    "manual": "iris_platform.manual",
     "local": "iris_platform.local",
 }
 
@@ -98,6 +99,14 @@ class Platform(Protocol):
         """
         ...
 
+    def tidy(self, zone: str | None = None) -> None:
+        """Remove what is kept on machines between slices, where no slice is any more.
+
+        Raises:
+            Unreachable: of some it is not known whether anything is left.
+        """
+        ...
+
     def tunnel(self, address: str) -> AbstractContextManager[str]:
         """An address on this machine that reaches `address` while it is held."""
         ...
@@ -125,7 +134,9 @@ class PlatformSettings:
     None finds `iris-bootstrap` beside the running Python, then on PATH.
     `agent_start_s` and `agent_stop_s` bound the wait for a local agent to come
     up and, asked to, to end. An agent that never hears of a controller leaves
-    after `orphan_timeout_s`.
+    after `orphan_timeout_s`. Hosts over SSH are reached as `ssh` says and join
+    by `joining`, without which nothing is started there; `groups` are the
+    provider's, `lease_s` and `boot_s` their longest.
     """
 
     provider: ProviderConfig
@@ -136,6 +147,11 @@ class PlatformSettings:
     agent_start_s: float = 30.0
     agent_stop_s: float = 10.0
     orphan_timeout_s: float = 1800.0
+    ssh: SshConfig | None = None
+    joining: Joining | None = None
+    groups: tuple[str, ...] = ()
+    lease_s: float = 600.0
+    boot_s: float = 900.0
     now_ms: Callable[[], int] = field(default=wall_ms)
 
 
@@ -165,6 +181,8 @@ def create_platforms(
     paths: ClusterPaths,
     agent_command: tuple[str, ...] | None = None,
     orphan_timeout_s: float = 1800.0,
+    ssh: SshConfig | None = None,
+    joining: Joining | None = None,
 ) -> dict[str, Platform]:
     """The platform of every scale group; groups of one provider share one.
 
@@ -179,6 +197,7 @@ def create_platforms(
         key = _provider_key(group)
         if key in made:
             continue
+        sharing = {name: other for name, other in groups.items() if _provider_key(other) == key}
         settings = PlatformSettings(
             provider=group.provider,
             zones=tuple(zones[key]),
@@ -186,6 +205,11 @@ def create_platforms(
             paths=paths,
             agent_command=agent_command,
             orphan_timeout_s=orphan_timeout_s,
+            ssh=ssh,
+            joining=joining,
+            groups=tuple(sharing),
+            lease_s=max(group.task_lease.ToSeconds() for group in sharing.values()),
+            boot_s=max(group.boot_timeout.ToSeconds() for group in sharing.values()),
         )
         try:
             made[key] = create_platform(settings)

@@ -21,7 +21,9 @@ class ControllerFileError(ValueError):
 class ControllerRecord:
     """A controller on this machine.
 
-    `address` is `host:port` of its gRPC server; `start_time` is field 22 of
+    `address` is `host:port` of its gRPC server on loopback; `tls_address` and
+    `join_address` are where it listens for others, and empty on a cluster that
+    never leaves this machine. `start_time` is field 22 of
     `/proc/PID/stat` (clock ticks since boot), which tells it from a later
     process with the same pid.
     """
@@ -30,6 +32,8 @@ class ControllerRecord:
     token: str = field(repr=False)
     pid: int
     start_time: int
+    tls_address: str = ""
+    join_address: str = ""
 
 
 def read_controller_file(path: Path) -> ControllerRecord | None:
@@ -59,7 +63,10 @@ def read_controller_file(path: Path) -> ControllerRecord | None:
             raise ControllerFileError(f"{path}: {name}: expected {_KIND_WORDS[kind]}")
     if value["pid"] <= 0:
         raise ControllerFileError(f"{path}: pid: expected a process id, found {value['pid']}")
-    return ControllerRecord(value["address"], value["token"], value["pid"], value["start_time"])
+    others = [value.get(name, "") for name in ("tls_address", "join_address")]
+    if not all(isinstance(text, str) for text in others):
+        raise ControllerFileError(f"{path}: tls_address, join_address: expected strings")
+    return ControllerRecord(value["address"], value["token"], value["pid"], value["start_time"], *others)
 
 
 def write_controller_file(path: Path, record: ControllerRecord) -> None:
@@ -69,7 +76,11 @@ def write_controller_file(path: Path, record: ControllerRecord) -> None:
         OSError: it could not be written.
     """
     make_private_dir(path.parent)
-    write_atomic(path, json.dumps(asdict(record)).encode("utf-8") + b"\n")
+    value = asdict(record)
+    for name in ("tls_address", "join_address"):
+        if not value[name]:
+            del value[name]
+    write_atomic(path, json.dumps(value).encode("utf-8") + b"\n")
 
 
 _KIND_WORDS = {str: "a string", int: "a whole number"}

@@ -1,6 +1,7 @@
 """Who a cluster is, and what it must not forget, in `--pki-dir`.
 
-The cluster id comes from a key that is made once. Beside it lies the mirror of
+The cluster id comes from a key that is made once: at random, or of the
+authority's public key where that comes first. Beside it lies the mirror of
 the controller's epoch and commit block (DESIGN 3), apart from the state
 directory so that a lost or restored store is noticed.
 """
@@ -18,6 +19,9 @@ from iris_platform.base import ClusterIdentity
 from iris_platform.files import make_private_dir, write_atomic, write_new
 
 KEY_FILE = "cluster.key"
+# Of the authority, which `iris_platform.pki` makes where a cluster leaves its machine.
+CA_KEY_FILE = "ca.key"
+CA_CERTIFICATE_FILE = "ca.pem"
 MIRROR_FILE = "mirror.json"
 # Ten characters of base32 are 50 bits: ample among the clusters of one project,
 # and short enough for names (`names.MAX_NAME_LENGTH`).
@@ -68,8 +72,11 @@ def load_identity(cluster: str, pki_dir: Path) -> ClusterIdentity | None:
     return ClusterIdentity(cluster, cluster_id_of(key))
 
 
-def ensure_identity(cluster: str, pki_dir: Path) -> ClusterIdentity:
+def ensure_identity(cluster: str, pki_dir: Path, seed: bytes | None = None) -> ClusterIdentity:
     """The cluster's identity, made now if there is none; two callers agree.
+
+    It is made of `seed` (at least 32 bytes; by default random), which an
+    authority gives: see docs/decisions/008-certificates.md.
 
     Raises:
         IdentityError: the key file cannot be used or made.
@@ -77,9 +84,14 @@ def ensure_identity(cluster: str, pki_dir: Path) -> ClusterIdentity:
     found = load_identity(cluster, pki_dir)
     if found is not None:
         return found
+    if seed is None and (pki_dir / CA_KEY_FILE).exists():
+        raise IdentityError(
+            f"{pki_dir / KEY_FILE}: missing, but {CA_KEY_FILE} is there; restore it from the backup,"
+            " or it would be another cluster"
+        )
     try:
         make_private_dir(pki_dir)
-        write_new(pki_dir / KEY_FILE, os.urandom(KEY_BYTES).hex().encode("ascii") + b"\n")
+        write_new(pki_dir / KEY_FILE, seed or os.urandom(KEY_BYTES).hex().encode("ascii") + b"\n")
     except OSError as error:
         raise IdentityError(f"{pki_dir}: cannot make the cluster's key: {error.strerror}") from error
     found = load_identity(cluster, pki_dir)

@@ -15,12 +15,13 @@ import grpc
 import grpc.aio
 
 from iris_bootstrap.attempt import AttemptKey
+from iris_bootstrap.endpoint import endpoint_file
 from iris_bootstrap.keeper import frames
 from iris_bootstrap.keeper.clock import boot_s
 from iris_bootstrap.log import logger
 from iris_bootstrap.session.concurrent import run_until_first
 from iris_bootstrap.session.connection import Connection, HungUp
-from iris_bootstrap.session.dial import NoController, Redial, find_controller, metadata, open_channel
+from iris_bootstrap.session.dial import NoController, Redial, Target, TlsTarget, find_target
 from iris_bootstrap.session.disk import Retired, TaskFiles, save_epoch
 from iris_bootstrap.session.guard import KeeperGone, watch_keeper
 from iris_bootstrap.session.ledger import Ledger
@@ -40,7 +41,6 @@ from iris_bootstrap.session.outputs import (
 from iris_bootstrap.session.pipe import KeeperPipe
 from iris_bootstrap.session.shipper import Shipper
 from iris_bootstrap.session.translate import job_frame, read_report, release_frame, start_frame
-from iris_platform.controller_file import ControllerRecord
 from iris_platform.env_probe import Environment
 from iris_proto.v1.job_pb2 import Place
 from iris_proto.v1.worker_pb2 import LogHello
@@ -141,7 +141,7 @@ class Agent:
     # The controller.
 
     async def _stay_connected(self) -> None:
-        redial = Redial(self._place.controller_file)
+        redial = Redial(self._place.controller_file, endpoint_file(self._host_dir))
         while True:
             try:
                 await self._connect_once()
@@ -161,18 +161,24 @@ class Agent:
             await redial.wait()
 
     async def _connect_once(self) -> None:
-        record = find_controller(self._place.controller_file)
-        self._address = record.address
-        async with open_channel(record.address, keepalive=True) as channel:
-            call = WorkerServiceStub(channel).Session(metadata=metadata(record))
+        target = find_target(self._host_dir, self._place.controller_file)
+        self._address = target.address
+        async with target.open_channel(keepalive=True) as channel:
+            call = WorkerServiceStub(channel).Session(metadata=target.metadata)
             connection = Connection(call, self._ledger, self._perform, self._pipe.drain)
             self._connection = connection
-            await run_until_first(connection.converse(), self._ship_logs(connection, record))
+            beside = [self._ship_logs(connection, target)]
+            if isinstance(target, TlsTarget):
+                # Here, so that agents of a cluster on one machine load no cryptography.
+                from iris_bootstrap.session.renewal import Renewal
 
-    async def _ship_logs(self, connection: Connection, record: ControllerRecord) -> None:
+                beside.append(Renewal(self._host_dir, connection, self._log).keep())
+            await run_until_first(connection.converse(), *beside)
+
+    async def _ship_logs(self, connection: Connection, target: Target) -> None:
         """Keep a log stream up for as long as the connection lasts."""
         await connection.welcomed.wait()
-        self._log("connected", address=record.address, epoch=self._ledger.highest_epoch)
+        self._log("connected", address=target.address, epoch=self._ledger.highest_epoch)
         self._trouble = ("", 0.0)
         place = Place(slice_name=self._place.slice_name, worker_index=self._place.worker_index)
         hello = LogHello(cluster_id=self._place.cluster_id, place=place, boot_id=self._boot_id)
@@ -181,9 +187,9 @@ class Agent:
             await self._shipper.wait_for_logs()
             began_s = time.monotonic()
             why = "it ended"
-            async with open_channel(record.address, keepalive=False) as channel:
+            async with target.open_channel(keepalive=False) as channel:
                 try:
-                    call = WorkerServiceStub(channel).ShipLogs(metadata=metadata(record))
+                    call = WorkerServiceStub(channel).ShipLogs(metadata=target.metadata)
                     await self._shipper.ship(call, hello)
                 except grpc.aio.AioRpcError as error:
                     why = f"{error.code().name}: {error.details()}"

@@ -15,7 +15,7 @@ from iris_bootstrap.keeper.clock import boot_s
 from iris_bootstrap.session.concurrent import run_until_first
 from iris_bootstrap.session.ledger import Ledger
 from iris_bootstrap.session.outputs import Output
-from iris_proto.v1.worker_pb2 import AgentMessage, ControllerMessage
+from iris_proto.v1.worker_pb2 import AgentMessage, ControllerMessage, RenewedCertificate
 
 SessionCall = StreamStreamCall[AgentMessage, ControllerMessage]
 
@@ -48,6 +48,9 @@ class Connection:
         self._wake = asyncio.Event()
         self._hang_up_reason: str | None = None
         self.welcomed = asyncio.Event()
+        # The last answer to a signing request, and that there was one.
+        self.certificate = RenewedCertificate()
+        self.certified = asyncio.Event()
 
     def send(self, message: AgentMessage) -> None:
         """Send this next."""
@@ -97,6 +100,11 @@ class Connection:
             if not isinstance(message, ControllerMessage):
                 assert message is EOF
                 raise HungUp("the controller ended the stream")
+            if message.WhichOneof("message") == "certificate":
+                # Of our credentials, which the ledger knows nothing of.
+                self.certificate = message.certificate
+                self.certified.set()
+                continue
             self._perform(self._ledger.on_message(message, boot_s()))
             if self._ledger.welcomed:
                 self.welcomed.set()

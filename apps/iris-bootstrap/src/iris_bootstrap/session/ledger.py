@@ -143,8 +143,8 @@ class Ledger:
         if stream is None:
             return []
         match message.WhichOneof("message"):
-            case None:
-                # Of a later release.
+            case None | "certificate":
+                # Of a later release; or of no concern to attempts.
                 return []
             case "welcome":
                 return self._on_welcome(stream, message.welcome, now_s)

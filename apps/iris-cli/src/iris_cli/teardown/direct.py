@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from iris_cli.exits import FAILED, LEFT_OVER, CliError
 from iris_cli.teardown.look import Blind, Seen, delete_all, doomed_in, look_at
 from iris_cli.teardown.scope import Site
+from iris_platform.base import PlatformError
 from iris_platform.paths import ClusterPaths
 from iris_platform.processes import wait_until
 from iris_platform.state_lock import StateDirError, StateLock, StateLocked
@@ -50,7 +51,19 @@ def clear(
                 note(f"deleting slice {name} in zone {site.zone}")
             errors = delete_all(looks)
             looks = look_at(sites, zones)
-        return Result(tuple(looks), errors)
+        return Result(tuple(_tidied(look) for look in looks), errors)
+
+
+def _tidied(look: Seen | Blind) -> Seen | Blind:
+    """A look at a place; where nothing is left of its slices, nothing is kept for the next ones either."""
+    if isinstance(look, Blind) or look.slices:
+        return look
+    try:
+        look.site.platform.tidy(look.site.zone)
+    except PlatformError as error:
+        words = f"what is kept there for later could not be removed: {error}"
+        return Blind(look.site.zone, look.site.provider, words)
+    return look
 
 
 def _take_lock(paths: ClusterPaths) -> StateLock:

@@ -23,7 +23,7 @@ from iris_platform import (
 )
 from iris_platform.base import ClusterIdentity
 from iris_platform.local import Found
-from iris_proto.v1.config_pb2 import LocalProvider, ProviderConfig, ScaleGroupConfig
+from iris_proto.v1.config_pb2 import LocalProvider, ProviderConfig, ScaleGroupConfig, SshConfig
 
 LOCAL = "local"
 # Of local slices whose record does not say it, where nothing else is configured.
@@ -40,6 +40,7 @@ class Scope:
     groups: dict[str, ScaleGroupConfig]
     zones: tuple[str, ...]
     untold: tuple[str, ...] = ()
+    ssh: SshConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_scope(cluster: Cluster) -> Scope:
     configured = _configured(cluster, needed=started is None)
     if damage is not None and configured is None:
         raise damage
-    for name, group in (configured or {}).items():
+    for name, group in (configured.scale_groups if configured else {}).items():
         # What this release cannot drive it did not start either.
         if PROVIDER_MODULES.get(group.provider.WhichOneof("provider") or ""):
             groups.setdefault(name, group)
@@ -77,7 +78,9 @@ def read_scope(cluster: Cluster) -> Scope:
                 groups[f"{name} (as configured now)"] = group
     told = {zone for group in groups.values() for zone in group.zones}
     untold = sorted(set(cluster.zones) - told)
-    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold))
+    source = started or configured
+    ssh = source.proto.ssh if source else None
+    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold), ssh)
 
 
 def started_config(cluster: Cluster) -> IrisConfig | None:
@@ -101,8 +104,8 @@ def started_config(cluster: Cluster) -> IrisConfig | None:
         raise CliError(FAILED, f"{path}: cannot read: {why}") from error
 
 
-def _configured(cluster: Cluster, *, needed: bool) -> dict[str, ScaleGroupConfig] | None:
-    """The groups of the configuration file; None where it says nothing of this cluster."""
+def _configured(cluster: Cluster, *, needed: bool) -> IrisConfig | None:
+    """The configuration file; None where it says nothing of this cluster."""
     if cluster.config_path is None:
         return None
     try:
@@ -112,7 +115,7 @@ def _configured(cluster: Cluster, *, needed: bool) -> dict[str, ScaleGroupConfig
         if needed:
             raise
         return None
-    return dict(config.scale_groups.items()) if config.name == cluster.name else None
+    return config if config.name == cluster.name else None
 
 
 def choose_zones(wanted: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,7 +139,7 @@ def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> lis
         CliError: the provider of a group that was started cannot be driven.
     """
     try:
-        platforms = create_platforms(scope.groups, identity, cluster.paths)
+        platforms = create_platforms(scope.groups, identity, cluster.paths, ssh=scope.ssh)
     except ValueError as error:
         raise CliError(FAILED, str(error)) from error
     sites = {}

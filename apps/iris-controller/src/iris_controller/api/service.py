@@ -25,10 +25,12 @@ from iris_controller.core.entities import Job, Settings
 from iris_controller.core.explain import no_such_job
 from iris_controller.core.states import JobState, WorkerState
 from iris_controller.core.values import Reason, TaskId
+from iris_controller.shell.certificates import CertificateDesk, NotIssued
 from iris_controller.shell.clock import now
 from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
 from iris_controller.shell.hub import EVENTS
 from iris_controller.shell.logs import LogStore
+from iris_controller.shell.peers import OPERATOR, USER, peer_of
 from iris_proto.v1 import config_pb2, controller_pb2, controller_pb2_grpc
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -45,6 +47,12 @@ _STATUS_OF = {
     fx.RefusalKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     fx.RefusalKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     fx.RefusalKind.NOT_NOW: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+_ROLES = {
+    controller_pb2.CERTIFICATE_ROLE_UNSPECIFIED: None,
+    controller_pb2.CERTIFICATE_ROLE_OPERATOR: OPERATOR,
+    controller_pb2.CERTIFICATE_ROLE_USER: USER,
 }
 
 
@@ -68,7 +76,10 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
         controller: Controller,
         logs: LogStore,
         platform_troubles: Callable[[], Sequence[str]],
+        desk: CertificateDesk | None = None,
     ) -> None:
+        """`desk` issues certificates, where the cluster has any."""
+        self._desk = desk
         self._facts = facts
         self._controller = controller
         self._logs = logs
@@ -270,6 +281,28 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
         kept = sum(count for state, count in view.job_counts.items() if not state.is_terminal)
         return controller_pb2.BeginShutdownResponse(
             slices=[views.slice_(view, row) for row in present], jobs_kept=kept
+        )
+
+    async def IssueCertificate(
+        self, request: controller_pb2.IssueCertificateRequest, context: Context
+    ) -> controller_pb2.IssueCertificateResponse:
+        """A person's certificate, for a week."""
+        if self._desk is None:
+            words = "this cluster never leaves its machine, and has no certificates"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, words)
+        if request.role not in _ROLES:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "role: expected operator or user")
+        peer = peer_of(context, self._facts.cluster_id)
+        try:
+            issued = self._desk.issue(peer, request.csr, _ROLES[request.role], request.name)
+        except NotIssued as error:
+            code = grpc.StatusCode.INVALID_ARGUMENT if error.allowed else grpc.StatusCode.PERMISSION_DENIED
+            await context.abort(code, str(error))
+        return controller_pb2.IssueCertificateResponse(
+            certificate_chain=issued.chain,
+            ca=issued.ca,
+            cluster_id=issued.cluster_id,
+            expires_at=views.timestamp(issued.expires_ms),
         )
 
     # -- shared ----------------------------------------------------------

@@ -20,8 +20,11 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core.entities import Job
 from iris_controller.core.values import Reason
+from iris_controller.shell.certificates import CertificateDesk, NotIssued
 from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
 from iris_controller.shell.logs import Chunk, LogStore, Stored
+from iris_controller.shell.peers import peer_of
+from iris_controller.shell.places import PlaceGuard
 from iris_proto.v1 import worker_pb2, worker_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ MOST_OUTGOING = 1_000
 # Log chunks of one agent that wait for the disk.
 MOST_CHUNKS = 16
 LOG_THREADS = 2
+# Certificates that one stream may ask for; it does every few days.
+MOST_RENEWALS = 10
 
 Outgoing: TypeAlias = worker_pb2.ControllerMessage | Reason
 AgentStream: TypeAlias = AsyncIterator[worker_pb2.AgentMessage]
@@ -42,7 +47,15 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 class Sessions(worker_pb2_grpc.WorkerServiceServicer):
     """Every open stream of one controller."""
 
-    def __init__(self, cluster_id: str, timings: worker_pb2.Timings, logs: LogStore) -> None:
+    def __init__(
+        self,
+        cluster_id: str,
+        timings: worker_pb2.Timings,
+        logs: LogStore,
+        desk: CertificateDesk | None = None,
+    ) -> None:
+        """`desk` renews the agents' certificates, where they have any."""
+        self._desk = desk
         self._cluster_id = cluster_id
         self._timings = timings
         self._logs = logs
@@ -105,7 +118,8 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
         session_id = next(self._ids)
         queue: asyncio.Queue[Outgoing] = asyncio.Queue(MOST_OUTGOING + 1)
         self._outgoing[session_id] = queue
-        reader = asyncio.create_task(self._read(session_id, request_iterator, queue))
+        guard = PlaceGuard(peer_of(context, self._cluster_id), lambda: self.controller)
+        reader = asyncio.create_task(self._read(session_id, request_iterator, guard))
         try:
             while True:
                 message = await queue.get()
@@ -120,30 +134,61 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
             del self._outgoing[session_id]
             self.controller.post(e.SessionClosed(session_id))
 
-    async def _read(self, session_id: int, stream: AgentStream, queue: asyncio.Queue[Outgoing]) -> None:
+    async def _read(self, session_id: int, stream: AgentStream, guard: PlaceGuard) -> None:
         """Hands over an agent's messages until its stream ends, then ends ours."""
         try:
             first = await asyncio.wait_for(anext(stream), HELLO_DEADLINE_S)
             if first.WhichOneof("message") != "hello":
                 raise ValueError("the first message must be hello")
             hello = wire.hello_from_proto(first.hello, session_id, self.controller.commit_number)
-            await self.controller.tell(hello)
-            async for message in stream:
-                match message.WhichOneof("message"):
-                    case "beat":
-                        await self.controller.tell(e.AgentBeat(session_id, message.beat.sequence))
-                    case "reports":
-                        await self.controller.tell(wire.reports_from_proto(message.reports, session_id))
-                    case other:
-                        raise ValueError(f"unexpected message {other}")
-            ending = Reason("closed", "the agent ended the stream")
+            ending = guard.hello(hello.place)
+            if ending is None:
+                await self.controller.tell(hello)
+                ending = await self._listen(session_id, stream, guard)
         except ValueError as error:
             ending = Reason("bad_message", str(error))
         except (TimeoutError, StopAsyncIteration):
             ending = Reason("no_hello", f"no hello within {HELLO_DEADLINE_S:g} s")
+        queue = self._outgoing[session_id]
         if queue.full():
             queue.get_nowait()
         queue.put_nowait(ending)
+
+    async def _listen(self, session_id: int, stream: AgentStream, guard: PlaceGuard) -> Reason:
+        """What follows the hello; returns why the stream has to end.
+
+        Raises:
+            ValueError: a message that does not belong there.
+        """
+        renewals = 0
+        async for message in stream:
+            if (ending := guard.still_there()) is not None:
+                return ending
+            match message.WhichOneof("message"):
+                case "beat":
+                    await self.controller.tell(e.AgentBeat(session_id, message.beat.sequence))
+                case "reports":
+                    reports = wire.reports_from_proto(message.reports, session_id)
+                    if (ending := guard.reports(reports.reports)) is not None:
+                        return ending
+                    await self.controller.tell(reports)
+                case "renew" if renewals < MOST_RENEWALS:
+                    renewals += 1
+                    answer = self._renew(guard, message.renew.csr)
+                    self._send(session_id, worker_pb2.ControllerMessage(certificate=answer))
+                case other:
+                    raise ValueError(f"unexpected message {other}")
+        return Reason("closed", "the agent ended the stream")
+
+    def _renew(self, guard: PlaceGuard, csr: bytes) -> worker_pb2.RenewedCertificate:
+        if self._desk is None or guard.peer.place is None:
+            return worker_pb2.RenewedCertificate(error="agents on this port have no certificates")
+        try:
+            chain = self._desk.sign_worker(guard.peer.place, csr)
+        except NotIssued as error:
+            return worker_pb2.RenewedCertificate(error=str(error))
+        log.info("certificate of %s renewed", guard.peer.name)
+        return worker_pb2.RenewedCertificate(certificate_chain=chain)
 
     async def ShipLogs(
         self, request_iterator: AsyncIterator[worker_pb2.ShipLogsRequest], context: Context
@@ -153,6 +198,8 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
         if first is None or first.hello.cluster_id != self._cluster_id:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "expected hello of this cluster's agent")
             return
+        guard = PlaceGuard(peer_of(context, self._cluster_id), lambda: self.controller)
+        await _end_for(guard.hello(wire.place_from_proto(first.hello.place)), context)
         queue: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue(MOST_CHUNKS)
         reader = asyncio.create_task(_read_chunks(request_iterator, queue))
         loop = asyncio.get_running_loop()
@@ -161,6 +208,14 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
                 chunks = await _drain(queue, context)
                 if chunks is None:
                     return
+                await _end_for(guard.still_there(), context)
+                chunks, unknown = await _sort(chunks, guard, context)
+                for chunk in unknown:
+                    # Nobody will ever read it; the agent need not keep it.
+                    stored_bytes = chunk.offset + len(chunk.data)
+                    yield worker_pb2.ShipLogsResponse(
+                        id=wire.attempt_id_to_proto(chunk.id), stored=stored_bytes
+                    )
                 try:
                     stored = await loop.run_in_executor(self._log_threads, self._logs.append, chunks)
                     await self._note_complete(stored)
@@ -205,6 +260,23 @@ async def _read_chunks(
     except ValueError as error:
         await queue.put(error)
     await queue.put(None)
+
+
+async def _end_for(reason: Reason | None, context: Context) -> None:
+    """Ends a stream if there is a reason to."""
+    if reason is not None:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{reason.code}: {reason.message}")
+
+
+async def _sort(chunks: list[Chunk], guard: PlaceGuard, context: Context) -> tuple[list[Chunk], list[Chunk]]:
+    """What is to be stored, and what is of attempts that nobody knows; ends the stream for those of others."""
+    owners = [await guard.owns(chunk.id) for chunk in chunks]
+    if False in owners:
+        theirs = chunks[owners.index(False)].id
+        why = f"attempt {theirs.number} of {theirs.job_id}/{theirs.task_index} ran elsewhere"
+        await _end_for(Reason("other_place", why), context)
+    pairs = list(zip(chunks, owners, strict=True))
+    return [c for c, owned in pairs if owned], [c for c, owned in pairs if owned is None]
 
 
 async def _drain(queue: asyncio.Queue[Chunk | Exception | None], context: Context) -> list[Chunk] | None:

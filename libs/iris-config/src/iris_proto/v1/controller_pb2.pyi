@@ -116,6 +116,28 @@ WORKER_STATE_LOST: WorkerState.ValueType  # 4
 WORKER_STATE_LEFT: WorkerState.ValueType  # 5
 Global___WorkerState: _TypeAlias = WorkerState  # noqa: Y015
 
+class _CertificateRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CertificateRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CertificateRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CERTIFICATE_ROLE_UNSPECIFIED: _CertificateRole.ValueType  # 0
+    CERTIFICATE_ROLE_OPERATOR: _CertificateRole.ValueType  # 1
+    """Everything."""
+    CERTIFICATE_ROLE_USER: _CertificateRole.ValueType  # 2
+    """Jobs, and to look at everything."""
+
+class CertificateRole(_CertificateRole, metaclass=_CertificateRoleEnumTypeWrapper):
+    """What a person's certificate is good for."""
+
+CERTIFICATE_ROLE_UNSPECIFIED: CertificateRole.ValueType  # 0
+CERTIFICATE_ROLE_OPERATOR: CertificateRole.ValueType  # 1
+"""Everything."""
+CERTIFICATE_ROLE_USER: CertificateRole.ValueType  # 2
+"""Jobs, and to look at everything."""
+Global___CertificateRole: _TypeAlias = CertificateRole  # noqa: Y015
+
 @_typing.final
 class SubmitJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -1106,3 +1128,64 @@ class BeginShutdownResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BeginShutdownResponse: _TypeAlias = BeginShutdownResponse  # noqa: Y015
+
+@_typing.final
+class IssueCertificateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CSR_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    csr: _builtins.bytes
+    """PKCS #10 signing request in PEM, at most 8 KiB, with a P-256 key. The names
+    in it are not read.
+    """
+    role: Global___CertificateRole.ValueType
+    """Unspecified: the caller's own."""
+    name: _builtins.str
+    """Whose it is: 1 to 63 letters, digits and `. _ @ + -`. Empty: the caller's own."""
+    def __init__(
+        self,
+        *,
+        csr: _builtins.bytes = ...,
+        role: Global___CertificateRole.ValueType = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr", "name", b"name", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueCertificateRequest: _TypeAlias = IssueCertificateRequest  # noqa: Y015
+
+@_typing.final
+class IssueCertificateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _builtins.int
+    CA_FIELD_NUMBER: _builtins.int
+    CLUSTER_ID_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    certificate_chain: _builtins.bytes
+    """PEM; the first is the one that was asked for."""
+    ca: _builtins.bytes
+    """PEM; the authority that signed it."""
+    cluster_id: _builtins.str
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        certificate_chain: _builtins.bytes = ...,
+        ca: _builtins.bytes = ...,
+        cluster_id: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca", b"ca", "certificate_chain", b"certificate_chain", "cluster_id", b"cluster_id", "expires_at", b"expires_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueCertificateResponse: _TypeAlias = IssueCertificateResponse  # noqa: Y015

@@ -104,6 +104,11 @@ class ControllerServiceStub:
                 request_serializer=iris__proto_dot_v1_dot_controller__pb2.BeginShutdownRequest.SerializeToString,
                 response_deserializer=iris__proto_dot_v1_dot_controller__pb2.BeginShutdownResponse.FromString,
                 _registered_method=True)
+        self.IssueCertificate = channel.unary_unary(
+                '/iris.v1.ControllerService/IssueCertificate',
+                request_serializer=iris__proto_dot_v1_dot_controller__pb2.IssueCertificateRequest.SerializeToString,
+                response_deserializer=iris__proto_dot_v1_dot_controller__pb2.IssueCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class ControllerServiceServicer:
@@ -202,6 +207,14 @@ class ControllerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueCertificate(self, request, context):
+        """A week's certificate for whoever holds the key of the request. Operators
+        give them to anybody; users renew their own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControllerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -274,6 +287,11 @@ def add_ControllerServiceServicer_to_server(servicer, server):
                     servicer.BeginShutdown,
                     request_deserializer=iris__proto_dot_v1_dot_controller__pb2.BeginShutdownRequest.FromString,
                     response_serializer=iris__proto_dot_v1_dot_controller__pb2.BeginShutdownResponse.SerializeToString,
+            ),
+            'IssueCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueCertificate,
+                    request_deserializer=iris__proto_dot_v1_dot_controller__pb2.IssueCertificateRequest.FromString,
+                    response_serializer=iris__proto_dot_v1_dot_controller__pb2.IssueCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -654,6 +672,33 @@ class ControllerService:
             '/iris.v1.ControllerService/BeginShutdown',
             iris__proto_dot_v1_dot_controller__pb2.BeginShutdownRequest.SerializeToString,
             iris__proto_dot_v1_dot_controller__pb2.BeginShutdownResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iris.v1.ControllerService/IssueCertificate',
+            iris__proto_dot_v1_dot_controller__pb2.IssueCertificateRequest.SerializeToString,
+            iris__proto_dot_v1_dot_controller__pb2.IssueCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,10 @@ class ControllerServiceStub:
     """No slice is created from now on; all are drained and deleted; unfinished
     jobs stay PENDING for the next start. Again: the same answer.
     """
+    IssueCertificate: _grpc.UnaryUnaryMultiCallable[_controller_pb2.IssueCertificateRequest, _controller_pb2.IssueCertificateResponse]
+    """A week's certificate for whoever holds the key of the request. Operators
+    give them to anybody; users renew their own.
+    """
 
 @_typing.type_check_only
 class ControllerServiceAsyncStub(ControllerServiceStub):
@@ -82,6 +86,10 @@ class ControllerServiceAsyncStub(ControllerServiceStub):
     BeginShutdown: _aio.UnaryUnaryMultiCallable[_controller_pb2.BeginShutdownRequest, _controller_pb2.BeginShutdownResponse]  # type: ignore[assignment]
     """No slice is created from now on; all are drained and deleted; unfinished
     jobs stay PENDING for the next start. Again: the same answer.
+    """
+    IssueCertificate: _aio.UnaryUnaryMultiCallable[_controller_pb2.IssueCertificateRequest, _controller_pb2.IssueCertificateResponse]  # type: ignore[assignment]
+    """A week's certificate for whoever holds the key of the request. Operators
+    give them to anybody; users renew their own.
     """
 
 class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -191,6 +199,16 @@ class ControllerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_controller_pb2.BeginShutdownResponse, _abc.Awaitable[_controller_pb2.BeginShutdownResponse]]:
         """No slice is created from now on; all are drained and deleted; unfinished
         jobs stay PENDING for the next start. Again: the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def IssueCertificate(
+        self,
+        request: _controller_pb2.IssueCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controller_pb2.IssueCertificateResponse, _abc.Awaitable[_controller_pb2.IssueCertificateResponse]]:
+        """A week's certificate for whoever holds the key of the request. Operators
+        give them to anybody; users renew their own.
         """
 
 def add_ControllerServiceServicer_to_server(servicer: ControllerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

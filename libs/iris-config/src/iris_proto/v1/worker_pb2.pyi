@@ -45,24 +45,30 @@ class AgentMessage(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     BEAT_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
+    RENEW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
     def beat(self) -> Global___Beat: ...
     @_builtins.property
     def reports(self) -> Global___Reports: ...
+    @_builtins.property
+    def renew(self) -> Global___RenewCertificate:
+        """Answered with `certificate`."""
+
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
         beat: Global___Beat | None = ...,
         reports: Global___Reports | None = ...,
+        renew: Global___RenewCertificate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "renew", b"renew", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "renew", b"renew", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "beat", "reports"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "beat", "reports", "renew"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -76,6 +82,7 @@ class ControllerMessage(_message.Message):
     BEAT_ACK_FIELD_NUMBER: _builtins.int
     REPORTS_ACK_FIELD_NUMBER: _builtins.int
     COMMANDS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -84,6 +91,8 @@ class ControllerMessage(_message.Message):
     def reports_ack(self) -> Global___ReportsAck: ...
     @_builtins.property
     def commands(self) -> Global___Commands: ...
+    @_builtins.property
+    def certificate(self) -> Global___RenewedCertificate: ...
     def __init__(
         self,
         *,
@@ -91,16 +100,67 @@ class ControllerMessage(_message.Message):
         beat_ack: Global___BeatAck | None = ...,
         reports_ack: Global___ReportsAck | None = ...,
         commands: Global___Commands | None = ...,
+        certificate: Global___RenewedCertificate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "commands", b"commands", "message", b"message", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "certificate", b"certificate", "commands", b"commands", "message", b"message", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "commands", b"commands", "message", b"message", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "certificate", b"certificate", "commands", b"commands", "message", b"message", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "beat_ack", "reports_ack", "commands"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "beat_ack", "reports_ack", "commands", "certificate"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ControllerMessage: _TypeAlias = ControllerMessage  # noqa: Y015
+
+@_typing.final
+class RenewCertificate(_message.Message):
+    """An agent's certificate has less than a third of its life left. Only over TLS;
+    the answer is for the place of the certificate that the agent showed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CSR_FIELD_NUMBER: _builtins.int
+    csr: _builtins.bytes
+    """PKCS #10 signing request in PEM, at most 8 KiB, with a P-256 key."""
+    def __init__(
+        self,
+        *,
+        csr: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewCertificate: _TypeAlias = RenewCertificate  # noqa: Y015
+
+@_typing.final
+class RenewedCertificate(_message.Message):
+    """One of both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_CHAIN_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    certificate_chain: _builtins.bytes
+    """PEM; the first is the agent's own."""
+    error: _builtins.str
+    """Why there is none. The agent asks again later."""
+    def __init__(
+        self,
+        *,
+        certificate_chain: _builtins.bytes = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_chain", b"certificate_chain", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewedCertificate: _TypeAlias = RenewedCertificate  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):

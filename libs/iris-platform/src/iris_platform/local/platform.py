@@ -167,6 +167,10 @@ class LocalPlatform:
             end_agents(sorted(hosts), self._settings.agent_stop_s)
             self._store.remove(slice_id)
 
+    def tidy(self, zone: str | None = None) -> None:
+        """Nothing is kept between slices."""
+        resolve_zone(self.zones(), zone)
+
     @contextmanager
     def tunnel(self, address: str) -> Iterator[str]:
         """The address itself: everything is on this machine."""

@@ -1,1 +1,51 @@
 """Slices of the operator's own hosts, reached over SSH."""
+
+from __future__ import annotations
+
+from iris_platform import PlatformSettings
+from iris_platform.manual.platform import ManualPlatform
+from iris_platform.manual.records import Records
+from iris_platform.manual.slices import ManualSlices, PoolSettings
+from iris_platform.manual.ssh_hosts import HostSettings, SshHosts
+from iris_platform.ssh import KnownHosts, SshSettings, SshTarget, connect, load_user_config, targets_of
+from iris_platform.ssh.connection import SshConnection
+
+# Beside keys and mirror: what was pinned must outlive a lost state directory.
+KNOWN_HOSTS_FILE = "known_hosts"
+RECORDS_DIR = "manual"
+# DESIGN 7: the controller's own margin on a lease.
+LEASE_MARGIN, LEASE_MARGIN_S = 1.05, 5.0
+
+
+def make_platform(settings: PlatformSettings) -> ManualPlatform:
+    """The platform of one pool of hosts."""
+    manual, ssh = settings.provider.manual, settings.ssh
+    known_hosts = KnownHosts(settings.paths.pki_dir / KNOWN_HOSTS_FILE)
+    reach = SshSettings()
+    most = len(manual.hosts)
+    if ssh is not None:
+        reach = SshSettings(
+            connect_timeout_s=ssh.connect_timeout.ToNanoseconds() / 1e9,
+            keepalive_s=ssh.keepalive_interval.ToNanoseconds() / 1e9,
+            user_config=load_user_config(ssh.config_file),
+        )
+        most = ssh.max_parallel
+
+    def dial(target: SshTarget) -> SshConnection:
+        return connect(target, reach, known_hosts)
+
+    hosts = SshHosts(
+        targets_of(manual),
+        dial,
+        HostSettings(max(1, most), settings.boot_s, settings.orphan_timeout_s),
+        settings.joining,
+    )
+    pool = PoolSettings(
+        identity=settings.identity,
+        groups=settings.groups,
+        hosts=tuple(manual.hosts),
+        lease_ms=round((settings.lease_s * LEASE_MARGIN + LEASE_MARGIN_S) * 1000),
+        boot_ms=round(settings.boot_s * 1000),
+    )
+    slices = ManualSlices(pool, hosts, Records(settings.paths.state_dir / RECORDS_DIR))
+    return ManualPlatform(settings.identity, settings.zones, slices, settings.now_ms)

@@ -45,3 +45,7 @@ class Hosts(Protocol):
     def remove(self, slice_name: str, hosts: Sequence[str]) -> Mapping[str, Outcome]:
         """Take away everything of a slice; fine where there is nothing, or another slice."""
         ...
+
+    def tidy(self, hosts: Sequence[str]) -> Mapping[str, Outcome]:
+        """Take away what is kept for the next slice; hosts of others stay as they are."""
+        ...

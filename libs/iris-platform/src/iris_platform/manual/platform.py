@@ -69,6 +69,11 @@ class ManualPlatform:
         resolve_zone(self._zones, zone)
         self._slices.delete_slice(slice_id, self._now_ms())
 
+    def tidy(self, zone: str | None = None) -> None:
+        """Remove the bundles that hosts keep; see `Platform.tidy`."""
+        resolve_zone(self._zones, zone)
+        self._slices.tidy()
+
     @contextmanager
     def tunnel(self, address: str) -> Iterator[str]:
         """The address itself: what reaches the hosts is no way to the controller."""

@@ -49,6 +49,40 @@ class ManualSlice:
         return tuple(host for host in self.hosts if host not in self.clean)
 
 
+def slice_to_json(record: ManualSlice) -> dict[str, object]:
+    """A slice as it is written down, here and on its hosts."""
+    return {
+        **spec_to_json(record.spec),
+        "zone": record.zone,
+        "on": list(record.hosts),
+        "created_at_ms": record.created_at_ms,
+        "deleting_since_ms": record.deleting_since_ms,
+        "clean": sorted(record.clean),
+        "abandoned": int(record.is_abandoned),
+    }
+
+
+def slice_from_json(source: str, value: object) -> ManualSlice:
+    """The slice that `slice_to_json` wrote; `source` names it in messages.
+
+    Raises:
+        CorruptSlice: a field is missing or of another type.
+    """
+    fields = Fields(source, value)
+    record = ManualSlice(
+        spec=spec_from_json(fields),
+        zone=fields.text("zone"),
+        hosts=tuple(fields.texts("on")),
+        created_at_ms=fields.number("created_at_ms"),
+        deleting_since_ms=fields.number("deleting_since_ms"),
+        clean=frozenset(fields.texts("clean")),
+        is_abandoned=fields.number("abandoned") > 0,
+    )
+    if len(record.hosts) != record.spec.hosts:
+        raise CorruptSlice(f"{source}: on: expected {record.spec.hosts} hosts")
+    return record
+
+
 class Records:
     """The slices of one cluster's manual hosts, on this machine's disk."""
 
@@ -93,33 +127,15 @@ class Records:
         value = _read(path)
         if value is None:
             return None
-        fields = Fields(str(path), value)
-        record = ManualSlice(
-            spec=spec_from_json(fields),
-            zone=fields.text("zone"),
-            hosts=tuple(fields.texts("on")),
-            created_at_ms=fields.number("created_at_ms"),
-            deleting_since_ms=fields.number("deleting_since_ms"),
-            clean=frozenset(fields.texts("clean")),
-            is_abandoned=fields.number("abandoned") > 0,
-        )
-        if record.spec.name != name or len(record.hosts) != record.spec.hosts:
-            raise CorruptSlice(f"{path}: not the record of slice {name} with its hosts")
+        record = slice_from_json(str(path), value)
+        if record.spec.name != name:
+            raise CorruptSlice(f"{path}: name: expected {name}, found {record.spec.name}")
         return record
 
     def write(self, record: ManualSlice) -> None:
         """Write a slice down; when this returns it would survive a power cut."""
         make_private_dir(self._directory)
-        value = {
-            **spec_to_json(record.spec),
-            "zone": record.zone,
-            "on": list(record.hosts),
-            "created_at_ms": record.created_at_ms,
-            "deleting_since_ms": record.deleting_since_ms,
-            "clean": sorted(record.clean),
-            "abandoned": int(record.is_abandoned),
-        }
-        _write(self._path(record.spec.name), value)
+        _write(self._path(record.spec.name), slice_to_json(record))
 
     def note_clean(self, name: str, hosts: Iterable[str]) -> None:
         """Some hosts have nothing of a slice any more; with the last of them it is forgotten."""

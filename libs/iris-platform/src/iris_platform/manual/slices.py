@@ -41,6 +41,7 @@ class PoolSettings:
     """
 
     identity: ClusterIdentity
+    groups: tuple[str, ...]
     hosts: tuple[str, ...]
     lease_ms: int
     boot_ms: int
@@ -67,7 +68,9 @@ class ManualSlices:
         seen = self._look(self._settings.hosts)
         self._take_over(seen)
         self._refuse_blind(seen)
-        infos = (self._info(record, seen, now_ms) for record in self._records.all())
+        # Hosts may be in several pools; their slices are each of one group.
+        ours = [record for record in self._records.all() if record.spec.group in self._settings.groups]
+        infos = (self._info(record, seen, now_ms) for record in ours)
         return [info for info in infos if has_labels(info.labels, labels)]
 
     def get_slice(self, name: str, now_ms: int) -> SliceInfo | None:
@@ -261,6 +264,18 @@ class ManualSlices:
             return
         words = "; ".join(f"{host}: {error}" for host, error in failed.items())
         raise Unreachable(f"slice {name}: {words}")
+
+    def tidy(self) -> None:
+        """Remove the bundles that hosts without a slice keep.
+
+        Raises:
+            Unreachable: a host could not be cleaned.
+        """
+        free = [host for host in self._settings.hosts if host not in self._taken()]
+        outcomes = self._hosts.tidy(free)
+        failed = {host: error for host, error in outcomes.items() if error is not None}
+        if failed:
+            raise Unreachable("; ".join(f"{host}: {error}" for host, error in failed.items()))
 
     def _taken(self) -> set[str]:
         """Hosts that a slice has, or has left something on."""

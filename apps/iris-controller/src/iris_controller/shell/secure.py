@@ -1,0 +1,129 @@
+"""What a cluster has that leaves this machine: an authority, a TLS port, a join port."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+
+from iris_controller.core.values import Place, Reason
+from iris_controller.shell.certificates import Admission, CertificateDesk
+from iris_controller.shell.clock import now
+from iris_controller.shell.controller import Controller
+from iris_controller.shell.identity import ServerIdentity
+from iris_controller.shell.join import JoinServer, Limits, PortTaken
+from iris_controller.shell.places import why_not_here
+from iris_controller.shell.tokens import TokenStore
+from iris_platform.bundle import Shelf
+from iris_platform.files import make_private_dir
+from iris_platform.manual.joining import Joining
+from iris_platform.pki.authority import Authority
+from iris_proto.v1 import config_pb2
+
+LOOPBACK = "127.0.0.1"
+# For a host to be given its agent and to join.
+TOKEN_TTL_S = 900.0
+# Where `advertise_address` names no port.
+DEFAULT_PORT = 10400
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where to listen for others; 0 takes a free port."""
+
+    host: str
+    grpc: int
+    join: int
+
+
+def ports_of(config: config_pb2.IrisClusterConfig) -> Ports | None:
+    """Where a cluster listens beside loopback; None where nothing of it is on another machine."""
+    controller = config.controller
+    match controller.WhichOneof("controller"):
+        case "manual":
+            return _everywhere(controller.manual.port)
+        case "gcp":
+            return _everywhere(controller.gcp.port)
+        case _:
+            groups = config.scale_groups.values()
+            if all(group.provider.WhichOneof("provider") in (None, "local") for group in groups):
+                return None
+            if not controller.advertise_address:
+                # Hosts come through forwards that this machine holds.
+                return Ports(LOOPBACK, 0, 0)
+            _, colon, port = controller.advertise_address.rpartition(":")
+            named = port.isdecimal() and bool(colon)
+            return _everywhere(int(port) if named else DEFAULT_PORT)
+
+
+def _everywhere(port: int) -> Ports:
+    # The next one serves those that join: config.proto.
+    host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+    return Ports(host, port, port + 1 if port else 0)
+
+
+class SecurePorts:
+    """Both ports and what is behind them. `tokens` are for whoever bootstraps hosts."""
+
+    def __init__(self, authority: Authority, bundles: Path, limits: Limits | None = None) -> None:
+        self.ca_pem = authority.ca_pem.decode("ascii")
+        self.tokens = TokenStore(_boot_s)
+        self.desk = CertificateDesk(authority, time.time)
+        self.identity = ServerIdentity(authority, time.time)
+        self._controller: Controller | None = None
+        admission = Admission(self.desk, {"token": self.tokens}, self._why_not)
+        make_private_dir(bundles)
+        self.join = JoinServer(bundles, admission, self.identity.context, limits)
+
+    def open(self, server: grpc.aio.Server, ports: Ports, controller: Controller) -> tuple[str, str]:
+        """Take both ports; returns their addresses, `HOST:PORT`, the gRPC server's first.
+
+        Raises:
+            PortTaken: one of them cannot be had.
+        """
+        self._controller = controller
+        host = f"[{ports.host}]" if ":" in ports.host else ports.host
+        try:
+            bound = server.add_secure_port(f"{host}:{ports.grpc}", self.identity.grpc_credentials())
+        except RuntimeError as error:
+            raise PortTaken(
+                f"cannot listen on port {ports.grpc} for agents and operators: in use?"
+            ) from error
+        return f"{host}:{bound}", self.join.bind(ports.host, ports.join)
+
+    def _why_not(self, place: Place) -> Reason | None:
+        controller = self._controller
+        assert controller is not None, "open() comes first"
+        return why_not_here(controller.view, place)
+
+
+def joining_of(
+    config: config_pb2.IrisClusterConfig, secure: SecurePorts, bundles: Path
+) -> Joining | None:
+    """How hosts join; None where they have no address at which to reach us."""
+    ports, host = ports_of(config), _advertised_host(config)
+    if ports is None or not ports.grpc or not host:
+        return None
+    return Joining(
+        cluster=config.name,
+        address=f"{host}:{ports.grpc}",
+        join_url=f"https://{host}:{ports.join}",
+        ca_pem=secure.ca_pem,
+        mint=lambda slice_name, index: secure.tokens.mint(Place(slice_name, index), TOKEN_TTL_S),
+        bundle_for=Shelf(bundles).bundle_for,
+    )
+
+
+def _advertised_host(config: config_pb2.IrisClusterConfig) -> str:
+    address = config.controller.advertise_address
+    if not address:
+        return config.controller.manual.host
+    host, colon, port = address.rpartition(":")
+    return host if colon and port.isdecimal() else address
+
+
+def _boot_s() -> float:
+    return now().boot_ms / 1000

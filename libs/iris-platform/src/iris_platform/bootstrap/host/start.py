@@ -1,0 +1,241 @@
+"""From a document to a program that is well: the steps, in order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iris_platform import processes
+from iris_platform.bootstrap.host import container, fetch
+from iris_platform.bootstrap.host import layout as places
+from iris_platform.bootstrap.host.calls import call
+from iris_platform.bootstrap.host.health import await_health
+from iris_platform.bootstrap.host.layout import Layout, read_json, write_json
+from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, Failure
+from iris_platform.bootstrap.host.remove import remove_role, stop_role
+from iris_platform.bootstrap.host.service import Service, choose_service, service_of
+from iris_platform.files import write_atomic
+
+INSTALL_S = 600.0
+SECRET_S = 30.0
+MOST_SECRET_BYTES = 64 * 1024
+# Where a bundle is, how it got there and how long we wait make no other program.
+_NOT_THE_PROGRAM = ("path", "url", "ca", "server_name")
+_KEPT_NAMES = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+)
+
+Document = Mapping[str, Any]
+
+
+def start(layout: Layout, document: Document, program: bytes) -> dict[str, object]:
+    """Bring the host to what the document says; running it again changes nothing.
+
+    `program` is this program's own file, for the service and later commands.
+
+    Raises:
+        Failure: with the step and the reason. What was started is stopped again;
+            what was there before keeps running where it could.
+    """
+    places.check_owner(layout, document["labels"])
+    secret = _read_secret(document)
+    wanted = _fingerprint(document)
+    service = service_of(layout, os.environ)
+    status = service.status()
+    if read_json(layout.service_file).get("fingerprint") == wanted and status.is_up:
+        await_health(layout, service, document["health"], float(document["health_s"]))
+        return _facts(layout, service, changed=False)
+    spec = _prepare(layout, document)
+    stop_role(layout, service)
+    new = choose_service(layout, document["service"], os.environ)
+    if new.name != service.name:
+        service.remove()
+    try:
+        _write_files(layout, document, secret, program)
+        write_json(layout.service_file, {**spec, "fingerprint": wanted, "manager": new.name})
+    except OSError as error:
+        reason = f"{error.filename or layout.home}: {error.strerror}"
+        raise Failure("files", reason, HOST_TROUBLE) from error
+    try:
+        new.start()
+        await_health(layout, new, document["health"], float(document["health_s"]))
+    except Failure:
+        # Nothing runs on that nobody counts on; the files tell why.
+        stop_role(layout, new)
+        raise
+    return _facts(layout, new, changed=True)
+
+
+def undo(layout: Layout, document: Document) -> None:
+    """What the dead man does where the document names nothing else."""
+    places.check_owner(layout, document["labels"])
+    remove_role(layout, service_of(layout, os.environ), forget=False, bundles=False)
+
+
+def _facts(layout: Layout, service: Service, changed: bool) -> dict[str, object]:
+    status = service.status()
+    return {
+        "status": "running",
+        "changed": changed,
+        "manager": service.name,
+        "phase": status.phase,
+        "pid": status.pid,
+        "root": str(layout.root),
+        "bundle": read_json(layout.service_file).get("bundle", ""),
+    }
+
+
+def _fingerprint(document: Document) -> str:
+    bundle = {k: v for k, v in document["bundle"].items() if k not in _NOT_THE_PROGRAM}
+    kept = {k: v for k, v in document.items() if k not in ("health_s", "dead_man")}
+    text = json.dumps({**kept, "bundle": bundle}, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _read_secret(document: Document) -> bytes:
+    """What came on standard input, if the document says that something does."""
+    if not document["secret"]:
+        return b""
+    deadline = time.monotonic() + SECRET_S
+    data = b""
+    while len(data) <= MOST_SECRET_BYTES:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not select.select([sys.stdin], [], [], left_s)[0]:
+            words = f"standard input did not end within {SECRET_S:g} s: close it behind the secret"
+            raise Failure("secret", words, REFUSED)
+        part = os.read(0, 4096)
+        if not part:
+            return data
+        data += part
+    raise Failure("secret", f"more than {MOST_SECRET_BYTES} bytes on standard input", REFUSED)
+
+
+def _prepare(layout: Layout, document: Document) -> dict[str, Any]:
+    """Have the program on the host; returns what service.json will say."""
+    env = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
+    env.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    arguments = layout.filled(document["arguments"])
+    spec: dict[str, Any] = {
+        "stop_s": document["stop_s"],
+        "health_s": document["health_s"],
+        "notifies": document["health"]["kind"] == "notify",
+        "bundle": document["bundle"].get("sha256", ""),
+        "pre": [],
+    }
+    image = document["container"]
+    if image["image"]:
+        engine = container.find_engine(os.environ)
+        container.ensure_image(engine, image["image"])
+        parts = {**image, "env": {**document["env"], **image["env"]}, "labels": document["labels"]}
+        argv = container.run_command(engine, layout, parts, arguments)
+        env |= container.client_environment(parts)
+        return spec | {"argv": argv, "env": env, "pre": [container.remove_command(engine, layout)]}
+    bundle = _install(layout, document)
+    return spec | {
+        # Not by its first line, which needs tools that a bare PATH may lack.
+        "argv": [str(bundle / "bin/python3"), "-I", str(bundle / "bin" / document["program"]), *arguments],
+        "env": env | document["env"],
+    }
+
+
+def _install(layout: Layout, document: Document) -> Path:
+    """The bundle's directory; installs it unless that is finished."""
+    sha = str(document["bundle"].get("sha256", ""))
+    there = layout.bundles / sha
+    if sha and _is_installed(there, document["program"]):
+        return there
+    archive = fetch.fetch_bundle(layout, document["bundle"])
+    argv = [sys.executable, "-I", "-S", str(archive), "install", "--root", str(layout.root)]
+    argv += ["--program", document["program"]]
+    argv += [word for used in _bundles_in_use(layout) for word in ("--keep", used)]
+    status, text = call("install", argv, INSTALL_S, accept=range(256))
+    answer = _last_object(text)
+    if status or answer.get("status") != "installed":
+        reason = str(answer.get("reason", "")) or f"the installer ended with status {status}"
+        raise Failure("install", reason, status if status in (REFUSED, HOST_TROUBLE) else HOST_TROUBLE, text)
+    fetch.discard(layout, archive)
+    return Path(str(answer["path"]))
+
+
+def _is_installed(there: Path, program: str) -> bool:
+    """Whether it is there for this very interpreter; as `installer.is_finished` has it."""
+    import platform
+
+    found = read_json(there / "installed.json")
+    base = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
+    return found.get("python") == f"{base} {platform.python_version()}" and program in found.get(
+        "programs", ()
+    )
+
+
+def _bundles_in_use(layout: Layout) -> list[str]:
+    used = (read_json(layout.root / role / "service.json").get("bundle", "") for role in places.ROLES)
+    return sorted({sha for sha in used if sha})
+
+
+def _last_object(text: str) -> dict[str, Any]:
+    for line in reversed(text.splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _write_files(layout: Layout, document: Document, secret: bytes, program: bytes) -> None:
+    old, new = (labels.get(places.LABEL_SLICE) for labels in (places.role_labels(layout), document["labels"]))
+    if old and old != new:
+        # Another slice's memory: what it started is dead by now.
+        shutil.rmtree(layout.work)
+        layout.work.mkdir(mode=0o700)
+    write_json(layout.labels_file, dict(document["labels"]))
+    if not layout.program.exists() or layout.program.read_bytes() != program:
+        write_atomic(layout.program, program)
+    for name, content in sorted(document["files"].items()):
+        text = content if isinstance(content, str) else json.dumps(layout.filled(content), indent=1) + "\n"
+        write_atomic(layout.work / name, text.encode("utf-8"))
+    if secret:
+        write_atomic(layout.work / document["secret"], secret)
+    elif document["secret"] and not (layout.work / document["secret"]).exists():
+        raise Failure("secret", f"no {document['secret']} came on standard input", REFUSED)
+
+
+def host_facts(layout: Layout) -> dict[str, object]:
+    """What a caller wants to know before it sends anything; changes nothing on the host."""
+    import platform
+
+    there = layout.root
+    while not there.exists():
+        there = there.parent
+    disk = os.statvfs(there)
+    return {
+        "status": "found",
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "machine": platform.machine(),
+        "root": str(layout.root),
+        "free_bytes": disk.f_bavail * disk.f_frsize,
+        "user": os.geteuid(),
+        "wall_ms": time.time_ns() // 1_000_000,
+        "boot_id": processes.boot_id(),
+        "bundles": sorted(p.name for p in layout.bundles.glob("?" * 64)) if layout.bundles.is_dir() else [],
+        "labels": {role: places.role_labels(Layout(layout.root, role)) for role in places.ROLES},
+    }

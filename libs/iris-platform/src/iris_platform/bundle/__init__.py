@@ -1,0 +1,27 @@
+"""Content-addressed bundles: all the wheels that a bare host needs, in one file.
+
+A bundle is a zip file whose name is the sha256 of its bytes and which any Python
+can run: it holds wheels for several Pythons and architectures side by side, a
+manifest, and the installer (`installer.py`). See docs/decisions/009-bundle.md.
+
+    wheels = collect_wheels()                    # needs pip, and the network once
+    bundle = build_bundle(wheels, out_dir)       # the same wheels, the same bytes
+    small = narrow(bundle, "3.11", "x86_64", out_dir)   # for one kind of host
+"""
+
+from iris_platform.bundle.archive import Bundle, BundleError, build_bundle, narrow, open_bundle
+from iris_platform.bundle.collect import MACHINES, PROGRAMS, PYTHONS, collect_wheels
+from iris_platform.bundle.shelf import Shelf
+
+__all__ = [
+    "MACHINES",
+    "PROGRAMS",
+    "PYTHONS",
+    "Bundle",
+    "BundleError",
+    "Shelf",
+    "build_bundle",
+    "collect_wheels",
+    "narrow",
+    "open_bundle",
+]

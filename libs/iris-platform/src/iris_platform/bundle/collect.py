@@ -1,0 +1,243 @@
+"""Gathers the wheels of a bundle: ours from what is installed, others through pip.
+
+Knows no host. What pip fetched is kept in `$XDG_CACHE_HOME/iris/wheels`; once it
+is there, no network is needed. The versions are those that this installation
+runs with itself, so that a bundle holds what was tested together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from iris_platform import file_lock
+from iris_platform.bundle import tags
+from iris_platform.bundle.siblings import is_installed, pack_installed
+from iris_platform.bundle.wheels import BundleError, Wheel, applies, environment, oldest_python, read_wheel
+from iris_platform.files import make_private_dir
+
+PROGRAMS = ("iris-bootstrap", "iris-controller")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+MACHINES = ("x86_64", "aarch64")
+# Ubuntu 20.04 and Debian 11; every distribution with Python 3.10 has a later one.
+OLDEST_GLIBC_MINOR = 31
+PIP_S = 300.0
+LOCK_S = 900.0
+# A closure that has not ended by then goes round in circles.
+_ROUNDS = 20
+
+
+def wheel_cache(environ: Mapping[str, str] | None = None) -> Path:
+    """`$XDG_CACHE_HOME/iris/wheels`, by default below `~/.cache`."""
+    environ = os.environ if environ is None else environ
+    value = environ.get("XDG_CACHE_HOME", "")
+    home = Path(environ.get("HOME") or Path.home())
+    base = Path(value) if value and Path(value).is_absolute() else home / ".cache"
+    return base / "iris" / "wheels"
+
+
+def collect_wheels(
+    out_dir: Path,
+    programs: Sequence[str] = PROGRAMS,
+    pythons: Sequence[str] = PYTHONS,
+    machines: Sequence[str] = MACHINES,
+    constraints: Path | None = None,
+    cache: Path | None = None,
+) -> list[Path]:
+    """The wheels of `programs` and of all that they need, for each Python and machine.
+
+    Ours are written to `out_dir`, others stay in `cache` (default: `wheel_cache()`).
+    `constraints` is a file as pip takes it, whose versions come before those that
+    are installed here. A program is
+    left out for a Python that it does not run on.
+
+    Raises:
+        BundleError: a wheel cannot be had; says which, for which Python.
+    """
+    cache = cache or wheel_cache()
+    make_private_dir(cache)
+    make_private_dir(out_dir)
+    shop = _Shop(cache, out_dir, constraints)
+    found: dict[str, Path] = {}
+    try:
+        with file_lock.hold(cache / ".lock", LOCK_S):
+            for python in pythons:
+                for machine in machines:
+                    for wheel in _closure(shop, programs, int(python.partition(".")[2]), machine):
+                        found[wheel.path.name] = wheel.path
+    except TimeoutError as error:
+        raise BundleError(f"somebody else is collecting wheels: {error}") from error
+    except OSError as error:
+        raise BundleError(f"{error.filename or cache}: {error.strerror}") from error
+    return [found[name] for name in sorted(found)]
+
+
+def _closure(shop: _Shop, programs: Iterable[str], minor: int, machine: str) -> list[Wheel]:
+    markers = environment(minor, machine)
+    chosen: dict[str, Wheel] = {}
+    extras: dict[str, set[str]] = {}
+    wanted = [Requirement(program) for program in programs if shop.runs_on(program, minor)]
+    for _ in range(_ROUNDS):
+        new = [r for r in wanted if _is_news(r, chosen, extras)]
+        if not new:
+            return list(chosen.values())
+        missing = {str(name): r for r in new if (name := canonicalize_name(r.name)) not in chosen}
+        chosen |= shop.get(missing, minor, machine)
+        for requirement in new:
+            extras.setdefault(canonicalize_name(requirement.name), set()).update(requirement.extras)
+        wanted = [
+            requirement
+            for name, wheel in chosen.items()
+            for requirement in wheel.requires
+            if applies(requirement, extras[name], markers)
+        ]
+    raise BundleError(f"what {', '.join(programs)} need for Python 3.{minor} does not come to an end")
+
+
+def _is_news(requirement: Requirement, chosen: Collection[str], extras: Mapping[str, set[str]]) -> bool:
+    name = canonicalize_name(requirement.name)
+    return name not in chosen or not requirement.extras <= extras[name]
+
+
+class _Shop:
+    """Where wheels come from: packed here, kept from last time, or fetched."""
+
+    def __init__(self, cache: Path, out_dir: Path, constraints: Path | None) -> None:
+        self._cache = cache
+        self._out_dir = out_dir
+        self._pins = _read_constraints(constraints) if constraints else []
+        self._ours: dict[str, Wheel] = {}
+        self._kept = {path.name: read_wheel(path) for path in sorted(cache.glob("*.whl"))}
+
+    def runs_on(self, program: str, minor: int) -> bool:
+        if not is_installed(program):
+            return True  # pip will tell
+        accepted = metadata.metadata(program).json.get("requires_python", "")
+        return minor >= oldest_python(str(accepted))[1]
+
+    def get(self, wanted: Mapping[str, Requirement], minor: int, machine: str) -> dict[str, Wheel]:
+        found: dict[str, Wheel] = {}
+        missing: dict[str, Requirement] = {}
+        for name, requirement in wanted.items():
+            if name.startswith("iris-") and is_installed(name):
+                found[name] = self._own(name)
+                continue
+            pinned = self._pinned(requirement, minor, machine)
+            kept = self._look_up(name, pinned, minor, machine)
+            if kept is not None:
+                found[name] = kept
+            else:
+                missing[name] = pinned
+        if missing:
+            found |= self._fetch(missing, minor, machine)
+        return found
+
+    def _own(self, name: str) -> Wheel:
+        if name not in self._ours:
+            self._ours[name] = read_wheel(pack_installed(name, self._out_dir))
+        return self._ours[name]
+
+    def _pinned(self, requirement: Requirement, minor: int, machine: str) -> Requirement:
+        """The version that is given, else the one that runs here, where it suits; else any that does."""
+        markers = environment(minor, machine)
+        for pin in self._pins:
+            if canonicalize_name(pin.name) == canonicalize_name(requirement.name) and applies(
+                pin, [], markers
+            ):
+                return Requirement(f"{requirement.name}{pin.specifier}")
+        try:
+            facts = metadata.metadata(requirement.name).json
+        except metadata.PackageNotFoundError:
+            return requirement
+        version, accepted = str(facts["version"]), str(facts.get("requires_python", ""))
+        if version not in requirement.specifier or oldest_python(accepted)[1] > minor:
+            return requirement
+        return Requirement(f"{requirement.name}=={version}")
+
+    def _look_up(self, name: str, wanted: Requirement, minor: int, machine: str) -> Wheel | None:
+        """The newest wheel that was fetched before and suits."""
+        host = tags.Host((3, minor), f"cp3{minor}", machine, ("manylinux", 2, OLDEST_GLIBC_MINOR))
+        fitting = [
+            (tags.version_key(wheel.version), max(ranks), wheel.path.name, wheel)
+            for wheel in self._kept.values()
+            if wheel.name == name
+            and wheel.version in wanted.specifier
+            and wheel.python <= (3, minor)
+            and (ranks := [rank for tag in wheel.tags if (rank := tags.fit(tag, host)) is not None])
+        ]
+        return max(fitting, key=lambda one: one[:3])[3] if fitting else None
+
+    def _fetch(self, wanted: Mapping[str, Requirement], minor: int, machine: str) -> dict[str, Wheel]:
+        with TemporaryDirectory(dir=self._cache, prefix=".fetch-") as folder:
+            self._download([_text(r) for r in wanted.values()], Path(folder), minor, machine)
+            fetched = {}
+            for path in sorted(Path(folder).glob("*.whl")):
+                # Only what can be read gets into the cache.
+                read_wheel(path)
+                os.replace(path, self._cache / path.name)
+                wheel = read_wheel(self._cache / path.name)
+                fetched[wheel.name] = self._kept[path.name] = wheel
+        absent = sorted(wanted.keys() - fetched.keys())
+        if absent:
+            raise BundleError(
+                f"pip fetched no wheel of {', '.join(absent)} for Python 3.{minor} on {machine}"
+            )
+        return fetched
+
+    def _download(self, wanted: Sequence[str], folder: Path, minor: int, machine: str) -> None:
+        argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
+        argv += ["--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
+        argv += ["--implementation", "cp", "--python-version", f"3.{minor}"]
+        argv += [word for tag in _platforms(machine) for word in ("--platform", tag)]
+        what = f"for Python 3.{minor} on {machine}"
+        try:
+            done = subprocess.run(
+                [*argv, *wanted],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=PIP_S,
+            )
+        except subprocess.TimeoutExpired as error:
+            words = f"pip did not fetch {', '.join(wanted)} {what} within {PIP_S:g} s: is the network slow?"
+            raise BundleError(words) from error
+        if done.returncode:
+            raise BundleError(_why(done.stdout, wanted, what))
+
+
+def _why(output: str, wanted: Sequence[str], what: str) -> str:
+    if "No module named pip" in output:
+        return f"fetching wheels needs pip beside iris: install iris-platform[bundle] in {sys.prefix}"
+    missing = re.findall(r"No matching distribution found for (\S+)", output)
+    tail = "\n".join(output.strip().splitlines()[-5:])
+    return f"there is no wheel of {', '.join(missing or wanted)} {what}; pip says:\n{tail}"
+
+
+def _read_constraints(path: Path) -> list[Requirement]:
+    """The pins of a constraints file; pip would judge their markers for itself, not for the target."""
+    lines = (line.partition(" #")[0].strip() for line in path.read_text().splitlines())
+    try:
+        return [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+    except InvalidRequirement as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _text(requirement: Requirement) -> str:
+    # Markers were judged for the target; pip would judge them for itself.
+    return f"{requirement.name}{requirement.specifier}"
+
+
+def _platforms(machine: str) -> list[str]:
+    names = [f"manylinux_2_{minor}_{machine}" for minor in range(OLDEST_GLIBC_MINOR, 4, -1)]
+    return [*names, *(f"{old}_{machine}" for old in ("manylinux2014", "manylinux2010", "manylinux1"))]

@@ -1,0 +1,285 @@
+"""`Hosts` over SSH: looks at hosts, starts agents on them, and takes everything away again.
+
+Every host is on its own: one that cannot be reached, refuses, or is slow never
+holds up the others, and has an answer that says why.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from iris_platform.base import PlatformError, Refused, Unreachable, VmBootstrapSpec
+from iris_platform.bootstrap import (
+    NO_CONTAINER,
+    BundleSource,
+    DeadMan,
+    Outcome,
+    Startup,
+    parse_outcome,
+    render,
+)
+from iris_platform.manual.hosts import HostReport
+from iris_platform.manual.hosts import Outcome as HostOutcome
+from iris_platform.manual.joining import Joining
+from iris_platform.manual.records import ManualSlice, slice_from_json, slice_to_json
+from iris_platform.names import LABEL_CLUSTER_ID
+from iris_platform.slice_json import CorruptSlice
+from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
+
+LOOK_S = 20.0
+START_S = 300.0
+REMOVE_S = 120.0
+# Beside what runs over there: for connecting, and for an answer to come back.
+SPARE_S = 60.0
+SLICE_FILE = "slice.json"
+TOKEN_FILE = "join-token"
+CA_FILE = "ca.pem"
+# No bundle has it: for questions that need none.
+NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
+
+# Constant text: what varies is an argument. Prints what the program that was left
+# there says of itself, then the slice that it was given; nothing where there is none.
+_STATUS = """\
+root=$1
+if [ -z "$root" ]; then
+  if [ "$(id -u)" = 0 ]; then root=/var/lib/iris-host; else
+    root=${XDG_DATA_HOME:-$HOME/.local/share}/iris-host; fi
+fi
+[ -f "$root/host.pyz" ] || exit 0
+for name in python3 python3.13 python3.12 python3.11 python3.10; do
+  path=$(command -v "$name") || continue
+  "$path" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
+  "$path" -I -S "$root/host.pyz" status --role worker --root "$root"
+  cat "$root/worker/work/slice.json" 2>/dev/null
+  exit 0
+done
+"""
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """How hosts are worked on. `root` is where everything goes there; empty: by user."""
+
+    max_parallel: int
+    boot_s: float
+    orphan_timeout_s: float
+    root: str = ""
+
+
+class SshHosts:
+    """See `Hosts`. `joining` is None where nothing is ever started: for a stop."""
+
+    def __init__(
+        self,
+        targets: Mapping[str, SshTarget],
+        connect: Connect,
+        settings: HostSettings,
+        joining: Joining | None,
+    ) -> None:
+        self._targets = targets
+        self._connect = connect
+        self._settings = settings
+        self._joining = joining
+
+    def look(self, hosts: Sequence[str]) -> Mapping[str, HostReport | PlatformError]:
+        """See `Hosts.look`."""
+        return for_each(hosts, self._look, self._settings.max_parallel, LOOK_S + SPARE_S)
+
+    def start(self, record: ManualSlice) -> Mapping[str, HostOutcome]:
+        """See `Hosts.start`."""
+        indexes = {host: index for index, host in enumerate(record.hosts)}
+        return self._each(record.hosts, lambda host: self._start(record, host, indexes[host]), START_S)
+
+    def remove(self, slice_name: str, hosts: Sequence[str]) -> Mapping[str, HostOutcome]:
+        """See `Hosts.remove`."""
+        return self._each(hosts, lambda host: self._remove(slice_name, host), REMOVE_S)
+
+    def tidy(self, hosts: Sequence[str]) -> Mapping[str, HostOutcome]:
+        """See `Hosts.tidy`."""
+        return self._each(hosts, self._tidy, REMOVE_S)
+
+    def _each(
+        self, hosts: Sequence[str], work: Callable[[str], None], seconds: float
+    ) -> Mapping[str, HostOutcome]:
+        answers = for_each(hosts, work, self._settings.max_parallel, seconds + SPARE_S)
+        return {
+            host: answer if isinstance(answer, PlatformError) else None for host, answer in answers.items()
+        }
+
+    @contextmanager
+    def _reach(self, host: str) -> Iterator[SshConnection]:
+        target = self._targets.get(host)
+        if target is None:
+            raise Unreachable(f"{host} is not in the configuration any more")
+        connection = self._connect(target)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    # -- looking -------------------------------------------------------------
+
+    def _look(self, host: str) -> HostReport:
+        with self._reach(host) as connection:
+            return self._report(host, connection)
+
+    def _report(self, host: str, connection: SshConnection) -> HostReport:
+        # Through sh whatever the login shell is; the text has no data in it.
+        argv = ["sh", "-c", _STATUS, "sh", self._settings.root]
+        result = connection.run(argv, timeout_s=LOOK_S)
+        lines = result.out.decode("utf-8", "replace").splitlines()
+        found = [value for value in map(_json, lines) if value is not None]
+        status = next((value for value in found if "status" in value), None)
+        if status is None:
+            if result.status:
+                raise Unreachable(
+                    f"{host}: a command ended with status {result.status}: {_words(result.err)}"
+                )
+            return HostReport()
+        if status["status"] == "failed":
+            raise Unreachable(f"{host}: {status.get('step')}: {status.get('reason')}")
+        labels = status.get("labels")
+        return HostReport(
+            cluster_id=str(labels.get(LABEL_CLUSTER_ID, "")) if isinstance(labels, dict) else "",
+            slice=_slice(host, found),
+            is_running=status["status"] == "running",
+            detail=str(status.get("detail") or status.get("phase") or ""),
+        )
+
+    # -- starting ------------------------------------------------------------
+
+    def _start(self, record: ManualSlice, host: str, index: int) -> None:
+        joining = self._joining
+        if joining is None:
+            raise Refused("nothing is started without a controller")
+        with self._reach(host) as connection:
+            report = self._report(host, connection)
+            if report.is_running and report.slice is not None and report.slice.spec.name == record.spec.name:
+                return
+            empty = self._startup(joining, record, host, index, NO_BUNDLE)
+            facts = self._script(connection, host, empty, "prepare", LOOK_S).check(host).facts
+            python = ".".join(str(facts["python"]).split(".")[:2])
+            bundle = joining.bundle_for(python, str(facts["machine"]))
+            path = f"{facts['incoming']}/{bundle.sha256}"
+            if bundle.sha256 not in facts["bundles"]:
+                connection.put(bundle.path, path)
+            startup = self._startup(joining, record, host, index, BundleSource(bundle.sha256, path=path))
+            token = joining.mint(record.spec.name, index).encode("ascii") + b"\n"
+            self._script(connection, host, startup, "start", START_S, token).check(host)
+
+    def _startup(
+        self, joining: Joining, record: ManualSlice, host: str, index: int, bundle: BundleSource
+    ) -> Startup:
+        spec = record.spec
+        address = self._targets[host].host
+        environment = {
+            "cluster": joining.cluster,
+            "cluster_id": spec.labels[LABEL_CLUSTER_ID],
+            "slice_name": spec.name,
+            "worker_index": index,
+            "group": spec.group,
+            "zone": record.zone,
+            "accelerator_type": spec.accelerator_type,
+            "cpu_millis": spec.resources.cpu_millis,
+            "memory_bytes": spec.resources.memory_bytes,
+            "labels": dict(spec.labels),
+            # There is none: it dials what `join` is told.
+            "controller_file": "@work@/controller.json",
+            "address": address,
+        }
+        arguments = (
+            "run",
+            "--host-dir",
+            "@work@",
+            "--orphan-timeout",
+            f"{self._settings.orphan_timeout_s:g}",
+        )
+        join = ("--join", joining.join_url, "--ca", f"@work@/{CA_FILE}", "--address", joining.address)
+        return Startup(
+            spec=VmBootstrapSpec("worker", NO_CONTAINER, spec.labels),
+            bundle=bundle,
+            arguments=(*arguments, *join, "--token-file", f"@work@/{TOKEN_FILE}"),
+            files={
+                "host.json": environment,
+                # On one line: it is read back among other lines.
+                SLICE_FILE: json.dumps(slice_to_json(record)) + "\n",
+                CA_FILE: joining.ca_pem,
+            },
+            secret=TOKEN_FILE,
+            dead_man=DeadMan(after_s=self._settings.boot_s + self._settings.orphan_timeout_s),
+            root=self._settings.root,
+            health_s=min(self._settings.boot_s, START_S / 2),
+        )
+
+    # -- removing ------------------------------------------------------------
+
+    def _remove(self, slice_name: str, host: str) -> None:
+        with self._reach(host) as connection:
+            report = self._report(host, connection)
+            if report.slice is not None and report.slice.spec.name != slice_name:
+                return
+            if not report.cluster_id and not report.is_running:
+                return
+            spec = VmBootstrapSpec("worker", NO_CONTAINER, {LABEL_CLUSTER_ID: report.cluster_id})
+            startup = Startup(spec, bundle=NO_BUNDLE, root=self._settings.root)
+            self._script(connection, host, startup, "remove", REMOVE_S).check(host)
+
+    def _tidy(self, host: str) -> None:
+        with self._reach(host) as connection:
+            # Somebody's agent needs its bundle; ours would have been removed before.
+            if self._report(host, connection).cluster_id:
+                return
+            startup = Startup(
+                VmBootstrapSpec("worker", NO_CONTAINER, {}), bundle=NO_BUNDLE, root=self._settings.root
+            )
+            self._script(connection, host, startup, "remove", REMOVE_S, options=("--bundles",)).check(host)
+
+    # -- the script ----------------------------------------------------------
+
+    def _script(
+        self,
+        connection: SshConnection,
+        host: str,
+        startup: Startup,
+        command: str,
+        timeout_s: float,
+        secret: bytes = b"",
+        options: Sequence[str] = (),
+    ) -> Outcome:
+        """Uploads the startup script to a directory of its own, runs it there, and takes it away."""
+        made = connection.run(["mktemp", "-d"], timeout_s=LOOK_S)
+        directory = made.out.decode("utf-8", "replace").strip()
+        if made.status or not directory.startswith("/"):
+            raise Refused(f"{host}: no temporary directory can be made: {_words(made.err)}")
+        try:
+            path = f"{directory}/iris-host.sh"
+            connection.put(render(startup).encode("ascii"), path, timeout_s=LOOK_S)
+            result = connection.run(["sh", path, command, *options], timeout_s=timeout_s, input=secret)
+            return parse_outcome(result.out.decode("utf-8", "replace"), result.status)
+        finally:
+            if connection.is_alive:
+                connection.run(["rm", "-rf", directory], timeout_s=LOOK_S)
+
+
+def _json(line: str) -> dict[str, object] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _slice(host: str, found: Sequence[Mapping[str, object]]) -> ManualSlice | None:
+    value = next((value for value in found if "on" in value and "name" in value), None)
+    try:
+        return slice_from_json(f"{host}: {SLICE_FILE}", value) if value is not None else None
+    except CorruptSlice:
+        return None
+
+
+def _words(data: bytes) -> str:
+    return shlex.join(data.decode("utf-8", "replace").split())[:500] or "it said nothing"

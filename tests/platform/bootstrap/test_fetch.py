@@ -1,0 +1,219 @@
+"""A bundle over HTTPS: from the cluster's own server and from nobody else."""
+
+import datetime
+import http.server
+import ipaddress
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from iris_platform.bootstrap import BundleSource, Startup
+from iris_platform.bootstrap.host import fetch
+from iris_platform.bootstrap.host.layout import Layout, make_root
+from iris_platform.bootstrap.host.outcome import Failure
+from iris_platform.bundle import Bundle
+from tests.platform.bootstrap.hosts import Host
+
+NAME = "controller.abcdefghij.iris"
+START = datetime.datetime(2020, 1, 1)
+END = datetime.datetime(2120, 1, 1)
+
+
+def certificate(
+    folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer = issuer[1] if issuer else key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(START)
+        .not_valid_after(END)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+    )
+    if issuer:
+        names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    else:
+        usage = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment"), False)
+        usage |= dict.fromkeys(
+            ("data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
+        )
+        builder = builder.add_extension(
+            x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True
+        )
+    made = builder.sign(signer, hashes.SHA256())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / f"{name}.pem").write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
+    return made, key
+
+
+@dataclass
+class Server:
+    """What the join port does with bundles. `plan` is taken from its front, one entry for each request."""
+
+    ca: str
+    data: bytes
+    port: int = 0
+    plan: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def source(self, bundle: Bundle, **changes: str) -> BundleSource:
+        parts = {
+            "url": f"https://127.0.0.1:{self.port}/bundle/{bundle.sha256}",
+            "ca": self.ca,
+            "server_name": NAME,
+        }
+        return BundleSource(bundle.sha256, **(parts | changes))
+
+
+@pytest.fixture
+def server(tmp_path: Path, bundle: Bundle) -> Iterator[Server]:
+    authority = certificate(tmp_path, "ca", None)
+    certificate(tmp_path, NAME, authority)
+    made = Server(authority[0].public_bytes(serialization.Encoding.PEM).decode(), bundle.path.read_bytes())
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.asked.append(self.path)
+            what = made.plan.pop(0) if made.plan else "whole"
+            if what in ("503", "404"):
+                self.send_error(int(what))
+                return
+            data = {"cut": made.data[: len(made.data) // 2], "other": b"x" + made.data[1:]}.get(
+                what, made.data
+            )
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(made.data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / f"{NAME}.pem")
+
+    class Quiet(http.server.ThreadingHTTPServer):
+        def get_request(self) -> tuple[ssl.SSLSocket, tuple[str, int]]:
+            raw, address = self.socket.accept()
+            # Shaken hands with by the handler, whose errors end nothing.
+            return context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False), address
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass
+
+    with Quiet(("127.0.0.1", 0), Handler) as serving:
+        made.port = serving.server_address[1]
+        thread = threading.Thread(target=serving.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield made
+        finally:
+            serving.shutdown()
+            thread.join(10)
+
+
+def start(host: Host, bundle: Bundle, source: BundleSource) -> Startup:
+    startup = host.startup(bundle)
+    return Startup(**{**vars(startup), "bundle": source})
+
+
+def test_a_bundle_is_fetched_checked_and_installed(host: Host, bundle: Bundle, server: Server) -> None:
+    host.run(start(host, bundle, server.source(bundle))).check("h1")
+    assert server.asked == [f"/bundle/{bundle.sha256}"]
+    assert list((host.root / "incoming").iterdir()) == []
+    # Installed is installed, wherever it came from.
+    host.run(start(host, bundle, server.source(bundle)), "stop").check("h1")
+    host.run(start(host, bundle, server.source(bundle))).check("h1")
+    assert len(server.asked) == 1
+
+
+@pytest.fixture
+def layout(host: Host, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    made = Layout(host.root, "worker")
+    make_root(made)
+    monkeypatch.setattr(fetch, "FIRST_PAUSE_S", 0.01)
+    return made
+
+
+def fetched(layout: Layout, source: BundleSource) -> bytes:
+    return fetch.fetch_bundle(layout, vars(source)).read_bytes()
+
+
+@pytest.mark.parametrize("first", ["503", "cut", "other"])
+def test_what_goes_wrong_once_is_tried_again(
+    first: str, layout: Layout, bundle: Bundle, server: Server
+) -> None:
+    server.plan = [first]
+    assert fetched(layout, server.source(bundle)) == server.data
+    assert len(server.asked) == 2
+
+
+def test_there_is_an_end_to_trying(layout: Layout, bundle: Bundle, server: Server) -> None:
+    server.plan = ["cut"] * 100
+    with pytest.raises(Failure, match="cannot be fetched") as caught:
+        fetched(layout, server.source(bundle))
+    assert (caught.value.status, len(server.asked)) == (4, fetch.ATTEMPTS)
+    assert list(layout.incoming.iterdir()) == []
+
+
+def test_a_server_that_does_not_have_it_is_not_asked_twice(
+    layout: Layout, bundle: Bundle, server: Server
+) -> None:
+    server.plan = ["404"]
+    with pytest.raises(Failure, match="HTTP status 404") as caught:
+        fetched(layout, server.source(bundle))
+    assert (caught.value.status, len(server.asked)) == (2, 1)
+
+
+def test_nobody_is_there(layout: Layout, bundle: Bundle, server: Server) -> None:
+    with pytest.raises(Failure, match="Connection refused") as caught:
+        fetched(layout, server.source(bundle, url="https://127.0.0.1:1/bundle/x"))
+    assert caught.value.status == 4
+
+
+def test_another_ca_is_refused_at_once(
+    layout: Layout, bundle: Bundle, server: Server, tmp_path: Path
+) -> None:
+    other = certificate(tmp_path, "other", None)[0].public_bytes(serialization.Encoding.PEM).decode()
+    with pytest.raises(Failure, match="not the cluster's server") as caught:
+        fetched(layout, server.source(bundle, ca=other))
+    assert (caught.value.status, server.asked) == (2, [])
+
+
+def test_another_clusters_controller_is_refused(layout: Layout, bundle: Bundle, server: Server) -> None:
+    with pytest.raises(Failure, match="not the cluster's server"):
+        fetched(layout, server.source(bundle, server_name="controller.zzzzzzzzzz.iris"))
+    assert server.asked == []
+
+
+def test_what_is_no_ca_is_said(layout: Layout, bundle: Bundle, server: Server) -> None:
+    with pytest.raises(Failure, match="CA cannot be read"):
+        fetched(layout, server.source(bundle, ca="nonsense"))
+
+
+def test_an_upload_that_was_cut_short_is_refused(host: Host, bundle: Bundle) -> None:
+    path = host.folder / "cut"
+    path.write_bytes(bundle.path.read_bytes()[:-10])
+    outcome = host.run(start(host, bundle, BundleSource(bundle.sha256, path=str(path))))
+    assert (outcome.exit_status, outcome.step) == (2, "bundle")
+    assert outcome.reason.endswith("upload it again")
