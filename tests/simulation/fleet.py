@@ -80,6 +80,10 @@ class Fleet:
         """What the store counted is forgotten with it."""
         self._unknown_deleted = 0
 
+    def steady_since_ms(self, now_ms: int) -> int:
+        """When the controller last came up, or went on after it had stood still."""
+        return _last(self._steady, now_ms)
+
     def on_stalled(self, until_ms: int) -> None:
         """The controller stands still until then, whatever it was to do before."""
         self._steady = [*(at_ms for at_ms in self._steady if at_ms < until_ms), until_ms]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from iris_controller.core.entities import Job
 from iris_controller.core.values import AttemptId, Place, TaskId
 from tests.simulation.engine import Engine
 from tests.simulation.gangs import Gangs
@@ -23,12 +24,14 @@ class Halves:
         rows: Callable[[], Rows],
         gangs: Gangs,
         sleepers: Sleepers,
+        steady_since_ms: Callable[[int], int],
     ) -> None:
         self._engine = engine
         self._live = live
         self._rows = rows
         self._gangs = gangs
         self._sleepers = sleepers
+        self._steady_since_ms = steady_since_ms
         self._complete_since_ms: int | None = 0
         # Places where nobody is who could end what runs, as long as no controller comes (DESIGN 7: if
         # both halves of an agent are gone, its next start or the deletion of its slice cleans up).
@@ -52,16 +55,20 @@ class Halves:
 
     def _check(self, job_id: str, there: list[AttemptId]) -> None:
         rows = self._rows()
-        since_ms = self._complete_since_ms
-        if job_id in rows.jobs and (
-            since_ms is None
-            or self._engine.now_ms - since_ms < self._gangs.longest_half_ms(rows.jobs[job_id])
-        ):
+        if job_id in rows.jobs and self._had_no_time(rows.jobs[job_id]):
             self.watch(job_id)
             return
         still = [attempt_id for attempt_id in there if self._could_have_ended(attempt_id)]
         if still and job_id in rows.jobs and self._gangs.broken(rows, job_id):
             raise Objection("half_gang", f"{[attempt_name(a) for a in still]} run on", [job_id])
+
+    def _had_no_time(self, job: Job) -> bool:
+        """Whether the controller could not judge a gang for most of the time."""
+        if self._complete_since_ms is None:
+            return True
+        now_ms = self._engine.now_ms
+        since_ms = max(self._complete_since_ms, self._steady_since_ms(now_ms))
+        return now_ms - since_ms < self._gangs.longest_half_ms(job)
 
     def _could_have_ended(self, attempt_id: AttemptId) -> bool:
         """Whether it still runs, and somebody was there to end it."""

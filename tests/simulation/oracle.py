@@ -66,7 +66,9 @@ class Oracle:
         self.fleet = Fleet(settings, self.deeds)
         self.gangs = Gangs(engine, settings, self.deeds)
         self.sleepers = Sleepers(engine)
-        self.halves = Halves(engine, self.live, lambda: self.rows, self.gangs, self.sleepers)
+        self.halves = Halves(
+            engine, self.live, lambda: self.rows, self.gangs, self.sleepers, self.fleet.steady_since_ms
+        )
         self.orders = Orders(self.live, self._just_assigned, lambda: self.rows, self.gangs)
 
     @property
