@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness.cluster import LocalCluster
+from tests.harness.cluster import LocalCluster, wait_until
 from tests.harness.hosts import BenchLacks, Host, Lab
 from tests.harness.hosts.wheels import why_not
 
@@ -21,9 +23,10 @@ scale_groups:
       manual: {{ hosts: [{hosts}], ssh_key_file: {key} }}
     host_resources: {{ cpu: 2 }}
     slice_size: {slice_size}
-    idle_timeout: 2s
+    idle_timeout: {idle_timeout}
     boot_timeout: 2m
-ssh: {{ config_file: /nonexistent }}
+    task_lease: 20s
+ssh: {{ config_file: /nonexistent, connect_timeout: 5s }}
 timeouts: {{ beat_interval: 500ms, suspect_after: 5s, stop_grace: 2s }}
 """
 
@@ -31,7 +34,9 @@ timeouts: {{ beat_interval: 500ms, suspect_after: 5s, stop_grace: 2s }}
 class ManualCluster(LocalCluster):
     """A controller on this machine and hosts of a lab."""
 
-    def __init__(self, home: Path, lab: Lab, hosts: list[Host], slice_size: int = 1) -> None:
+    def __init__(
+        self, home: Path, lab: Lab, hosts: list[Host], slice_size: int = 1, idle_timeout: str = "2s"
+    ) -> None:
         super().__init__(home)
         self.config.write_text(
             CONFIG.format(
@@ -40,31 +45,127 @@ class ManualCluster(LocalCluster):
                 hosts=", ".join(host.address for host in hosts),
                 key=lab.user_key,
                 slice_size=slice_size,
+                idle_timeout=idle_timeout,
             )
         )
 
+    def last_reason(self) -> str:
+        """Why the group has no more slices."""
+        (group,) = self.json("group", "list")["scale_groups"]
+        return f"{group['reason']}: {group['message']}"
+
+
+Make = Callable[..., ManualCluster]
+
 
 @pytest.fixture
-def hosts(lab: Lab) -> list[Host]:
-    if why := why_not():
+def make(lab: Lab, tmp_path: Path) -> Iterator[Make]:
+    made: list[ManualCluster] = []
+
+    def one(hosts: list[Host], slice_size: int = 1, idle_timeout: str = "2s") -> ManualCluster:
+        made.append(ManualCluster(tmp_path, lab, hosts, slice_size, idle_timeout))
+        return made[-1]
+
+    yield one
+    for cluster in made:
+        cluster.destroy()
+
+
+def hosts_of(lab: Lab, count: int, base: str = "machine", python: str = "3.11") -> list[Host]:
+    if why := why_not(python):
         raise BenchLacks(why)
-    return lab.hosts(2)
+    return lab.hosts(count, base=base)
 
 
-@pytest.fixture
-def cluster(lab: Lab, hosts: list[Host], tmp_path: Path) -> Iterator[ManualCluster]:
-    made = ManualCluster(tmp_path, lab, hosts)
-    try:
-        yield made
-    finally:
-        made.destroy()
-
-
-def test_from_bare_hosts_to_a_job_and_back(cluster: ManualCluster, hosts: list[Host]) -> None:
+@pytest.mark.parametrize(("base", "python"), [("machine", "3.11"), ("bookworm", "3.11"), ("trixie", "3.13")])
+def test_from_bare_hosts_to_a_job_and_back(make: Make, lab: Lab, base: str, python: str) -> None:
+    hosts = hosts_of(lab, 2, base, python)
     before = [host.listing() for host in hosts]
+    cluster = make(hosts)
     cluster.iris("cluster", "start")
     ran = cluster.iris("job", "run", "--replicas", "4", "--", "hostname")
     assert {line.split()[-1] for line in ran.out.splitlines()} <= {host.name for host in hosts}
     cluster.iris("cluster", "stop", "-y")
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]
     assert cluster.processes() == {}
+
+
+def test_a_gang_on_a_slice_of_two_hosts(make: Make, lab: Lab) -> None:  # B12
+    hosts = hosts_of(lab, 2)
+    cluster = make(hosts, slice_size=2)
+    cluster.iris("cluster", "start")
+    ran = cluster.iris("job", "run", "--replicas", "2", "--gang", "--cpu", "2", "--", "sh", "-c", "hostname")
+    assert {line.split()[-1] for line in ran.out.splitlines()} == {host.name for host in hosts}
+
+
+def test_b40_a_killed_controller_disturbs_nothing(make: Make, lab: Lab) -> None:
+    cluster = make(hosts_of(lab, 1))
+    cluster.iris("cluster", "start")
+    job = cluster.submit("--", "sh", "-c", "for n in 1 2 3 4 5 6 7 8; do echo $n; sleep 0.5; done")
+    wait_until(lambda: "1" in cluster.iris("job", "logs", job).out)
+    cluster.kill_controller()
+    cluster.iris("cluster", "start")
+    cluster.iris("job", "wait", job)
+    assert cluster.iris("job", "logs", job).out.split() == [str(n) for n in range(1, 9)]
+    (task,) = cluster.json("job", "show", job)["tasks"]
+    assert (task["attempts"], task["losses"]) == (1, 0)
+
+
+def test_b32_a_host_that_loses_its_power_is_replaced(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 2)
+    cluster = make(hosts, idle_timeout="1m")
+    cluster.iris("cluster", "start")
+    job = cluster.submit("--", "sh", "-c", "hostname; sleep 3")
+    wait_until(lambda: cluster.iris("job", "logs", job).out != "")
+    first = cluster.iris("job", "logs", job).out.split()[0]
+    next(host for host in hosts if host.name == first).kill()
+    cluster.iris("job", "wait", job)
+    (task,) = cluster.json("job", "show", job)["tasks"]
+    assert (task["state"], task["losses"]) == ("TASK_STATE_SUCCEEDED", 1)
+
+
+@pytest.mark.parametrize("trouble", ["refuse_key", "remove_python", "fill_disk", "kill"])
+def test_a_host_with_a_trouble_says_so_while_the_others_work(make: Make, lab: Lab, trouble: str) -> None:
+    bad, good = hosts_of(lab, 2)
+    getattr(bad, trouble)()
+    cluster = make([bad, good])
+    cluster.iris("cluster", "start")
+    assert cluster.iris("job", "run", "--", "hostname").out == f"{good.name}\n"
+    words = {
+        "refuse_key": "key",
+        "remove_python": "there is no python3 on this host",
+        "fill_disk": "space",
+        "kill": bad.address,
+    }[trouble]
+    told = json.dumps(cluster.json("events")["events"]) + cluster.last_reason()
+    assert bad.address in told and words in told
+
+
+def test_a_changed_host_key_is_refused(make: Make, lab: Lab) -> None:
+    (host,) = hosts_of(lab, 1)
+    cluster = make([host])
+    cluster.iris("cluster", "start")
+    assert cluster.iris("job", "run", "--", "hostname").out == f"{host.name}\n"
+    with cluster.events() as watch:
+        watch.wait_for("slice", "GONE")
+    host.new_host_key()
+    job = cluster.submit("--", "hostname")
+    wait_until(lambda: "host key" in json.dumps(cluster.json("events")["events"]) + cluster.last_reason())
+    assert cluster.json("job", "show", job)["tasks"][0]["state"] == "TASK_STATE_PENDING"
+
+
+def test_nothing_in_names_is_ever_run(make: Make, lab: Lab) -> None:
+    (host,) = hosts_of(lab, 1)
+    cluster = make([host])
+    cluster.iris("cluster", "start")
+    nasty = "$(touch /tmp/pwned)`touch /tmp/pwned`'\"; touch /tmp/pwned #\n"
+    ran = cluster.iris(
+        "job", "run", "--name", "x", "-e", f"NASTY={nasty}", "--", "sh", "-c", 'printf %s "$NASTY"'
+    )
+    assert ran.out == nasty
+    assert host.run(["test", "-e", "/tmp/pwned"]).returncode == 1
+    assert not Path("/tmp/pwned").exists()
+    secrets = subprocess.run(
+        ["grep", "-rl", "PRIVATE KEY", str(cluster.state_dir)], capture_output=True, text=True, check=False
+    )
+    assert secrets.stdout == ""

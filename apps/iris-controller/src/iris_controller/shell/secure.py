@@ -100,9 +100,7 @@ class SecurePorts:
         return why_not_here(controller.view, place)
 
 
-def joining_of(
-    config: config_pb2.IrisClusterConfig, secure: SecurePorts, bundles: Path
-) -> Joining | None:
+def joining_of(config: config_pb2.IrisClusterConfig, secure: SecurePorts, bundles: Path) -> Joining | None:
     """How hosts join; None where they have no address at which to reach us."""
     ports, host = ports_of(config), _advertised_host(config)
     if ports is None or not ports.grpc or not host:
