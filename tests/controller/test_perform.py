@@ -39,6 +39,9 @@ class Provider:
         self._call(f"create {name}")
         self.slices[name] = info(name, [VmState.RUNNING], SliceCloudState.RUNNING)
 
+    def zones(self) -> Sequence[str]:
+        return ("local", "here")
+
     def delete_slice(self, name: str, zone: str | None = None) -> None:
         self._call(f"delete {name}")
         self.slices.pop(name, None)
@@ -58,8 +61,10 @@ class Stage:
     def __init__(self) -> None:
         self.provider = Provider()
         self.events: list[e.Event] = []
-        played = {"local": cast("Any", self.provider)}
-        self.performer = Performer(played, {"local": "local"}, played, self.events.append)
+        played = cast("Any", self.provider)
+        self.performer = Performer(
+            {"local": played}, {"local": "local"}, {"local": [played]}, self.events.append
+        )
 
     async def performs(self, *effects: Any) -> list[e.Event]:
         """Hands effects over and waits for as many events."""

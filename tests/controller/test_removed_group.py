@@ -37,7 +37,7 @@ class OneZone:
 def test_a_name_of_a_removed_group_is_looked_for_where_its_zone_is() -> None:
     async def test() -> None:
         events: list[e.Event] = []
-        performer = Performer({}, {}, {"local": cast("Any", OneZone())}, events.append)
+        performer = Performer({}, {}, {"local": [cast("Any", OneZone())]}, events.append)
         performer.perform(fx.LookAtSlice(name_of(1), "dropped", "here"))
         performer.perform(fx.LookAtSlice(name_of(2), "dropped", "nowhere"))
         while len(events) < 2:

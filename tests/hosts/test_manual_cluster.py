@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ from tests.harness.cluster import LocalCluster, wait_until
 from tests.harness.hosts import BenchLacks, Host, Lab
 from tests.harness.hosts.wheels import why_not
 
-PORT = 10400
 CONFIG = """\
 name: test
 controller: {{ advertise_address: "{address}:{port}" }}
@@ -31,6 +31,19 @@ timeouts: {{ beat_interval: 500ms, suspect_after: 5s, stop_grace: 2s }}
 """
 
 
+def free_ports(address: str) -> int:
+    """A port that is free together with the next one."""
+    while True:
+        with socket.socket() as one, socket.socket() as next_one:
+            one.bind((address, 0))
+            port: int = one.getsockname()[1]
+            try:
+                next_one.bind((address, port + 1))
+            except OSError:
+                continue
+            return port
+
+
 class ManualCluster(LocalCluster):
     """A controller on this machine and hosts of a lab."""
 
@@ -41,7 +54,7 @@ class ManualCluster(LocalCluster):
         self.config.write_text(
             CONFIG.format(
                 address=lab.address,
-                port=PORT,
+                port=free_ports(lab.address),
                 hosts=", ".join(host.address for host in hosts),
                 key=lab.user_key,
                 slice_size=slice_size,
@@ -49,10 +62,10 @@ class ManualCluster(LocalCluster):
             )
         )
 
-    def last_reason(self) -> str:
-        """Why the group has no more slices."""
-        (group,) = self.json("group", "list")["scale_groups"]
-        return f"{group['reason']}: {group['message']}"
+    def told(self) -> str:
+        """Everything that it says of what is wrong."""
+        events = self.json("events")["events"]
+        return json.dumps([events, self.json("cluster", "status"), self.json("group", "list")])
 
 
 Make = Callable[..., ManualCluster]
@@ -115,7 +128,7 @@ def test_b32_a_host_that_loses_its_power_is_replaced(make: Make, lab: Lab) -> No
     hosts = hosts_of(lab, 2)
     cluster = make(hosts, idle_timeout="1m")
     cluster.iris("cluster", "start")
-    job = cluster.submit("--", "sh", "-c", "hostname; sleep 3")
+    job = cluster.submit("--", "sh", "-c", "hostname; sleep 10")
     wait_until(lambda: cluster.iris("job", "logs", job).out != "")
     first = cluster.iris("job", "logs", job).out.split()[0]
     next(host for host in hosts if host.name == first).kill()
@@ -137,8 +150,8 @@ def test_a_host_with_a_trouble_says_so_while_the_others_work(make: Make, lab: La
         "fill_disk": "space",
         "kill": bad.address,
     }[trouble]
-    told = json.dumps(cluster.json("events")["events"]) + cluster.last_reason()
-    assert bad.address in told and words in told
+    told = cluster.told()
+    assert bad.address in told and words in told, told
 
 
 def test_a_changed_host_key_is_refused(make: Make, lab: Lab) -> None:
@@ -150,7 +163,7 @@ def test_a_changed_host_key_is_refused(make: Make, lab: Lab) -> None:
         watch.wait_for("slice", "GONE")
     host.new_host_key()
     job = cluster.submit("--", "hostname")
-    wait_until(lambda: "host key" in json.dumps(cluster.json("events")["events"]) + cluster.last_reason())
+    wait_until(lambda: "host key" in cluster.told())
     assert cluster.json("job", "show", job)["tasks"][0]["state"] == "TASK_STATE_PENDING"
 
 
@@ -169,3 +182,30 @@ def test_nothing_in_names_is_ever_run(make: Make, lab: Lab) -> None:
         ["grep", "-rl", "PRIVATE KEY", str(cluster.state_dir)], capture_output=True, text=True, check=False
     )
     assert secrets.stdout == ""
+
+
+def test_eight_hosts_in_two_groups_beside_a_local_one(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 8)
+    before = [host.listing() for host in hosts]
+    cluster = make(hosts[:4])
+    addresses = ", ".join(host.address for host in hosts[4:])
+    more = f"""\
+  pairs:
+    provider: {{ manual: {{ hosts: [{addresses}], ssh_key_file: {lab.user_key} }} }}
+    host_resources: {{ cpu: 2 }}
+    slice_size: 2
+  here:
+    provider: {{ local: {{}} }}
+    host_resources: {{ cpu: 2 }}
+ssh:"""
+    cluster.config.write_text(cluster.config.read_text().replace("ssh:", more, 1))
+    cluster.iris("cluster", "start")
+    # As many as there are cpus, for so long that none of them can take two.
+    job = cluster.submit("--replicas", "18", "--", "sh", "-c", "hostname; sleep 15")
+    everywhere = {host.name for host in hosts} | {socket.gethostname()}
+    wait_until(lambda: set(cluster.iris("job", "logs", job).out.split()[1::2]) == everywhere, 60)
+    zone = cluster.json("slice", "list")["slices"]
+    assert len(zone) == 4 + 2 + 1
+    cluster.iris("job", "stop", job)
+    cluster.iris("cluster", "stop", "-y")
+    assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[]] * 8

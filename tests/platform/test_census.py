@@ -47,4 +47,4 @@ def test_a_census_has_everything_under_the_root(world: LocalWorld) -> None:
     assert [(found[n].hosts, found[n].running) for n in (theirs, gone, bad)] == [(1, 1), (1, 1), (2, 2)]
     assert found[theirs].trouble == ""
     assert found[gone].trouble.endswith("is gone, but not all of its processes")
-    assert "labels: expected an object" in found[bad].trouble
+    assert "name: expected a string" in found[bad].trouble

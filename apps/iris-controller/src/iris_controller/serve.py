@@ -193,18 +193,40 @@ def _assemble(cluster: _Cluster) -> _Parts:
     performer = Performer(
         managers={name: platforms[name].vm_manager(group) for name, group in config.scale_groups.items()},
         provider_of=provider_of,
-        platforms={provider_of[name]: platform for name, platform in platforms.items()},
+        platforms=_by_provider(provider_of, platforms),
         post=controller.post,
     )
     sessions.attach(controller, lambda job_id: controller.hub.notify((job_id,)))
-    service = ControllerService(facts, controller, logs, lambda: performer.troubles, desk)
+
+    def troubles() -> list[str]:
+        return [
+            *performer.troubles,
+            *(words for one in _distinct(platforms.values()) for words in one.troubles()),
+        ]
+
+    service = ControllerService(facts, controller, logs, troubles, desk)
     return _Parts(controller, performer, sessions, service)
+
+
+def _distinct(platforms: Iterable[Platform]) -> list[Platform]:
+    """Each platform once: groups of one provider share theirs."""
+    return list({id(platform): platform for platform in platforms}.values())
+
+
+def _by_provider(
+    provider_of: Mapping[str, str], platforms: Mapping[str, Platform]
+) -> dict[str, list[Platform]]:
+    """The platforms of each provider: every pool of manual hosts is one."""
+    groups: dict[str, list[Platform]] = {}
+    for name, provider in provider_of.items():
+        groups.setdefault(provider, []).append(platforms[name])
+    return {provider: _distinct(each) for provider, each in groups.items()}
 
 
 def _highest_epoch(platforms: Iterable[Platform]) -> int:
     """The highest epoch in any slice's name; a zone that cannot be listed adds nothing."""
     highest = 0
-    for platform in {id(p): p for p in platforms}.values():
+    for platform in _distinct(platforms):
         for zone in platform.zones():
             try:
                 names = [info.slice_id for info in platform.list_slices({}, zone)]

@@ -99,6 +99,10 @@ class Platform(Protocol):
         """
         ...
 
+    def troubles(self) -> list[str]:
+        """What people should know although no call fails: machines that are left alone, and why."""
+        ...
+
     def tidy(self, zone: str | None = None) -> None:
         """Remove what is kept on machines between slices, where no slice is any more.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -55,10 +55,10 @@ class Performer:
         self,
         managers: Mapping[str, VmManager],
         provider_of: Mapping[str, str],
-        platforms: Mapping[str, Platform],
+        platforms: Mapping[str, Sequence[Platform]],
         post: Callable[[e.Event], None],
     ) -> None:
-        """`managers` and `provider_of` by scale group, `platforms` by provider."""
+        """`managers` and `provider_of` by scale group, `platforms` by provider: each pool of hosts is one."""
         self._managers = managers
         self._platforms = platforms
         self._post = post
@@ -115,8 +115,14 @@ class Performer:
         if isinstance(effect, fx.ListZone):
             return effect.provider
         known = self._provider_of.get(effect.group)
-        with_zone = (p for p, platform in self._platforms.items() if effect.zone in platform.zones())
-        return known or next(with_zone, None)
+        return known or next((name for name in self._platforms if self._in_zone(name, effect.zone)), None)
+
+    def _in_zone(self, provider: str, zone: str) -> list[Platform]:
+        return [platform for platform in self._platforms[provider] if zone in platform.zones()]
+
+    def _keeper(self, group: str, provider: str, zone: str) -> VmManager | Platform:
+        """Who has the slices of a group, also of one that the configuration dropped."""
+        return self._managers.get(group) or self._in_zone(provider, zone)[0]
 
     def _call(self, effect: PlatformEffect, provider: str) -> PlatformAnswer:
         """One platform call; the catch-all around an effect (STYLE)."""
@@ -127,12 +133,13 @@ class Performer:
             match effect:
                 case fx.CreateSlice(name, group, zone):
                     self._managers[group].create_slice(name, zone)
-                case fx.DeleteSlice(name, _, zone):
-                    self._platforms[provider].delete_slice(name, zone)
-                case fx.LookAtSlice(name, _, zone):
-                    seen = self._platforms[provider].get_slice(name, zone)
+                case fx.DeleteSlice(name, group, zone):
+                    self._keeper(group, provider, zone).delete_slice(name, zone)
+                case fx.LookAtSlice(name, group, zone):
+                    seen = self._keeper(group, provider, zone).get_slice(name, zone)
                 case fx.ListZone(_, zone):
-                    listed = tuple(self._platforms[provider].list_slices({}, zone))
+                    places = self._in_zone(provider, zone)
+                    listed = tuple(info for place in places for info in place.list_slices({}, zone))
         except PlatformError as problem:
             log.warning("%s failed: %s", effect, problem)
             error = e.CallFailed(_FAILURES.get(type(problem), e.Failure.UNREACHABLE), str(problem))

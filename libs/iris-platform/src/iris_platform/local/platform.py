@@ -167,6 +167,10 @@ class LocalPlatform:
             end_agents(sorted(hosts), self._settings.agent_stop_s)
             self._store.remove(slice_id)
 
+    def troubles(self) -> list[str]:
+        """None: a local host is there or not."""
+        return []
+
     def tidy(self, zone: str | None = None) -> None:
         """Nothing is kept between slices."""
         resolve_zone(self.zones(), zone)

@@ -69,6 +69,10 @@ class ManualPlatform:
         resolve_zone(self._zones, zone)
         self._slices.delete_slice(slice_id, self._now_ms())
 
+    def troubles(self) -> list[str]:
+        """Hosts that no slice gets for now, and why."""
+        return self._slices.troubles(self._now_ms())
+
     def tidy(self, zone: str | None = None) -> None:
         """Remove the bundles that hosts keep; see `Platform.tidy`."""
         resolve_zone(self._zones, zone)

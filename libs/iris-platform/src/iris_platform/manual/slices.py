@@ -265,6 +265,12 @@ class ManualSlices:
         words = "; ".join(f"{host}: {error}" for host, error in failed.items())
         raise Unreachable(f"slice {name}: {words}")
 
+    def troubles(self, now_ms: int) -> list[str]:
+        """Every host that is left alone for now, with its reason."""
+        hosts = self._settings.hosts
+        reasons = {host: why for host in hosts if (why := self._asides.reason(host, now_ms))}
+        return [f"host {host} is left alone for now: {why}" for host, why in reasons.items()]
+
     def tidy(self) -> None:
         """Remove the bundles that hosts without a slice keep.
 
