@@ -12,9 +12,9 @@ from typing import Any
 
 from grpc_health.v1.health import aio as health_aio
 
+from iris_controller.api.listen import build_tls_server
 from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.values import Place
-from iris_controller.serve import build_tls_server
 from iris_controller.shell.join import Limits
 from iris_controller.shell.secure import Ports, SecurePorts
 from iris_platform.base import ClusterIdentity

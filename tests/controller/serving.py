@@ -10,12 +10,12 @@ import grpc.aio
 import pytest
 from grpc_health.v1.health import aio as health_aio
 
+from iris_controller.api.listen import bind, build_server
 from iris_controller.api.service import ClusterFacts, ControllerService
 from iris_controller.codec import wire
 from iris_controller.core import effects as fx
 from iris_controller.core.entities import GroupPolicy, Settings
 from iris_controller.core.values import AttemptId, Place
-from iris_controller.serve import bind, build_server
 from iris_controller.shell.certificates import CertificateDesk
 from iris_controller.shell.logs import LogStore
 from iris_controller.shell.sessions import Sessions

@@ -9,7 +9,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from iris_controller.serve import UnusableError, bind
+from iris_controller.api.listen import bind
+from iris_controller.shell.join import PortTaken
 from iris_proto.v1 import controller_pb2, worker_pb2
 from tests.controller.running import run
 from tests.controller.serving import AUTH, TOKEN, serving
@@ -106,7 +107,7 @@ def test_a_second_server_cannot_take_the_same_port(tmp_path: Path) -> None:
         (tmp_path / "second").mkdir()
         async with serving(tmp_path / "first") as first, serving(tmp_path / "second") as second:
             port = int(first.address.rpartition(":")[2])
-            with pytest.raises(UnusableError, match=rf"cannot listen on 127.0.0.1:{port}: in use\?"):
+            with pytest.raises(PortTaken, match=rf"cannot listen on 127.0.0.1:{port}: in use\?"):
                 bind(second.server, port)
 
     run(test)

@@ -16,13 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
 
 from iris_config import ConfigError, IrisConfig, read_config_text
-from iris_controller.api.auth import RoleInterceptor, TokenInterceptor
+from iris_controller.api.listen import bind, build_server, build_tls_server
 from iris_controller.api.service import ClusterFacts, ControllerService
 from iris_controller.codec.settings import settings, timings
 from iris_controller.core import effects as fx
@@ -45,15 +43,12 @@ from iris_platform.identity import IdentityError, ensure_identity
 from iris_platform.names import parse_slice_name
 from iris_platform.pki.authority import Authority, ensure_authority
 from iris_platform.state_lock import StateDirError, StateLock
-from iris_proto.v1 import controller_pb2, controller_pb2_grpc, worker_pb2, worker_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 # In the state directory: what hosts fetch from the join port, by SHA-256.
 BUNDLES = "bundles"
 TOKEN_BYTES = 32
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 # Streams get this long to end at SIGTERM; agents and followers dial again.
 STOP_GRACE_S = 1.0
 # Without a batch for this long (ticks make one every quarter second), the
@@ -95,7 +90,7 @@ def run(places: Places, *, resume: bool, log_level: str) -> int:
             return asyncio.run(_serve(cluster, lock, resume=resume))
     except OSError as error:
         raise UnusableError(f"{error.filename or places.state_dir}: {error.strerror}") from error
-    except (ConfigError, StateDirError, IdentityError, StoreError) as error:
+    except (ConfigError, StateDirError, IdentityError, StoreError, PortTaken) as error:
         raise UnusableError(str(error)) from error
 
 
@@ -257,7 +252,9 @@ async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
     servers, loops, others = [server], [], ("", "")
     if secure is not None:
         tls_server = build_tls_server(parts.service, parts.sessions, parts.health, identity.cluster_id)
-        others = _bind_secure(secure, tls_server, config, parts.controller)
+        ports = ports_of(config.proto)
+        assert ports is not None, "an authority is made for nothing else"
+        others = secure.open(tls_server, ports, parts.controller)
         servers.append(tls_server)
         loops = [secure.join.run(), secure.identity.keep()]
     for one in servers:
@@ -265,13 +262,8 @@ async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
     pid = os.getpid()
     record = ControllerRecord(address, token, pid, processes.start_time(pid) or 0, *others)
     write_controller_file(paths.controller_file, record)
-    log.info(
-        "controller of %s (%s) epoch %d on %s",
-        config.name,
-        identity.cluster_id,
-        parts.controller.epoch,
-        address,
-    )
+    told = (config.name, identity.cluster_id, parts.controller.epoch, address)
+    log.info("controller of %s (%s) epoch %d on %s", *told)
     try:
         return await _supervise(
             stop,
@@ -287,78 +279,6 @@ async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
         parts.sessions.close()
         await parts.controller.close()
         log.info("controller ended; agents and their tasks go on")
-
-
-def build_server(
-    service: ControllerService, sessions: Sessions, health: health_aio.HealthServicer, token: str
-) -> grpc.aio.Server:
-    """What listens on loopback, behind the token; not bound yet."""
-    return _build(service, sessions, health, TokenInterceptor(token))
-
-
-def build_tls_server(
-    service: ControllerService, sessions: Sessions, health: health_aio.HealthServicer, cluster_id: str
-) -> grpc.aio.Server:
-    """The same for other machines, behind the roles of certificates; not bound yet."""
-    return _build(service, sessions, health, RoleInterceptor(cluster_id))
-
-
-def _build(
-    service: ControllerService,
-    sessions: Sessions,
-    health: health_aio.HealthServicer,
-    interceptor: grpc.aio.ServerInterceptor,
-) -> grpc.aio.Server:
-    server = grpc.aio.server(
-        interceptors=[interceptor],
-        options=[
-            # Without this a second server binds the same port silently.
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            # Agents and followers ping on idle connections; do not hang up on them.
-            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-            # Two minutes by default, for whoever connects and says nothing.
-            ("grpc.server_handshake_timeout_ms", 10_000),
-        ],
-    )
-    controller_pb2_grpc.add_ControllerServiceServicer_to_server(service, server)
-    worker_pb2_grpc.add_WorkerServiceServicer_to_server(sessions, server)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    services = [
-        controller_pb2.DESCRIPTOR.services_by_name["ControllerService"].full_name,
-        worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name,
-        health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-        reflection.SERVICE_NAME,
-    ]
-    reflection.enable_server_reflection(services, server)
-    return server
-
-
-def bind(server: grpc.aio.Server, port: int) -> str:
-    """Takes a port on loopback, any free one for 0; returns the address.
-
-    Raises:
-        UnusableError: the port cannot be had.
-    """
-    try:
-        bound = server.add_insecure_port(f"{LOOPBACK}:{port}")
-    except RuntimeError as error:
-        words = f"controller.local.port: cannot listen on {LOOPBACK}:{port}: in use?"
-        raise UnusableError(words) from error
-    return f"{LOOPBACK}:{bound}"
-
-
-def _bind_secure(
-    secure: SecurePorts, server: grpc.aio.Server, config: IrisConfig, controller: Controller
-) -> tuple[str, str]:
-    ports = ports_of(config.proto)
-    assert ports is not None, "an authority is made for nothing else"
-    try:
-        return secure.open(server, ports, controller)
-    except PortTaken as error:
-        raise UnusableError(str(error)) from error
 
 
 async def _watch_health(controller: Controller, health: health_aio.HealthServicer) -> None:
