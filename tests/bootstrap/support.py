@@ -31,7 +31,7 @@ from iris_bootstrap.keeper.frames import (
 from iris_platform import processes
 
 PROGRAMS = Path(__file__).parent / "programs"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 KEY = "job/0/7/1"
 IGNORES_SIGTERM = (

@@ -12,6 +12,7 @@ from iris_platform import processes
 from iris_platform.base import Refused, Unreachable
 from iris_platform.ssh import SshConnection
 from iris_platform.ssh.transport import BREAK_GRACE_S
+from tests.harness.cluster import wait_until
 from tests.platform.ssh.conftest import Dial, MakeSshd
 from tests.platform.ssh.sshd import Sshd
 
@@ -163,7 +164,8 @@ def test_a_connection_that_dies_under_a_command(ssh: SshConnection, sshd: Sshd, 
         sshd.kill_connections()
         with pytest.raises(Unreachable, match="the connection broke; it is not known"):
             list(pieces)
-    assert not ssh.is_alive
+    # The command's end may be seen before the connection's.
+    wait_until(lambda: not ssh.is_alive)
     with pytest.raises(Unreachable, match=r"the connection is gone.*connect again"):
         ssh.run(["true"], timeout_s=5)
 
