@@ -1,8 +1,14 @@
-"""Commands that are one word: `iris events`, `iris version`."""
+"""Commands that are one word: `iris doctor`, `iris events`, `iris version`."""
 
 import argparse
 
 from iris_cli.arguments.spec import HelpText, Verb
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="the file to check; default: the cluster's configuration"
+    )
 
 
 def _events(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +20,24 @@ def _version(parser: argparse.ArgumentParser) -> None:
 
 
 VERBS = (
+    Verb(
+        "doctor",
+        "Check all that a start needs, and say what to fix",
+        _doctor,
+        text=HelpText(
+            "Check, before anything is started, what the configuration needs: itself, this\n"
+            "machine (directories, disk, ports), and every manual host: SSH and its host key,\n"
+            "Python, disk, clock, whose it is, and whether it reaches this machine. A line on\n"
+            "standard error for each check that is done, then a table with what to do. Nothing\n"
+            "is left anywhere, and no host key is pinned.",
+            examples=("iris doctor boxes.yaml", "iris --cluster boxes doctor -o wide"),
+            exits=(
+                ("0", "all is well, perhaps with warnings"),
+                ("1", "a check failed"),
+                ("2", "the configuration is wrong"),
+            ),
+        ),
+    ),
     Verb(
         "events",
         "Show what happened and what was decided, oldest first",

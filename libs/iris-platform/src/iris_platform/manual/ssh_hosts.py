@@ -7,7 +7,6 @@ holds up the others, and has an answer that says why.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,15 +16,13 @@ from iris_platform.bootstrap import (
     NO_CONTAINER,
     BundleSource,
     DeadMan,
-    Outcome,
     Startup,
-    parse_outcome,
-    render,
 )
 from iris_platform.manual.hosts import HostReport
 from iris_platform.manual.hosts import Outcome as HostOutcome
 from iris_platform.manual.joining import Joining
 from iris_platform.manual.records import ManualSlice, slice_from_json, slice_to_json
+from iris_platform.manual.script import run_script, words_of
 from iris_platform.names import LABEL_CLUSTER_ID
 from iris_platform.slice_json import CorruptSlice
 from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
@@ -137,7 +134,7 @@ class SshHosts:
         if status is None:
             if result.status:
                 raise Unreachable(
-                    f"{host}: a command ended with status {result.status}: {_words(result.err)}"
+                    f"{host}: a command ended with status {result.status}: {words_of(result.err)}"
                 )
             return HostReport()
         if status["status"] == "failed":
@@ -161,7 +158,7 @@ class SshHosts:
             if report.is_running and report.slice is not None and report.slice.spec.name == record.spec.name:
                 return
             empty = self._startup(joining, record, host, index, NO_BUNDLE)
-            facts = self._script(connection, host, empty, "prepare", LOOK_S).check(host).facts
+            facts = run_script(connection, empty, ["prepare"], timeout_s=LOOK_S).check(host).facts
             python = ".".join(str(facts["python"]).split(".")[:2])
             bundle = joining.bundle_for(python, str(facts["machine"]))
             path = f"{facts['incoming']}/{bundle.sha256}"
@@ -169,7 +166,7 @@ class SshHosts:
                 connection.put(bundle.path, path)
             startup = self._startup(joining, record, host, index, BundleSource(bundle.sha256, path=path))
             token = joining.mint(record.spec.name, index).encode("ascii") + b"\n"
-            self._script(connection, host, startup, "start", START_S, token).check(host)
+            run_script(connection, startup, ["start"], timeout_s=START_S, secret=token).check(host)
 
     def _startup(
         self, joining: Joining, record: ManualSlice, host: str, index: int, bundle: BundleSource
@@ -226,7 +223,7 @@ class SshHosts:
                 return
             spec = VmBootstrapSpec("worker", NO_CONTAINER, {LABEL_CLUSTER_ID: report.cluster_id})
             startup = Startup(spec, bundle=NO_BUNDLE, root=self._settings.root)
-            self._script(connection, host, startup, "remove", REMOVE_S).check(host)
+            run_script(connection, startup, ["remove"], timeout_s=REMOVE_S).check(host)
 
     def _tidy(self, host: str) -> None:
         with self._reach(host) as connection:
@@ -236,33 +233,7 @@ class SshHosts:
             startup = Startup(
                 VmBootstrapSpec("worker", NO_CONTAINER, {}), bundle=NO_BUNDLE, root=self._settings.root
             )
-            self._script(connection, host, startup, "remove", REMOVE_S, options=("--bundles",)).check(host)
-
-    # -- the script ----------------------------------------------------------
-
-    def _script(
-        self,
-        connection: SshConnection,
-        host: str,
-        startup: Startup,
-        command: str,
-        timeout_s: float,
-        secret: bytes = b"",
-        options: Sequence[str] = (),
-    ) -> Outcome:
-        """Uploads the startup script to a directory of its own, runs it there, and takes it away."""
-        made = connection.run(["mktemp", "-d"], timeout_s=LOOK_S)
-        directory = made.out.decode("utf-8", "replace").strip()
-        if made.status or not directory.startswith("/"):
-            raise Refused(f"{host}: no temporary directory can be made: {_words(made.err)}")
-        try:
-            path = f"{directory}/iris-host.sh"
-            connection.put(render(startup).encode("ascii"), path, timeout_s=LOOK_S)
-            result = connection.run(["sh", path, command, *options], timeout_s=timeout_s, input=secret)
-            return parse_outcome(result.out.decode("utf-8", "replace"), result.status)
-        finally:
-            if connection.is_alive:
-                connection.run(["rm", "-rf", directory], timeout_s=LOOK_S)
+            run_script(connection, startup, ["remove", "--bundles"], timeout_s=REMOVE_S).check(host)
 
 
 def _json(line: str) -> dict[str, object] | None:
@@ -279,7 +250,3 @@ def _slice(host: str, found: Sequence[Mapping[str, object]]) -> ManualSlice | No
         return slice_from_json(f"{host}: {SLICE_FILE}", value) if value is not None else None
     except CorruptSlice:
         return None
-
-
-def _words(data: bytes) -> str:
-    return shlex.join(data.decode("utf-8", "replace").split())[:500] or "it said nothing"

@@ -36,8 +36,10 @@ class PinnedKey:
 class KnownHosts:
     """One file, shared by all threads and processes that connect for a cluster."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, pins: bool = True) -> None:
+        """Without `pins` a new host is let pass and not written down: for a look that changes nothing."""
         self.path = path
+        self._pins = pins
 
     def pinned(self, host: str, port: int) -> list[PinnedKey]:
         """The keys that `host:port` may show; none means that it was never seen.
@@ -63,7 +65,7 @@ class KnownHosts:
             Refused: the file cannot be read, understood or written.
             Unreachable: others held its lock for too long.
         """
-        if self._matches(host, port, kind, blob):
+        if self._matches(host, port, kind, blob) or not self._pins:
             return False
         try:
             files.make_private_dir(self.path.parent)

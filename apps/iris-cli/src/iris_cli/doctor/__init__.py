@@ -1,0 +1,1 @@
+"""What `iris doctor` looks at: this machine, its ports, and each host. Changes nothing anywhere."""

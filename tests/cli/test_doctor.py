@@ -1,0 +1,260 @@
+"""`iris doctor`: this machine, the configuration, and what a host's answers mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iris_cli.doctor.checks import Check, Result, worst_of
+from iris_cli.doctor.hosts import HostDoctor, Listening, Wanted, reach_check
+from iris_cli.doctor.local import LEAST_FREE_BYTES, check_machine, disk_check
+from iris_cli.doctor.ports import Beacon, Endpoint, PortTaken, endpoint_of
+from iris_platform.paths import ClusterPaths
+from iris_platform.ssh import HostKeyChanged, SshTarget
+from iris_platform.ssh.connection import CommandResult
+from iris_platform.ssh.memory import MemoryHost
+from tests.cli.runner import Runner
+
+GOOD = "name: demo\nscale_groups:\n  here: { provider: { local: {} } }\n"
+NOW_MS = 1_700_000_000_000
+ENDPOINT = Endpoint("10.0.0.1", 10400)
+FACTS = {
+    "status": "found",
+    "python": "3.11.2",
+    "machine": "x86_64",
+    "executable": "/usr/bin/python3",
+    "root": "/var/lib/iris-host",
+    "free_bytes": 10**10,
+    "wall_ms": NOW_MS,
+    "labels": {"worker": {}, "controller": {}},
+}
+
+
+# -- the command -------------------------------------------------------------
+
+
+def write(iris: Runner, text: str) -> str:
+    path = iris.home / "demo.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_local_cluster_on_a_good_machine(iris: Runner) -> None:
+    done = iris("doctor", write(iris, GOOD))
+    assert done.status == 0, done
+    header, *rows = done.text.splitlines()
+    assert header.split() == ["HOST", "CHECK", "RESULT", "WHAT", "TO", "DO"]
+    assert [row.rpartition("  ")[2].strip() for row in rows] == ["ok"] * 5
+    assert [row.split("  ")[0] for row in rows] == ["configuration", *["this machine"] * 4]
+    assert len(done.err.splitlines()) == 5
+    # It made nothing.
+    assert [path.name for path in iris.home.iterdir()] == ["demo.yaml"]
+
+
+def test_one_document_and_a_wide_table(iris: Runner) -> None:
+    path = write(iris, GOOD)
+    done = iris("--config", path, "doctor", "-o", "json")
+    first = done.document["checks"][0]
+    assert first == {
+        "subject": "configuration",
+        "check": "valid",
+        "result": "ok",
+        "message": path,
+        "fix": "",
+    }
+    assert path in iris("doctor", path, "-o", "wide").text
+
+
+def test_a_wrong_configuration_ends_there(iris: Runner) -> None:
+    done = iris("doctor", write(iris, "name: demo\nscale_grups: {}\n"), "-o", "json")
+    assert done.status == 2
+    found = [check for check in done.document["checks"] if check["result"] == "failed"]
+    assert "scale_grups" in found[0]["message"] and found[0]["fix"].endswith("demo.yaml:2")
+    assert iris("doctor", "nowhere.yaml").status == 2
+
+
+def test_hosts_without_an_address_to_reach_us_at(iris: Runner) -> None:
+    manual = "name: demo\nscale_groups:\n  boxes: { provider: { manual: { hosts: [10.0.0.1] } } }\n"
+    done = iris("doctor", write(iris, manual))
+    assert done.status == 2
+    assert "advertise_address" in done.err
+
+
+def test_a_state_directory_that_cannot_be_made(iris: Runner) -> None:
+    text = GOOD + "storage: { state_dir: /proc/nothing/here }\n"
+    done = iris("doctor", write(iris, text), "-o", "json")
+    assert done.status == 1
+    found = {check["check"]: check for check in done.document["checks"]}
+    assert found["state directory"]["result"] == "failed"
+    assert "storage.state_dir" in found["state directory"]["fix"]
+    assert found["keys directory"]["result"] == "ok"
+
+
+# -- this machine ------------------------------------------------------------
+
+
+def test_a_machine_is_left_as_it_was(tmp_path: Path) -> None:
+    checks = check_machine(ClusterPaths(tmp_path / "a" / "b", tmp_path / "c", tmp_path / "d"))
+    assert worst_of(checks) is Result.OK
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_with_little_room() -> None:
+    assert disk_check("h", LEAST_FREE_BYTES, "/").result is Result.OK
+    full = disk_check("h", LEAST_FREE_BYTES - 1, "/")
+    assert full.result is Result.FAILED and full.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("10.0.0.1", "10.0.0.1", 10400),
+        ("box.example:7000", "box.example", 7000),
+        ("[fd00::1]:7000", "fd00::1", 7000),
+        ("[fd00::1]", "fd00::1", 10400),
+    ],
+)
+def test_an_advertised_address(text: str, host: str, port: int) -> None:
+    assert endpoint_of(text) == Endpoint(host, port)
+
+
+def test_a_beacon_says_its_word_and_frees_its_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=str(port)):
+            Beacon((port,))
+    with Beacon((port,)) as beacon:
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", port), 5) as peer:
+                assert peer.recv(64).decode() == beacon.word
+    with Beacon((port,)) as again:
+        assert again.word != beacon.word
+    with pytest.raises(PortTaken, match="no port 65536"):
+        Beacon((65536,))
+
+
+# -- hosts -------------------------------------------------------------------
+
+
+def machine(facts: Mapping[str, Any], dial: Mapping[str, str] | None = None, status: int = 0) -> MemoryHost:
+    """A host on which the script says `facts`, and whose tries to reach us end as in `dial`."""
+    host = MemoryHost(directories={"/", "/tmp", "/tmp/x"})
+    host.answer(["mktemp", "-d"], b"/tmp/x\n")
+    host.answer(["rm", "-rf", "/tmp/x"])
+    host.programs["sh",] = lambda argv, data: CommandResult(status, json.dumps(facts).encode(), b"")
+    host.programs["/usr/bin/python3",] = lambda argv, data: CommandResult(0, json.dumps(dial).encode(), b"")
+    return host
+
+
+def examine(host: MemoryHost, cluster_id: str = "", listening: Listening | None = None) -> dict[str, Check]:
+    told: list[Check] = []
+    wanted = Wanted("demo", cluster_id, listening)
+    doctor = HostDoctor(lambda target: host.connect(), wanted, told.append, lambda: NOW_MS)
+    checks = doctor.examine("h", SshTarget("h"))
+    assert checks == told
+    assert all(check.fix for check in checks if check.result is not Result.OK)
+    return {check.check: check for check in checks}
+
+
+def test_a_good_host() -> None:
+    host = machine(FACTS, {"10400": "connected w", "10401": "connected w"})
+    found = examine(host, listening=Listening(ENDPOINT, word="w"))
+    assert list(found) == ["ssh", "python", "disk", "clock", "owner", "reaches us"]
+    assert worst_of(list(found.values())) is Result.OK
+    assert ("rm", "-rf", "/tmp/x") in host.calls
+
+
+def test_a_host_that_is_down() -> None:
+    host = machine(FACTS)
+    host.is_down = True
+    found = examine(host)
+    assert list(found) == ["ssh"] and "is down" in found["ssh"].message
+
+
+def test_a_host_key_that_changed() -> None:
+    def refuse(target: SshTarget) -> Any:
+        raise HostKeyChanged("the host key of h has changed; remove line 1 of FILE")
+
+    (check,) = HostDoctor(refuse, Wanted("demo", "", None), lambda check: None).examine("h", SshTarget("h"))
+    assert check.result is Result.FAILED and "remove line 1" in check.message
+
+
+def test_what_the_script_says_of_python() -> None:
+    failed = {"status": "failed", "step": "python", "reason": "python3 3.9 is too old", "log_tail": ""}
+    found = examine(machine(failed, status=2))
+    assert found["python"].message == "python3 3.9 is too old" and "3.10" in found["python"].fix
+    found = examine(machine({**FACTS, "python": "3.14.0"}))
+    assert found["python"].result is Result.FAILED
+
+
+def test_a_host_without_room_for_the_script() -> None:
+    host = machine(FACTS)
+    host.answer(["mktemp", "-d"], status=1, err=b"No space left on device")
+    found = examine(host)
+    assert "No space left" in found["disk"].message.replace("'", "")
+    host = machine(FACTS)
+    host.directories.discard("/tmp/x")
+    assert "no such directory" in examine(host)["disk"].message
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "result"),
+    [(0, "ok"), (60, "ok"), (-60, "ok"), (61, "failed"), (-61, "failed")],
+)
+def test_a_clock(offset_s: int, result: str) -> None:
+    found = examine(machine({**FACTS, "wall_ms": NOW_MS + 1000 * offset_s}))
+    assert found["clock"].result.value == result
+
+
+@pytest.mark.parametrize(
+    ("cluster", "cluster_id", "result", "words"),
+    [
+        ("demo", "aaaaaaaaaa", "ok", "ours: slice s1"),
+        ("demo", "bbbbbbbbbb", "failed", "our name and other keys"),
+        ("other", "bbbbbbbbbb", "failed", "belongs to cluster other"),
+    ],
+)
+def test_whose_a_host_is(cluster: str, cluster_id: str, result: str, words: str) -> None:
+    labels = {"iris-cluster": cluster, "iris-cluster-id": cluster_id, "iris-slice": "s1"}
+    found = examine(machine({**FACTS, "labels": {"worker": labels}}), "aaaaaaaaaa")
+    assert found["owner"].result.value == result and words in found["owner"].message
+
+
+STAND_IN, OURS, NOBODY = (
+    Listening(ENDPOINT, word="w"),
+    Listening(ENDPOINT, is_ours=True),
+    Listening(ENDPOINT),
+)
+
+
+@pytest.mark.parametrize(
+    ("listening", "answer", "result"),
+    [
+        (STAND_IN, "connected w", "ok"),
+        (STAND_IN, "connected v", "failed"),
+        (STAND_IN, "connected", "failed"),
+        (STAND_IN, "refused", "failed"),
+        (STAND_IN, "failed timed out", "failed"),
+        (OURS, "connected", "ok"),
+        (OURS, "refused", "failed"),
+        (NOBODY, "connected", "warning"),
+        (NOBODY, "refused", "warning"),
+        (NOBODY, "failed No route to host", "failed"),
+    ],
+)
+def test_whether_a_host_reaches_us(listening: Listening, answer: str, result: str) -> None:
+    check = reach_check("h", {"10400": answer, "10401": answer}, listening)
+    assert check.result.value == result
+    assert bool(check.fix) == (result != "ok")
+
+
+def test_a_host_that_does_not_say_what_it_reaches() -> None:
+    host = machine(FACTS)
+    host.answer(["/usr/bin/python3"], b"killed\n", status=137)
+    assert examine(host, listening=STAND_IN)["reaches us"].result is Result.FAILED
