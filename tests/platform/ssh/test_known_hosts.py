@@ -40,6 +40,15 @@ def test_first_use_pins_and_later_use_compares(hosts: KnownHosts) -> None:
     assert (hosts.path.stat().st_mode & 0o777, hosts.path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+def test_a_look_that_pins_nothing(hosts: KnownHosts) -> None:
+    look = KnownHosts(hosts.path, pins=False)
+    assert not look.check("h", 22, "ssh-ed25519", blob("a"))
+    assert not hosts.path.parent.exists()
+    assert hosts.check("h", 22, "ssh-ed25519", blob("a"))
+    with pytest.raises(HostKeyChanged):
+        look.check("h", 22, "ssh-ed25519", blob("b"))
+
+
 def test_what_operators_write_into_it(hosts: KnownHosts, tmp_path: Path) -> None:
     hosts.path.parent.mkdir()
     key = base64.b64encode(blob("a")).decode()

@@ -25,6 +25,7 @@ DIAL_S = 5
 MOST_CLOCK_MS = 60_000
 # As `iris_platform.bundle.PYTHONS`, whose import would need what makes bundles.
 NEWEST_PYTHON = (3, 13)
+_BY_HAND = "log in there by hand and look"
 NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
 
 # Constant text: what varies is an argument. Prints one JSON object: port -> what came of it.
@@ -136,7 +137,8 @@ def _trouble(host: str, check: str, error: PlatformError) -> Check:
             host, check, Result.FAILED, text, "find out why; only if it is all right, remove that line"
         )
     message, _, fix = text.partition("; ")
-    return Check(host, check, Result.FAILED, message, fix or "log in there by hand and look")
+    by_hand = "check that it is up, its address and port, and firewalls" if check == "ssh" else _BY_HAND
+    return Check(host, check, Result.FAILED, message, fix or by_hand)
 
 
 def _failed_probe(host: str, outcome: Outcome) -> Check:
