@@ -95,8 +95,9 @@ def test_flood_of_processes_is_killed(keeper: KeeperUnderTest) -> None:
 
 def test_processes_that_fork_while_they_are_killed(keeper: KeeperUnderTest) -> None:
     session = keeper.accept()
-    # A chain: each starts the next and ends; a few at a time, for ever.
-    link = "trap '' TERM; echo . >> count; sleep 0.01; setsid sh link & exit"
+    # A chain: each starts the next and ends; a few at a time, for ever. Not so fast that a busy
+    # machine cannot look at all processes twice meanwhile, which is what the keeper does.
+    link = "trap '' TERM; echo . >> count; sleep 0.2; setsid sh link & exit"
     start = f'printf %s "{link}" > link; for i in 1 2 3 4 5; do setsid sh link & done; sleep 1000'
     session.run(KEY, "sh", "-c", start, grace_s=0.2)
     count = keeper.host_dir / "tasks/job-0-7-1/work/count"

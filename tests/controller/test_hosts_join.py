@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,9 @@ class Host:
     def leave(self) -> None:
         if (self.dir / processes.KEEPER_FILE).exists():
             for pid in processes.marked(processes.HOST_MARK, str(self.dir)):
-                os.kill(pid, signal.SIGTERM)
+                # It may be leaving by itself.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
         processes.clean_host(self.dir)
 
 
