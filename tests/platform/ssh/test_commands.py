@@ -11,7 +11,7 @@ import pytest
 from iris_platform import processes
 from iris_platform.base import Refused, Unreachable
 from iris_platform.ssh import SshConnection
-from iris_platform.ssh.transport import BREAK_GRACE_S
+from iris_platform.ssh.transport import BREAK_GRACE_S, sending_on
 from tests.harness.cluster import wait_until
 from tests.platform.ssh.conftest import Dial, MakeSshd
 from tests.platform.ssh.sshd import Sshd
@@ -182,6 +182,19 @@ def test_many_threads_share_a_connection(ssh: SshConnection) -> None:
     for thread in threads:
         thread.join(60)
     assert answers == {number: f"{number}\n".encode() for number in range(16)}
+
+
+def test_a_channel_is_not_given_up_while_something_is_about_to_be_sent_on_it(ssh: SshConnection) -> None:
+    """Else the late message would reach the next channel with its number."""
+    with ssh.stream(["cat"], timeout_s=30) as command:
+        channel = command._channel  # type: ignore[attr-defined]
+        with sending_on(channel):
+            channel.shutdown_write()
+            assert processes.wait_until(
+                lambda: "ssh-channel-close" in {thread.name for thread in threading.enumerate()}, 20
+            )
+            assert not channel.closed
+        assert processes.wait_until(lambda: channel.closed, 20)
 
 
 def test_a_server_that_starts_nothing_says_so(make_sshd: MakeSshd, dial: Dial) -> None:

@@ -13,7 +13,7 @@ from iris_platform.base import PlatformError, Refused, Unreachable
 from iris_platform.ssh.command_line import command_line
 from iris_platform.ssh.connection import Chunk, CommandResult
 from iris_platform.ssh.deadline import Deadline
-from iris_platform.ssh.transport import bounded, hang_up
+from iris_platform.ssh.transport import bounded, hang_up, sending_on
 
 _PIECE = 1 << 15
 _PIECES_PER_ROUND = 32
@@ -126,9 +126,11 @@ class RunningCommand:
             try:
                 if not self._unsent:
                     self._input_ended = True
-                    self._channel.shutdown_write()
+                    with sending_on(self._channel):
+                        self._channel.shutdown_write()
                     return
-                sent = self._channel.send(bytes(self._unsent))
+                with sending_on(self._channel):
+                    sent = self._channel.send(bytes(self._unsent))
                 self._unsent = self._unsent[sent:]
                 self._input_ended = not sent
             except TimeoutError:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import paramiko
 
-from iris_platform.ssh.transport import hang_up
+from iris_platform.ssh.transport import hang_up, sending_on
 
 # What waits in either direction while its receiver is slow.
 BUFFER_BYTES = 1 << 18
@@ -95,10 +95,12 @@ class Relay:
                     self._sock.shutdown(socket.SHUT_WR)
         with suppress(TimeoutError):
             while self._to_channel:
-                sent = self._channel.send(bytes(self._to_channel[:_PIECE]))
+                with sending_on(self._channel):
+                    sent = self._channel.send(bytes(self._to_channel[:_PIECE]))
                 if not sent:
                     raise EOFError
                 del self._to_channel[:sent]
             if self._sock_ended and not self._channel_told:
                 self._channel_told = True
-                self._channel.shutdown_write()
+                with sending_on(self._channel):
+                    self._channel.shutdown_write()

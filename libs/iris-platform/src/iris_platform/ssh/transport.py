@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 from iris_platform.ssh.deadline import Deadline
@@ -29,7 +29,16 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class Transport(paramiko.Transport):
-    """A client's transport that knows by which signal a command ended."""
+    """A client's transport that knows by which signal a command ended.
+
+    `sending` is held by whoever sends on a channel. paramiko makes a message and
+    sends it in two steps; if it answered the other end's CLOSE in between, the
+    message would reach whichever channel has been given the number since.
+    """
+
+    def __init__(self, sock: socket.socket | paramiko.Channel) -> None:
+        self.sending = threading.Lock()
+        super().__init__(sock)
 
     def close(self) -> None:
         """Hang up and wait, for a bounded time, for the thread and the socket to go."""
@@ -41,6 +50,13 @@ class Transport(paramiko.Transport):
         # One that never started, or ended by itself, leaves it open.
         with suppress(OSError, EOFError):
             self.sock.close()
+
+
+def sending_on(channel: paramiko.Channel) -> threading.Lock:
+    """The lock to hold while something is sent on the channel."""
+    transport = channel.get_transport()
+    assert isinstance(transport, Transport)
+    return transport.sending
 
 
 def _on_channel_request(channel: paramiko.Channel, message: Message) -> None:
@@ -57,11 +73,30 @@ def _on_channel_request(channel: paramiko.Channel, message: Message) -> None:
     channel._handle_request(message)  # type: ignore[attr-defined]
 
 
+def _on_channel_close(channel: paramiko.Channel, message: Message) -> None:
+    """Answer once nobody is about to send on the channel; never wait in the connection's own thread."""
+    sending = sending_on(channel)
+    if sending.acquire(blocking=False):
+        try:
+            channel._handle_close(message)  # type: ignore[attr-defined]
+        finally:
+            sending.release()
+        return
+
+    def answer() -> None:
+        # The connection may go meanwhile.
+        with sending, suppress(OSError, EOFError, paramiko.SSHException):
+            channel._handle_close(message)  # type: ignore[attr-defined]
+
+    threading.Thread(target=answer, name="ssh-channel-close", daemon=True).start()
+
+
 # paramiko's own table of what channels do with messages; there is no public way.
 # A test notices when it moves.
 Transport._channel_handler_table = {  # type: ignore[attr-defined]
     **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
     MSG_CHANNEL_REQUEST: _on_channel_request,
+    MSG_CHANNEL_CLOSE: _on_channel_close,
 }
 
 
