@@ -188,6 +188,7 @@ def test_nothing_in_names_is_ever_run(make: Make, lab: Lab) -> None:
     assert secrets.stdout == ""
 
 
+@pytest.mark.timeout(300)
 def test_eight_hosts_in_two_groups_beside_a_local_one(make: Make, lab: Lab) -> None:
     hosts = hosts_of(lab, 8)
     before = [host.listing() for host in hosts]
@@ -205,9 +206,9 @@ ssh:"""
     cluster.config.write_text(cluster.config.read_text().replace("ssh:", more, 1))
     cluster.iris("cluster", "start")
     # As many as there are cpus, for so long that none of them can take two.
-    job = cluster.submit("--replicas", "18", "--", "sh", "-c", "hostname; sleep 15")
+    job = cluster.submit("--replicas", "18", "--", "sh", "-c", "hostname; sleep 120")
     everywhere = {host.name for host in hosts} | {socket.gethostname()}
-    wait_until(lambda: set(cluster.iris("job", "logs", job).out.split()[1::2]) == everywhere, 60)
+    wait_until(lambda: set(cluster.iris("job", "logs", job).out.split()[1::2]) == everywhere, 120)
     zone = cluster.json("slice", "list")["slices"]
     assert len(zone) == 4 + 2 + 1
     cluster.iris("job", "stop", job)
