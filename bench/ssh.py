@@ -8,13 +8,13 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.measure import PeerMissing
+from tests.harness.ports import free_port
 
 SETUP_S = 10.0
 SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
@@ -34,7 +34,7 @@ def reused_connection(home: Path) -> Iterator[Callable[[Sequence[str]], bytes]]:
     home.mkdir()
     key = home / "key"
     _run(keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(key))
-    port = _free_port()
+    port = free_port()
     reused = [ssh, "-F", "/dev/null", "-S", str(home / "master")]
     there = ["-p", str(port), "-l", getpass.getuser(), "127.0.0.1"]
 
@@ -99,9 +99,3 @@ def _run(*command: str) -> None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise PeerMissing(f"{Path(command[0]).name} failed: {error}") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

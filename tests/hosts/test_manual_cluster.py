@@ -17,6 +17,7 @@ import pytest
 from tests.harness.cluster import LocalCluster, wait_until
 from tests.harness.hosts import BenchLacks, Host, Lab
 from tests.harness.hosts.wheels import why_not
+from tests.harness.ports import free_port
 
 CONFIG = """\
 name: test
@@ -35,19 +36,6 @@ timeouts: {{ beat_interval: 500ms, suspect_after: 5s, stop_grace: 2s }}
 """
 
 
-def free_ports(address: str) -> int:
-    """A port that is free together with the next one."""
-    while True:
-        with socket.socket() as one, socket.socket() as next_one:
-            one.bind((address, 0))
-            port: int = one.getsockname()[1]
-            try:
-                next_one.bind((address, port + 1))
-            except OSError:
-                continue
-            return port
-
-
 class ManualCluster(LocalCluster):
     """A controller on this machine and hosts of a lab."""
 
@@ -58,7 +46,7 @@ class ManualCluster(LocalCluster):
         self.config.write_text(
             CONFIG.format(
                 address=lab.address,
-                port=free_ports(lab.address),
+                port=free_port(lab.address, together=2),
                 hosts=", ".join(host.address for host in hosts),
                 key=lab.user_key,
                 slice_size=slice_size,
@@ -225,7 +213,7 @@ def test_the_walk_through(make: Make, lab: Lab) -> None:
     config, commands = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("yaml", "sh"))
     for old, new in (
         ("10.0.0.11, 10.0.0.12", ", ".join(host.address for host in hosts)),
-        ("10.0.0.1 ", f"{lab.address}:{free_ports(lab.address)} "),
+        ("10.0.0.1 ", f"{lab.address}:{free_port(lab.address, together=2)} "),
         ("~/.ssh/id_ed25519", str(lab.user_key)),
     ):
         assert old in config

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from iris_platform import processes
 from iris_platform.ssh.target import SshTarget
+from tests.harness.ports import free_port
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 # Where sshd separates privileges; a package makes it at boot, so it may be absent.
@@ -38,13 +39,6 @@ MaxStartups 200
 MaxSessions 200
 LogLevel VERBOSE
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def make_key(path: Path, passphrase: str = "", kind: str = "ed25519", form: tuple[str, ...] = ()) -> Path:

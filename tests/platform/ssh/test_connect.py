@@ -17,8 +17,9 @@ import pytest
 from iris_platform import processes
 from iris_platform.base import PermissionMissing, Refused, Unreachable
 from iris_platform.ssh import HostKeyChanged, KnownHosts, SshSettings, SshTarget, connect, jump_hosts
+from tests.harness.ports import free_port
 from tests.platform.ssh.conftest import Dial, MakeSshd
-from tests.platform.ssh.sshd import Sshd, free_port, make_key
+from tests.platform.ssh.sshd import Sshd, make_key
 
 SOON = SshSettings(connect_timeout_s=1)
 

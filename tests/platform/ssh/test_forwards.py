@@ -14,8 +14,9 @@ import pytest
 from iris_platform import processes
 from iris_platform.base import Refused, Unreachable
 from iris_platform.ssh import SshConnection
+from tests.harness.ports import free_port
 from tests.platform.ssh.conftest import Dial, MakeSshd
-from tests.platform.ssh.sshd import Sshd, free_port
+from tests.platform.ssh.sshd import Sshd
 
 Serve = Callable[[socket.socket], None]
 BIG = os.urandom(6 << 20)
