@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,15 @@ from iris_controller.shell.join import PortTaken
 from iris_controller.shell.logs import LogStore
 from iris_controller.shell.memory import Memory
 from iris_controller.shell.perform import Performer
+from iris_controller.shell.platforms import by_provider, distinct, highest_epoch, reachable
 from iris_controller.shell.secure import SecurePorts, joining_of, ports_of
 from iris_controller.shell.sessions import Sessions
 from iris_controller.shell.store import Store, StoreError
 from iris_platform import ClusterPaths, Platform, create_platforms, processes
-from iris_platform.base import ClusterIdentity, PlatformError
+from iris_platform.base import ClusterIdentity
 from iris_platform.controller_file import ControllerRecord, write_controller_file
 from iris_platform.files import make_private_dir
 from iris_platform.identity import IdentityError, ensure_identity
-from iris_platform.names import parse_slice_name
 from iris_platform.pki.authority import Authority, ensure_authority
 from iris_platform.state_lock import StateDirError, StateLock
 
@@ -172,7 +172,7 @@ def _assemble(cluster: _Cluster) -> _Parts:
     store.open()
     store.claim(identity.cluster_id)
     memory = Memory(store, paths.pki_dir)
-    epoch = memory.begin(now().wall_ms, _highest_epoch(platforms.values()))
+    epoch = memory.begin(now().wall_ms, highest_epoch(platforms.values()))
     logs = LogStore(paths.state_dir / "logs", config.proto.logs.max_size)
     sessions = Sessions(identity.cluster_id, timings(config.proto), logs, desk)
 
@@ -188,7 +188,7 @@ def _assemble(cluster: _Cluster) -> _Parts:
     performer = Performer(
         managers={name: platforms[name].vm_manager(group) for name, group in config.scale_groups.items()},
         provider_of=provider_of,
-        platforms=_by_provider(provider_of, platforms),
+        platforms=by_provider(provider_of, platforms),
         post=controller.post,
     )
     sessions.attach(controller, lambda job_id: controller.hub.notify((job_id,)))
@@ -196,41 +196,11 @@ def _assemble(cluster: _Cluster) -> _Parts:
     def troubles() -> list[str]:
         return [
             *performer.troubles,
-            *(words for one in _distinct(platforms.values()) for words in one.troubles()),
+            *(words for one in distinct(platforms.values()) for words in one.troubles()),
         ]
 
     service = ControllerService(facts, controller, logs, troubles, desk)
     return _Parts(controller, performer, sessions, service)
-
-
-def _distinct(platforms: Iterable[Platform]) -> list[Platform]:
-    """Each platform once: groups of one provider share theirs."""
-    return list({id(platform): platform for platform in platforms}.values())
-
-
-def _by_provider(
-    provider_of: Mapping[str, str], platforms: Mapping[str, Platform]
-) -> dict[str, list[Platform]]:
-    """The platforms of each provider: every pool of manual hosts is one."""
-    groups: dict[str, list[Platform]] = {}
-    for name, provider in provider_of.items():
-        groups.setdefault(provider, []).append(platforms[name])
-    return {provider: _distinct(each) for provider, each in groups.items()}
-
-
-def _highest_epoch(platforms: Iterable[Platform]) -> int:
-    """The highest epoch in any slice's name; a zone that cannot be listed adds nothing."""
-    highest = 0
-    for platform in _distinct(platforms):
-        for zone in platform.zones():
-            try:
-                names = [info.slice_id for info in platform.list_slices({}, zone)]
-            except PlatformError as error:
-                log.warning("zone %s cannot be listed for its epochs: %s", zone, error)
-                continue
-            parts = [parse_slice_name(name) for name in names]
-            highest = max([highest, *(p.epoch for p in parts if p is not None)])
-    return highest
 
 
 async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
@@ -264,15 +234,12 @@ async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
     write_controller_file(paths.controller_file, record)
     told = (config.name, identity.cluster_id, parts.controller.epoch, address)
     log.info("controller of %s (%s) epoch %d on %s", *told)
+    loops += [parts.controller.run(), parts.controller.tick()]
+    loops += [_watch_health(parts.controller, parts.health)]
+    loops += [_guard_directory(lock, paths.controller_file, record)]
     try:
-        return await _supervise(
-            stop,
-            parts.controller.run(),
-            parts.controller.tick(),
-            _watch_health(parts.controller, parts.health),
-            _guard_directory(lock, paths.controller_file, record),
-            *loops,
-        )
+        with reachable(cluster.platforms.values(), others):
+            return await _supervise(stop, *loops)
     finally:
         await asyncio.gather(*(one.stop(STOP_GRACE_S) for one in servers))
         parts.performer.close()

@@ -111,6 +111,14 @@ class Platform(Protocol):
         """
         ...
 
+    def serve(self, addresses: tuple[str, str]) -> AbstractContextManager[None]:
+        """Let machines reach a controller here while it is held.
+
+        `addresses` (`HOST:PORT`) are where it listens on this machine, for
+        agents and for those that join. Returns at once.
+        """
+        ...
+
     def tunnel(self, address: str) -> AbstractContextManager[str]:
         """An address on this machine that reaches `address` while it is held."""
         ...

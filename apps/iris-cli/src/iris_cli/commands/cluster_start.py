@@ -138,14 +138,6 @@ def refuse_unusable(config: IrisConfig, path: Path) -> None:
     place = config.proto.controller.WhichOneof("controller")
     if place != "local":
         lines.append(f"{path}: controller: {place} is not available in this release")
-    for name, group in config.scale_groups.items():
-        if (
-            group.provider.HasField("manual")
-            and place == "local"
-            and not config.proto.controller.advertise_address
-        ):
-            words = "give controller.advertise_address, at which its hosts reach this machine"
-            lines.append(f"{path}: scale_groups.{name}: {words}")
     if reason := reach_problem(config.proto):
         lines.append(f"{path}: controller: {reason}")
     if lines:

@@ -19,6 +19,7 @@ from iris_controller.shell.places import why_not_here
 from iris_controller.shell.tokens import TokenStore
 from iris_platform.bundle import Shelf
 from iris_platform.files import make_private_dir
+from iris_platform.manual.forwards import ports_on_hosts
 from iris_platform.manual.joining import Joining
 from iris_platform.pki.authority import Authority
 from iris_proto.v1 import config_pb2
@@ -69,6 +70,7 @@ class SecurePorts:
     """Both ports and what is behind them. `tokens` are for whoever bootstraps hosts."""
 
     def __init__(self, authority: Authority, bundles: Path, limits: Limits | None = None) -> None:
+        self.cluster_id = authority.identity.cluster_id
         self.ca_pem = authority.ca_pem.decode("ascii")
         self.tokens = TokenStore(_boot_s)
         self.desk = CertificateDesk(authority, time.time)
@@ -101,17 +103,23 @@ class SecurePorts:
 
 
 def joining_of(config: config_pb2.IrisClusterConfig, secure: SecurePorts, bundles: Path) -> Joining | None:
-    """How hosts join; None where they have no address at which to reach us."""
+    """How hosts join; None where nothing is on another machine."""
     ports, host = ports_of(config), _advertised_host(config)
-    if ports is None or not ports.grpc or not host:
+    if ports is None:
         return None
+    forwarded = None
+    grpc_port, join_port = ports.grpc, ports.join
+    if not host:
+        # Ours are known only later; theirs must not change with us.
+        forwarded = grpc_port, join_port = ports_on_hosts(secure.cluster_id)
     return Joining(
         cluster=config.name,
-        address=f"{host}:{ports.grpc}",
-        join_url=f"https://{host}:{ports.join}",
+        address=f"{host or LOOPBACK}:{grpc_port}",
+        join_url=f"https://{host or LOOPBACK}:{join_port}",
         ca_pem=secure.ca_pem,
         mint=lambda slice_name, index: secure.tokens.mint(Place(slice_name, index), TOKEN_TTL_S),
         bundle_for=Shelf(bundles).bundle_for,
+        forwarded=forwarded,
     )
 
 

@@ -176,6 +176,11 @@ class LocalPlatform:
         resolve_zone(self.zones(), zone)
 
     @contextmanager
+    def serve(self, addresses: tuple[str, str]) -> Iterator[None]:
+        """Nothing to do: everything is on this machine."""
+        yield
+
+    @contextmanager
     def tunnel(self, address: str) -> Iterator[str]:
         """The address itself: everything is on this machine."""
         yield address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iris_platform import PlatformSettings
+from iris_platform.manual.forwards import Forwards, hosts_with_slices
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.manual.records import Records
 from iris_platform.manual.slices import ManualSlices, PoolSettings
@@ -34,11 +35,22 @@ def make_platform(settings: PlatformSettings) -> ManualPlatform:
     def dial(target: SshTarget) -> SshConnection:
         return connect(target, reach, known_hosts)
 
+    targets = targets_of(manual)
+    records = Records(settings.paths.state_dir / RECORDS_DIR)
+    forwards = None
+    if settings.joining is not None and settings.joining.forwarded is not None:
+        forwards = Forwards(
+            lambda host: dial(targets[host]),
+            lambda: hosts_with_slices(records, settings.groups) & targets.keys(),
+            settings.joining.forwarded,
+            settings.paths.state_dir / RECORDS_DIR,
+        )
     hosts = SshHosts(
-        targets_of(manual),
+        targets,
         dial,
         HostSettings(max(1, most), settings.boot_s, settings.orphan_timeout_s),
         settings.joining,
+        *([forwards.ensure] if forwards is not None else []),
     )
     pool = PoolSettings(
         identity=settings.identity,
@@ -47,5 +59,5 @@ def make_platform(settings: PlatformSettings) -> ManualPlatform:
         lease_ms=round((settings.lease_s * LEASE_MARGIN + LEASE_MARGIN_S) * 1000),
         boot_ms=round(settings.boot_s * 1000),
     )
-    slices = ManualSlices(pool, hosts, Records(settings.paths.state_dir / RECORDS_DIR))
-    return ManualPlatform(settings.identity, settings.zones, slices, settings.now_ms)
+    slices = ManualSlices(pool, hosts, records)
+    return ManualPlatform(settings.identity, settings.zones, slices, settings.now_ms, forwards)

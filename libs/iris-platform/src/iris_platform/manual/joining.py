@@ -19,6 +19,8 @@ class Joining:
     (`https://HOST:PORT`), `ca_pem` the only authority to believe. `mint` makes
     the one-use token of a slice's host by its index; `bundle_for` has the bundle
     for a Python version and a machine type, such as ("3.11", "x86_64").
+    `forwarded` are the ports of both on every host, where forwards lead from
+    there to the controller; None where hosts dial it themselves.
     """
 
     cluster: str
@@ -27,3 +29,4 @@ class Joining:
     ca_pem: str
     mint: Callable[[str, int], str]
     bundle_for: Callable[[str, str], Bundle]
+    forwarded: tuple[int, int] | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from iris_platform.base import ClusterIdentity, Refused, SliceInfo, SliceSpec, VmBootstrapSpec, VmInfo
+from iris_platform.manual.forwards import Forwards
 from iris_platform.manual.slices import ManualSlices
 from iris_platform.vm_platform import GroupVmManager, VmManager, resolve_zone
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class ManualPlatform:
-    """The operator's own hosts, over SSH; see `Platform` for what each call means."""
+    """The operator's own hosts, over SSH; see `Platform` for what each call means.
+
+    `forwards` is None where hosts dial the controller themselves, and for a stop.
+    """
 
     def __init__(
         self,
@@ -24,11 +28,13 @@ class ManualPlatform:
         zones: Sequence[str],
         slices: ManualSlices,
         now_ms: Callable[[], int],
+        forwards: Forwards | None = None,
     ) -> None:
         self._identity = identity
         self._zones = tuple(zones)
         self._slices = slices
         self._now_ms = now_ms
+        self._forwards = forwards
 
     def zones(self) -> Sequence[str]:
         """See `Platform.zones`."""
@@ -71,12 +77,19 @@ class ManualPlatform:
 
     def troubles(self) -> list[str]:
         """Hosts that no slice gets for now, and why."""
-        return self._slices.troubles(self._now_ms())
+        without_way = self._forwards.troubles() if self._forwards is not None else []
+        return [*self._slices.troubles(self._now_ms()), *without_way]
 
     def tidy(self, zone: str | None = None) -> None:
         """Remove the bundles that hosts keep; see `Platform.tidy`."""
         resolve_zone(self._zones, zone)
         self._slices.tidy()
+
+    @contextmanager
+    def serve(self, addresses: tuple[str, str]) -> Iterator[None]:
+        """See `Platform.serve`."""
+        with self._forwards.serve(addresses) if self._forwards is not None else nullcontext():
+            yield
 
     @contextmanager
     def tunnel(self, address: str) -> Iterator[str]:

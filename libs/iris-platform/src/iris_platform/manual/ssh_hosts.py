@@ -68,7 +68,10 @@ class HostSettings:
 
 
 class SshHosts:
-    """See `Hosts`. `joining` is None where nothing is ever started: for a stop."""
+    """See `Hosts`. `joining` is None where nothing is ever started: for a stop.
+
+    `way_back` returns when a host can reach the controller, or says why not.
+    """
 
     def __init__(
         self,
@@ -76,11 +79,13 @@ class SshHosts:
         connect: Connect,
         settings: HostSettings,
         joining: Joining | None,
+        way_back: Callable[[str], None] = lambda host: None,
     ) -> None:
         self._targets = targets
         self._connect = connect
         self._settings = settings
         self._joining = joining
+        self._way_back = way_back
 
     def look(self, hosts: Sequence[str]) -> Mapping[str, HostReport | PlatformError]:
         """See `Hosts.look`."""
@@ -165,6 +170,8 @@ class SshHosts:
             if bundle.sha256 not in facts["bundles"]:
                 connection.put(bundle.path, path)
             startup = self._startup(joining, record, host, index, BundleSource(bundle.sha256, path=path))
+            # It joins before this command ends.
+            self._way_back(host)
             token = joining.mint(record.spec.name, index).encode("ascii") + b"\n"
             run_script(connection, startup, ["start"], timeout_s=START_S, secret=token).check(host)
 

@@ -1,0 +1,52 @@
+"""All platforms of a cluster together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from iris_platform import Platform
+from iris_platform.base import PlatformError
+from iris_platform.names import parse_slice_name
+
+log = logging.getLogger(__name__)
+
+
+def distinct(platforms: Iterable[Platform]) -> list[Platform]:
+    """Each platform once: groups of one provider share theirs."""
+    return list({id(platform): platform for platform in platforms}.values())
+
+
+def by_provider(
+    provider_of: Mapping[str, str], platforms: Mapping[str, Platform]
+) -> dict[str, list[Platform]]:
+    """The platforms of each provider: every pool of manual hosts is one."""
+    groups: dict[str, list[Platform]] = {}
+    for name, provider in provider_of.items():
+        groups.setdefault(provider, []).append(platforms[name])
+    return {provider: distinct(each) for provider, each in groups.items()}
+
+
+def highest_epoch(platforms: Iterable[Platform]) -> int:
+    """The highest epoch in any slice's name; a zone that cannot be listed adds nothing."""
+    highest = 0
+    for platform in distinct(platforms):
+        for zone in platform.zones():
+            try:
+                names = [info.slice_id for info in platform.list_slices({}, zone)]
+            except PlatformError as error:
+                log.warning("zone %s cannot be listed for its epochs: %s", zone, error)
+                continue
+            parts = [parse_slice_name(name) for name in names]
+            highest = max([highest, *(p.epoch for p in parts if p is not None)])
+    return highest
+
+
+@contextmanager
+def reachable(platforms: Iterable[Platform], addresses: tuple[str, str]) -> Iterator[None]:
+    """Machines of every platform can reach us while this is held; without addresses there are none."""
+    with ExitStack() as stack:
+        for platform in distinct(platforms) if all(addresses) else []:
+            stack.enter_context(platform.serve(addresses))
+        yield
