@@ -14,8 +14,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from iris_controller.api.auth import ROLES
 from iris_controller.core.values import Place
-from iris_controller.shell.secure import ports_of
+from iris_controller.shell.secure import SecurePorts, joining_of, ports_of
 from iris_platform.credentials import Credentials, open_aio_channel
+from iris_platform.manual.forwards import ports_on_hosts
 from iris_platform.pki import certificates
 from iris_platform.pki.names import Person, Role, Subject, server_name
 from iris_proto.v1 import config_pb2, controller_pb2, job_pb2
@@ -295,6 +296,8 @@ def ports(text: str) -> tuple[int, int] | None:
 
 
 LOCAL = 'scale_groups { key: "a" value { provider { local {} } } }'
+# The same whenever and wherever the controller starts.
+THERE = ports_on_hosts(CLUSTER_ID)
 MANUAL = 'scale_groups { key: "m" value { provider { manual {} } } }'
 
 
@@ -315,3 +318,18 @@ MANUAL = 'scale_groups { key: "m" value { provider { manual {} } } }'
 )
 def test_which_clusters_listen_for_others(config: str, wanted: tuple[int, int] | None) -> None:
     assert ports(config) == wanted
+
+
+@pytest.mark.parametrize(
+    ("controller", "address", "join_url"),
+    [
+        ("", f"127.0.0.1:{THERE[0]}", f"https://127.0.0.1:{THERE[1]}"),
+        ('advertise_address: "host:700"', "host:700", "https://host:701"),
+    ],
+)
+def test_where_agents_dial(controller: str, address: str, join_url: str, tmp_path: Path) -> None:
+    config = Parse(MANUAL + f"controller {{ local {{}} {controller} }}", config_pb2.IrisClusterConfig())
+    joining = joining_of(config, SecurePorts(AUTHORITY, tmp_path / "bundles"), tmp_path / "bundles")
+    assert joining is not None
+    assert (joining.address, joining.join_url) == (address, join_url)
+    assert joining.forwarded == (None if controller else THERE)

@@ -125,6 +125,22 @@ def test_a_session_that_holds_the_ports_after_a_crash_is_ended(
     assert stuck not in sessions(host)
 
 
+def test_a_user_who_is_not_root_has_the_same(make: Make, lab: Lab) -> None:
+    (host,) = hosts_of(lab, 1)
+    host.add_user("ada")
+    cluster = make([host])
+    cluster.config.write_text(
+        cluster.config.read_text().replace("ssh_key_file", "ssh_user: ada, ssh_key_file")
+    )
+    cluster.iris("cluster", "start")
+    job = cluster.begin()
+    stuck = sessions(host)
+    host.run(["kill", "-STOP", *map(str, stuck)])
+    cluster.kill_controller()
+    cluster.iris("cluster", "start")
+    cluster.finish(job)
+
+
 def test_a_connection_that_is_cut_disturbs_nothing(make: Make, lab: Lab) -> None:
     (host,) = hosts_of(lab, 1)
     cluster = make([host])
