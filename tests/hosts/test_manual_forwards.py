@@ -162,6 +162,8 @@ def test_a_taken_port_is_said_of_the_host(make: Make, lab: Lab) -> None:
     name, address = ran.out.split()
     used, other = (bad, good) if name == bad.name else (good, bad)
     wait_until(lambda: cluster.json("slice", "list")["slices"] == [])
+    # Its forwards go a moment after the slice; until then the port is theirs.
+    wait_until(lambda: not sessions(used))
     port = address.rpartition(":")[2]
     listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); s.accept()"
     used.run(["sh", "-c", f'python3 -c "{listen}" </dev/null >/dev/null 2>&1 &'])
