@@ -174,8 +174,14 @@ def _dialer(config: IrisConfig, paths: ClusterPaths) -> Connect:
 
 
 @contextmanager
-def _listening(config: IrisConfig, paths: ClusterPaths) -> Iterator[tuple[Listening, list[Check]]]:
-    """Somebody at the address that hosts dial: the controller, or a stand-in for as long as this lasts."""
+def _listening(config: IrisConfig, paths: ClusterPaths) -> Iterator[tuple[Listening | None, list[Check]]]:
+    """Somebody at the address that hosts dial: the controller, or a stand-in for as long as this lasts.
+
+    Nobody where hosts dial none: the controller's forwards bring them to it.
+    """
+    if not config.proto.controller.advertise_address:
+        yield None, []
+        return
     endpoint = endpoint_of(config.proto.controller.advertise_address)
     if running := find_controller(paths):
         message = f"the cluster's controller runs (process {running.pid})"
