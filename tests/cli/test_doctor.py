@@ -79,13 +79,6 @@ def test_a_wrong_configuration_ends_there(iris: Runner) -> None:
     assert iris("doctor", "nowhere.yaml").status == 2
 
 
-def test_hosts_without_an_address_to_reach_us_at(iris: Runner) -> None:
-    manual = "name: demo\nscale_groups:\n  boxes: { provider: { manual: { hosts: [10.0.0.1] } } }\n"
-    done = iris("doctor", write(iris, manual))
-    assert done.status == 2
-    assert "advertise_address" in done.err
-
-
 def test_a_state_directory_that_cannot_be_made(iris: Runner) -> None:
     text = GOOD + "storage: { state_dir: /proc/nothing/here }\n"
     done = iris("doctor", write(iris, text), "-o", "json")

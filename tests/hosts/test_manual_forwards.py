@@ -116,6 +116,8 @@ def test_a_session_that_holds_the_ports_after_a_crash_is_ended(
     cluster = make([host])
     cluster.iris("cluster", "start")
     job = cluster.begin()
+    # Those that started the host's agent are gone.
+    wait_until(lambda: len(sessions(host)) == 1)
     (stuck,) = sessions(host)
     # It never learns that its other end is gone, like one whose last packets were lost.
     host.run(["kill", "-STOP", str(stuck)])

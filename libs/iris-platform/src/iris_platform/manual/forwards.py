@@ -21,8 +21,8 @@ from iris_platform.files import make_private_dir, write_atomic
 from iris_platform.manual.records import Records
 from iris_platform.ssh.connection import SshConnection
 
-# Below what kernels give out by themselves.
-FIRST_PORT, PORT_PAIRS = 20_000, 5_000
+# Below what kernels give out by themselves, and below what agents reserve for gangs.
+FIRST_PORT, PORT_PAIRS = 12_000, 4_000
 # How often a connection, and what hosts there are, is looked at.
 LOOK_S = 1.0
 # Before a connection is made again: so long, then twice as long, ...
