@@ -168,7 +168,7 @@ class PlayedController:
         self.address = f"127.0.0.1:{port}"
         await server.start()
         pid = os.getpid()
-        record = ControllerRecord(f"127.0.0.1:{port}", TOKEN, pid, processes.start_time(pid) or 0)
+        record = ControllerRecord(self.address, TOKEN, pid, processes.start_time(pid) or 0)
         write_controller_file(self.file, record)
         started.set()
         await self._stopping.wait()

@@ -46,6 +46,16 @@ def worker(place: Place) -> WorkerPlace:
     return WorkerPlace(CLUSTER_ID, place.slice_name, place.worker_index)
 
 
+def credentials(
+    subject: Subject, *, by: Authority = AUTHORITY, at_s: float | None = None, believes: Authority = AUTHORITY
+) -> Credentials:
+    """A new key and a certificate for it, valid from `at_s` on for a week."""
+    key = certificates.make_key()
+    moment_s = time.time() if at_s is None else at_s
+    chain = by.sign_client(certificates.make_csr(key), subject, moment_s)
+    return Credentials(believes.ca_pem, chain, certificates.key_to_pem(key))
+
+
 @dataclass
 class Answer:
     """What the join port said."""
@@ -84,17 +94,8 @@ class Secured(Serving):
         self.tls_address, self.join_address = self.secure.open(self.tls_server, ports, self.controller)
         self.callers: list[Caller] = []
 
-    def credentials(
-        self, subject: Subject, *, by: Authority = AUTHORITY, at_s: float | None = None
-    ) -> Credentials:
-        """A new key and a certificate for it, valid from `at_s` on for a week."""
-        key = certificates.make_key()
-        moment_s = time.time() if at_s is None else at_s
-        chain = by.sign_client(certificates.make_csr(key), subject, moment_s)
-        return Credentials(AUTHORITY.ca_pem, chain, certificates.key_to_pem(key))
-
-    def caller(self, credentials: Credentials | Subject) -> Caller:
-        given = credentials if isinstance(credentials, Credentials) else self.credentials(credentials)
+    def caller(self, who: Credentials | Subject) -> Caller:
+        given = who if isinstance(who, Credentials) else credentials(who)
         self.callers.append(Caller(self.tls_address, given))
         return self.callers[-1]
 
@@ -102,13 +103,19 @@ class Secured(Serving):
         """An agent with the certificate of a place; it may claim another."""
         return WireAgent(self, claims or place, self.caller(worker(place)).agents.Session())
 
-    async def request(self, data: bytes, *, ca: bytes = AUTHORITY.ca_pem) -> Answer:
-        """What the join port answers to these bytes."""
+    async def connect(
+        self, *, ca: bytes = AUTHORITY.ca_pem, limit: int = 65_536
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Opens a connection to the join port, which reads ahead of us by about `limit` bytes."""
         context = ssl.create_default_context(cadata=ca.decode())
         host, _, port = self.join_address.rpartition(":")
-        reader, writer = await asyncio.open_connection(
-            host, int(port), ssl=context, server_hostname=server_name(CLUSTER_ID)
+        return await asyncio.open_connection(
+            host, int(port), ssl=context, server_hostname=server_name(CLUSTER_ID), limit=limit
         )
+
+    async def request(self, data: bytes, *, ca: bytes = AUTHORITY.ca_pem) -> Answer:
+        """What the join port answers to these bytes."""
+        reader, writer = await self.connect(ca=ca)
         try:
             writer.write(data)
             return parse(await asyncio.wait_for(reader.read(), PATIENCE_S))

@@ -19,7 +19,7 @@ from iris_platform.credentials import Credentials, open_aio_channel
 from iris_platform.manual.forwards import ports_on_hosts
 from iris_platform.pki import certificates
 from iris_platform.pki.names import Person, Role, Subject, server_name
-from iris_proto.v1 import config_pb2, controller_pb2, job_pb2
+from iris_proto.v1 import config_pb2, controller_pb2
 from tests.controller.running import run
 from tests.controller.secured import (
     AUTHORITY,
@@ -27,6 +27,7 @@ from tests.controller.secured import (
     OPERATOR,
     USER,
     Secured,
+    credentials,
     make_authority,
     secured,
     worker,
@@ -37,7 +38,6 @@ from tests.controller.worlds import CLUSTER_ID
 
 SOMEWHERE = Place("iris-nowhere-1-1", 0)
 SUBJECTS: dict[Role, Subject] = {Role.OPERATOR: OPERATOR, Role.USER: USER, Role.WORKER: worker(SOMEWHERE)}
-RUNNING = job_pb2.ATTEMPT_STATE_RUNNING
 
 
 def path_of(method: MethodDescriptor) -> str:
@@ -111,13 +111,13 @@ def strangers(it: Secured) -> dict[str, grpc.aio.Channel]:
     same_name = make_authority(CLUSTER_ID)
     week_ago = time.time() - 8 * DAY_S
     found: dict[str, Credentials] = {
-        "another cluster": it.credentials(Person("zzzzzzzzzz", Role.OPERATOR, "eve"), by=other),
-        "another authority": it.credentials(OPERATOR, by=same_name),
-        "expired": it.credentials(OPERATOR, at_s=week_ago),
-        "not yet": it.credentials(OPERATOR, at_s=time.time() + 2 * DAY_S),
+        "another cluster": credentials(Person("zzzzzzzzzz", Role.OPERATOR, "eve"), by=other),
+        "another authority": credentials(OPERATOR, by=same_name),
+        "expired": credentials(OPERATOR, at_s=week_ago),
+        "not yet": credentials(OPERATOR, at_s=time.time() + 2 * DAY_S),
         "somebody's certificate without the key": Credentials(
             AUTHORITY.ca_pem,
-            it.credentials(OPERATOR).certificate,
+            credentials(OPERATOR).certificate,
             certificates.key_to_pem(certificates.make_key()),
         ),
         "self-signed": _self_signed(),
@@ -162,13 +162,13 @@ def test_without_a_certificate_of_this_cluster_no_method_answers(tmp_path: Path)
 def test_a_client_refuses_another_controller(tmp_path: Path) -> None:
     async def test() -> None:
         async with secured(tmp_path) as it:
-            given = it.credentials(OPERATOR)
+            given = credentials(OPERATOR)
             imposter = Credentials(make_authority().ca_pem, given.certificate, given.key)
-            for credentials, name in (
+            for shown, name in (
                 (imposter, server_name(CLUSTER_ID)),
                 (given, server_name("zzzzzzzzzz")),
             ):
-                channel = open_aio_channel(credentials, it.tls_address, name)
+                channel = open_aio_channel(shown, it.tls_address, name)
                 assert (await outcome(channel, METHODS[0], ())).name == "UNAVAILABLE"
                 await channel.close()
 
@@ -178,7 +178,7 @@ def test_a_client_refuses_another_controller(tmp_path: Path) -> None:
 def test_a_certificate_that_ends_while_it_is_connected_is_refused_from_then_on(tmp_path: Path) -> None:
     async def test() -> None:
         async with secured(tmp_path) as it:
-            nearly = it.caller(it.credentials(OPERATOR, at_s=time.time() - 7 * DAY_S + 3))
+            nearly = it.caller(credentials(OPERATOR, at_s=time.time() - 7 * DAY_S + 3))
             request = controller_pb2.GetClusterStatusRequest()
             await nearly.api.GetClusterStatus(request)
             refusal = None

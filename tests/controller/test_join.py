@@ -242,7 +242,7 @@ def test_who_does_not_read_is_cut_off(tmp_path: Path) -> None:
         async with secured(tmp_path, limits=Limits(connections=1, answer_s=0.3)) as it:
             digest = "a" * 64
             (it.bundles / digest).write_bytes(bytes(50_000_000))
-            reader, writer = await connect(it, 4096)
+            reader, writer = await it.connect(limit=4096)
             writer.write(get(f"/bundle/{digest}"))
             # Another is served, which it is not before the first one is gone.
             assert (await it.request(get("/"))).status == 404
@@ -251,13 +251,6 @@ def test_who_does_not_read_is_cut_off(tmp_path: Path) -> None:
             writer.close()
 
     run(test)
-
-
-async def connect(it: Secured, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, _, port = it.join_address.rpartition(":")
-    context = ssl.create_default_context(cadata=AUTHORITY.ca_pem.decode())
-    name = server_name(CLUSTER_ID)
-    return await asyncio.open_connection(host, int(port), ssl=context, server_hostname=name, limit=limit)
 
 
 def test_a_client_refuses_another_authority_and_another_name(tmp_path: Path) -> None:

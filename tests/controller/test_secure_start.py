@@ -21,13 +21,12 @@ import pytest
 from iris_controller.shell.identity import ServerIdentity
 from iris_platform.controller_file import ControllerRecord, read_controller_file
 from iris_platform.credentials import Credentials, open_aio_channel, open_channel
-from iris_platform.pki import certificates
 from iris_platform.pki.authority import Authority, load_authority
 from iris_platform.pki.names import Person, Role, server_name
 from iris_platform.processes import wait_until
 from iris_proto.v1 import controller_pb2, controller_pb2_grpc
 from tests.controller.running import PATIENCE_S, run
-from tests.controller.secured import AUTHORITY, DAY_S
+from tests.controller.secured import AUTHORITY, DAY_S, USER, credentials
 from tests.controller.worlds import CLUSTER_ID
 
 
@@ -70,18 +69,16 @@ def started(home: Path, port: int = 0) -> Iterator[ControllerRecord]:
 def operator(home: Path) -> tuple[Authority, Credentials]:
     authority = load_authority("demo", home / "pki")
     assert authority is not None
-    key = certificates.make_key()
     subject = Person(authority.identity.cluster_id, Role.OPERATOR, "ada")
-    chain = authority.sign_client(certificates.make_csr(key), subject, time.time())
-    return authority, Credentials(authority.ca_pem, chain, certificates.key_to_pem(key))
+    return authority, credentials(subject, by=authority, believes=authority)
 
 
 def status(home: Path, record: ControllerRecord) -> controller_pb2.GetClusterStatusResponse:
     """What an operator on another machine is told."""
-    authority, credentials = operator(home)
+    authority, shown = operator(home)
     port = record.tls_address.rpartition(":")[2]
     name = server_name(authority.identity.cluster_id)
-    with open_channel(credentials, f"127.0.0.1:{port}", name) as channel:
+    with open_channel(shown, f"127.0.0.1:{port}", name) as channel:
         stub: Any = controller_pb2_grpc.ControllerServiceStub(channel)
         found: controller_pb2.GetClusterStatusResponse = stub.GetClusterStatus(
             controller_pb2.GetClusterStatusRequest(), timeout=PATIENCE_S
@@ -164,16 +161,9 @@ async def serials(port: int, https: asyncio.Server) -> set[bytes]:
     for number in (port, https.sockets[0].getsockname()[1]):
         context = ssl.create_default_context(cadata=AUTHORITY.ca_pem.decode())
         context.set_alpn_protocols(["h2"])
-        key = certificates.make_key()
-        subject = Person(CLUSTER_ID, Role.USER, "x")
-        credentials = Credentials(
-            AUTHORITY.ca_pem,
-            AUTHORITY.sign_client(certificates.make_csr(key), subject, time.time()),
-            certificates.key_to_pem(key),
-        )
         if number == port:
             # gRPC looks for a newer one at a handshake, and this one has it.
-            channel = open_aio_channel(credentials, f"127.0.0.1:{port}", server_name(CLUSTER_ID))
+            channel = open_aio_channel(credentials(USER), f"127.0.0.1:{port}", server_name(CLUSTER_ID))
             await asyncio.wait_for(channel.channel_ready(), PATIENCE_S)
             await channel.close()
         name = server_name(CLUSTER_ID)

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc.aio
 
+from iris_controller.codec import wire
 from iris_controller.core import effects as fx
 from iris_controller.core.values import AttemptId, Place
 from iris_platform.pki import certificates
@@ -52,8 +53,7 @@ def test_an_agent_that_claims_another_place_is_refused(tmp_path: Path) -> None:
                 assert (await agent.is_ended()).startswith(wanted)
             assert it.controller.view.workers == {}
             logs = it.caller(worker(here)).agents.ShipLogs()
-            place = job_pb2.Place(slice_name=there.slice_name, worker_index=1)
-            hello = worker_pb2.LogHello(cluster_id=CLUSTER_ID, place=place)
+            hello = worker_pb2.LogHello(cluster_id=CLUSTER_ID, place=wire.place_to_proto(there))
             await logs.write(worker_pb2.ShipLogsRequest(hello=hello))
             assert (await logs.code()).name == "FAILED_PRECONDITION"
             assert (await logs.details()).startswith("other_place: ")
@@ -81,15 +81,14 @@ def test_an_agent_cannot_report_what_runs_elsewhere(tmp_path: Path) -> None:
         async with secured(tmp_path, group(hosts=2)) as it:
             here, agents, attempts = await two_run(it)
             (theirs,) = (attempt for place, attempt in attempts.items() if place != here)
-            other = job_pb2.AttemptId(**theirs._asdict())
-            await agents[0].reports(other, job_pb2.ATTEMPT_STATE_FAILED)
+            told = wire.attempt_id_to_proto(theirs)
+            await agents[0].reports(told, job_pb2.ATTEMPT_STATE_FAILED)
             ended = await agents[0].is_ended()
             assert ended.startswith("other_place: attempt 1 of ")
             await it.happens()
             attempt = it.controller.view.task(theirs.task).attempt
             assert attempt is not None and type(attempt.state).__name__ == "AttemptAssigned"
-            own = job_pb2.AttemptId(**theirs._asdict())
-            await agents[1].reports(own, RUNNING)
+            await agents[1].reports(told, RUNNING)
             assert (await agents[1].hears()).HasField("reports_ack")
 
     run(test)
@@ -103,13 +102,11 @@ class Shipping:
         self._stream: Any = it.caller(worker(place)).agents.ShipLogs()
 
     async def hello(self) -> None:
-        mine = job_pb2.Place(slice_name=self._place.slice_name, worker_index=self._place.worker_index)
-        hello = worker_pb2.LogHello(cluster_id=CLUSTER_ID, place=mine)
+        hello = worker_pb2.LogHello(cluster_id=CLUSTER_ID, place=wire.place_to_proto(self._place))
         await self._stream.write(worker_pb2.ShipLogsRequest(hello=hello))
 
     async def send(self, attempt: AttemptId, data: bytes, offset: int = 0) -> None:
-        told = job_pb2.AttemptId(**attempt._asdict())
-        chunk = worker_pb2.LogChunk(id=told, data=data, offset=offset)
+        chunk = worker_pb2.LogChunk(id=wire.attempt_id_to_proto(attempt), data=data, offset=offset)
         await self._stream.write(worker_pb2.ShipLogsRequest(chunk=chunk))
 
     async def hears(self) -> int | str:

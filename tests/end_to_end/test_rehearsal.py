@@ -73,6 +73,16 @@ def seen(cluster: LocalCluster, job_id: str) -> Any:
     return cluster.controller_pid(), job, cluster.json("slice", "list")["slices"]
 
 
+def assert_as_before(
+    cluster: LocalCluster, job_id: str, before: tuple[dict[int, str], dict[str, bytes], Any]
+) -> None:
+    """Nothing of the real cluster is another than it was; where files are, only their names are shown."""
+    processes, files, answers = before
+    now = files_of(cluster)
+    assert {name for name in files.keys() | now.keys() if files.get(name) != now.get(name)} == set()
+    assert (cluster.processes(), seen(cluster, job_id)) == (processes, answers)
+
+
 def test_b67_a_rehearsal_runs_and_stops_beside_the_real_cluster(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(idle_timeout="10m")
     job_id = running_job(cluster)
@@ -92,10 +102,7 @@ def test_b67_a_rehearsal_runs_and_stops_beside_the_real_cluster(make_cluster: Ma
 
     stopped = other(cluster, "--cluster", "test-local", "cluster", "stop", "-y")
     assert "zone local: 0 slices, 0 agents" in stopped.out
-    processes, files, answers = before
-    now = files_of(cluster)
-    assert {name for name in files.keys() | now.keys() if files.get(name) != now.get(name)} == set()
-    assert (cluster.processes(), seen(cluster, job_id)) == (processes, answers)
+    assert_as_before(cluster, job_id, before)
 
 
 def test_b67_stopping_the_real_cluster_leaves_its_rehearsal(make_cluster: MakeCluster) -> None:
@@ -151,10 +158,7 @@ def test_b67_two_clusters_of_one_name_and_two_identities(make_cluster: MakeClust
         assert cluster_id in refused.err
     finally:
         namesake.destroy()
-    processes, files, answers = before
-    now = files_of(cluster)
-    assert {name for name in files.keys() | now.keys() if files.get(name) != now.get(name)} == set()
-    assert (cluster.processes(), seen(cluster, job_id)) == (processes, answers)
+    assert_as_before(cluster, job_id, before)
 
 
 def _made(home: Path) -> Path:

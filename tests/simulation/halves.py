@@ -48,18 +48,19 @@ class Halves:
         """A gang is broken."""
         rows = self._rows()
         there = [live.id for live in self._live.values() if live.id.job_id == job_id]
-        if there and job_id in rows.jobs:
-            self._engine.after(
-                self._gangs.longest_half_ms(rows.jobs[job_id]), lambda: self._check(job_id, there)
-            )
+        if there:
+            longest_ms = self._gangs.longest_half_ms(rows.jobs[job_id])
+            self._engine.after(longest_ms, lambda: self._check(job_id, there))
 
     def _check(self, job_id: str, there: list[AttemptId]) -> None:
         rows = self._rows()
-        if job_id in rows.jobs and self._had_no_time(rows.jobs[job_id]):
+        if job_id not in rows.jobs:
+            return
+        if self._had_no_time(rows.jobs[job_id]):
             self.watch(job_id)
             return
         still = [attempt_id for attempt_id in there if self._could_have_ended(attempt_id)]
-        if still and job_id in rows.jobs and self._gangs.broken(rows, job_id):
+        if still and self._gangs.broken(rows, job_id):
             raise Objection("half_gang", f"{[attempt_name(a) for a in still]} run on", [job_id])
 
     def _had_no_time(self, job: Job) -> bool:

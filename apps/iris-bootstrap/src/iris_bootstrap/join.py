@@ -52,13 +52,13 @@ class JoinRequest:
     place: str | None = None
 
 
-def join(request: JoinRequest, standard_input: IO[bytes], now_s: float | None = None) -> bool:
+def join(request: JoinRequest, standard_input: IO[bytes]) -> bool:
     """Make this host a member of its cluster; False when it was one already.
 
     Raises:
         JoinError: with the reason and what to do.
     """
-    moment_s = time.time() if now_s is None else now_s
+    now_s = time.time()
     ring = Keyring(tls_dir(request.host_dir))
     try:
         with request.ca_file.open("rb") as file:
@@ -66,11 +66,11 @@ def join(request: JoinRequest, standard_input: IO[bytes], now_s: float | None = 
         cluster_id = ring.prepare(ca_pem)
         place = _place(request, cluster_id)
         known = ring.facts()
-        joined = known is not None and known.subject == place and known.not_after_s > moment_s
+        joined = known is not None and known.subject == place and known.not_after_s > now_s
         if not joined:
             token = _read_token(standard_input)
             chain = _ask(request.url, ca_pem, place, ring.make_csr(), token)
-            if ring.store(chain, moment_s).subject != place:
+            if ring.store(chain, now_s).subject != place:
                 raise JoinError(REFUSED, "the controller's certificate is for another place")
         write_endpoint(request.host_dir, Endpoint(request.address, cluster_id))
     except (CredentialsError, env_probe.ProbeError) as error:

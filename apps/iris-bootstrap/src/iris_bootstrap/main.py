@@ -102,6 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="--join: holds the one-use token, and is removed when it was used",
     )
+    # As `join` has it: whatever place host.json says.
+    run.set_defaults(place=None)
     _add_join(commands)
     # Without `help` they are not listed: how the agent starts its own processes.
     keeper = commands.add_parser("keeper", allow_abbrev=False)
@@ -126,7 +128,12 @@ def _add_join(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--host-dir", required=True, type=Path, metavar="DIR", help="the host's directory; holds host.json"
     )
     join.add_argument(
-        "--url", required=True, metavar="URL", help="the controller's join port: https://HOST:PORT"
+        "--url",
+        # As `run --join` has it.
+        dest="join",
+        required=True,
+        metavar="URL",
+        help="the controller's join port: https://HOST:PORT",
     )
     join.add_argument(
         "--ca",
@@ -202,7 +209,6 @@ def _join_first(arguments: argparse.Namespace, host_dir: Path) -> int:
     token_file: Path | None = arguments.token_file
     try:
         token = token_file.read_bytes() if token_file is not None and token_file.exists() else b""
-        arguments.url, arguments.place = arguments.join, None
         status = _join(arguments, host_dir, io.BytesIO(token))
         if status == 0 and token_file is not None:
             token_file.unlink(missing_ok=True)
@@ -215,7 +221,7 @@ def _join_first(arguments: argparse.Namespace, host_dir: Path) -> int:
 def _join(arguments: argparse.Namespace, host_dir: Path, token: IO[bytes]) -> int:
     from iris_bootstrap.join import JoinError, JoinRequest, join
 
-    request = JoinRequest(host_dir, arguments.url, arguments.ca, arguments.address, arguments.place)
+    request = JoinRequest(host_dir, arguments.join, arguments.ca, arguments.address, arguments.place)
     try:
         join(request, token)
     except JoinError as error:

@@ -23,7 +23,8 @@ KEY_FILE = "key.pem"
 
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 Options = Sequence[tuple[str, int]]
-_OPTIONS: tuple[tuple[str, int | str], ...] = (
+# For every channel to a controller, also for those without TLS.
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     # Otherwise a new channel inherits the back-off of the one before it, and its certificate.
@@ -92,4 +93,4 @@ def _channel_credentials(credentials: Credentials) -> grpc.ChannelCredentials:
 def _named(server_name: str, options: Options) -> list[tuple[str, int | str]]:
     name = ("grpc.ssl_target_name_override", server_name)
     authority = ("grpc.default_authority", server_name)
-    return [*_OPTIONS, name, authority, *options]
+    return [*CHANNEL_OPTIONS, name, authority, *options]

@@ -13,19 +13,15 @@ import grpc.aio
 
 from iris_bootstrap.endpoint import Endpoint, EndpointError, read_endpoint, tls_dir
 from iris_platform.controller_file import ControllerFileError, ControllerRecord, read_controller_file
-from iris_platform.credentials import CredentialsError, load_credentials, open_aio_channel
+from iris_platform.credentials import (
+    CHANNEL_OPTIONS,
+    CredentialsError,
+    load_credentials,
+    open_aio_channel,
+)
 from iris_platform.pki.names import server_name
 from iris_platform.processes import is_alive
 
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-_OPTIONS = (
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    # Otherwise a new channel inherits the back-off of the one before it, which is ours to choose.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A proxy in the environment is for the way out, not for this machine.
-    ("grpc.enable_http_proxy", 0),
-)
 # For the session, on which beats go to and fro; a server resents pings on streams that idle.
 _KEEPALIVE = (("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000))
 
@@ -96,7 +92,7 @@ class LocalTarget:
 
     def open_channel(self, keepalive: bool) -> grpc.aio.Channel:
         """See `Target`."""
-        return grpc.aio.insecure_channel(self.address, options=[*_OPTIONS, *_kept(keepalive)])
+        return grpc.aio.insecure_channel(self.address, options=[*CHANNEL_OPTIONS, *_kept(keepalive)])
 
 
 @dataclass(frozen=True)

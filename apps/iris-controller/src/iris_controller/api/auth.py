@@ -153,11 +153,8 @@ def _refusing(handler: Handler, code: grpc.StatusCode, words: str) -> Handler:
 
 def _guarded(handler: Handler, check: Callable[[Context], Awaitable[None]]) -> Handler:
     """A handler that asks `check` first, which aborts what is not allowed."""
-    call: Any = (
-        (handler.stream_stream if handler.request_streaming else handler.unary_stream)
-        if handler.response_streaming
-        else (handler.stream_unary if handler.request_streaming else handler.unary_unary)
-    )
+    # One of them is there: that of its arity.
+    call: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
     async def answer(request: Any, context: Context) -> Any:
         await check(context)

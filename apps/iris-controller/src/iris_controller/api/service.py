@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 import grpc
 import grpc.aio
@@ -30,10 +30,9 @@ from iris_controller.shell.clock import now
 from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
 from iris_controller.shell.hub import EVENTS
 from iris_controller.shell.logs import LogStore
-from iris_controller.shell.peers import OPERATOR, USER, peer_of
+from iris_controller.shell.peers import OPERATOR, USER, Context, peer_of
 from iris_proto.v1 import config_pb2, controller_pb2, controller_pb2_grpc
 
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
 
 PAGE_DEFAULT = 100

@@ -90,7 +90,7 @@ def _settle_alone(world: World, job: Job, task: Task, now: Now) -> None:
             world.put_task(replace(task, state=TaskState.FAILED, reason=why))
             return
         world.put_task(replace(task, state=TaskState.PENDING, reason=why))
-        _record_retry(world, "task", f"{job.job_id}/{task.id.task_index}", task, why, now)
+        _record_retry(world, "task", task.id.name, task, why, now)
 
 
 def _charged(task: Task, fault: Fault, members: Sequence[Task]) -> Task:

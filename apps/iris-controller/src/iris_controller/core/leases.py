@@ -68,7 +68,7 @@ def mark_silent(world: World, now: Now) -> list[Effect]:
         if worker.state is WorkerState.HEALTHY:
             why = Reason("silent", f"no contact for {duration(silent_ms)}")
             world.put_worker(replace(worker, state=WorkerState.SUSPECT, reason=why))
-            world.record(now, "worker", f"{place.slice_name}/{place.worker_index}", "SUSPECT", why)
+            world.record(now, "worker", place.name, "SUSPECT", why)
         suspects[place.slice_name] = max(silent_ms, suspects.get(place.slice_name, 0))
     effects = _fence(world, suspects, now)
     # What is being deleted is looked at when its deletion is asked for again.

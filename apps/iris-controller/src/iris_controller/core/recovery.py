@@ -53,7 +53,7 @@ def awaited(world: World) -> list[str]:
         f"{provider} zone {zone}" for provider, zone in world.zones if (provider, zone) not in world.shown
     ]
     places = [
-        f"{place.slice_name}/{place.worker_index}"
+        place.name
         for slice_ in world.present_slices()
         for place in world.places(slice_)
         if is_awaited(world, place)

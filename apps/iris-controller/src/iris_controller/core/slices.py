@@ -35,7 +35,7 @@ from iris_controller.core.moves import node_name
 from iris_controller.core.orders import order_stop
 from iris_controller.core.scaling_group import after_failure, after_success
 from iris_controller.core.states import GoneCause, WorkerState
-from iris_controller.core.values import Now, Reason
+from iris_controller.core.values import Now, Place, Reason
 from iris_controller.core.world import World
 from iris_platform.base import SliceCloudState, SliceInfo, VmState
 from iris_platform.names import is_ours, parse_slice_name, slice_name
@@ -247,6 +247,16 @@ def known_or_adoptable(world: World, name: str, zone: str, now: Now) -> Slice | 
     zone = zone or group.zones[0]
     state = s.SliceRequesting(Reason("adopted", "its agent reported, the store did not know it"))
     return Slice(name, group.name, zone, group.hosts, state, now.wall_ms, now.wall_ms, adopted=True)
+
+
+def why_not_at(slice_: Slice, place: Place) -> Reason | None:
+    """Why a slice has no worker at a place; None where it may have one."""
+    if isinstance(slice_.state, s.SliceDeleting | s.SliceGone):
+        return Reason("deleted_slice", f"{slice_.name} is being deleted")
+    if not 0 <= place.worker_index < slice_.hosts:
+        words = f"{slice_.name} has {slice_.hosts} hosts, none with index {place.worker_index}"
+        return Reason("bad_index", words)
+    return None
 
 
 def adopt(world: World, slice_: Slice, now: Now) -> None:

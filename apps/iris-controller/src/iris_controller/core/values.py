@@ -28,6 +28,11 @@ class TaskId(NamedTuple):
     job_id: str
     task_index: int
 
+    @property
+    def name(self) -> str:
+        """`JOB/INDEX`, as people read it."""
+        return f"{self.job_id}/{self.task_index}"
+
 
 class AttemptId(NamedTuple):
     """One run of a task; newer means that `(epoch, number)` is larger."""
@@ -57,6 +62,11 @@ class Place(NamedTuple):
 
     slice_name: str
     worker_index: int
+
+    @property
+    def name(self) -> str:
+        """`SLICE/INDEX`, as people read it."""
+        return f"{self.slice_name}/{self.worker_index}"
 
 
 class Resources(NamedTuple):

@@ -72,11 +72,12 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
         )
     )
     if worker.state is not WorkerState.HEALTHY:
-        world.record(now, "worker", _name(event.place), "HEALTHY", Reason("", "its agent said hello"))
+        world.record(now, "worker", event.place.name, "HEALTHY", Reason("", "its agent said hello"))
     world.clocks.contact[event.place] = now.boot_ms
     if rebooted:
         _end_before_reboot(world, event, now)
-    newest = {seen.spec.id.task: seen.spec.id for seen in sorted(event.observed, key=_round)}
+    # Of one task's identifiers, the largest is the newest.
+    newest = {one.task: one for one in sorted(seen.spec.id for seen in event.observed)}
     verdicts = tuple(_settle(world, seen, newest[seen.spec.id.task], event, now) for seen in event.observed)
     _note_ending(world, event, verdicts)
     _note_unreported(world, event)
@@ -88,18 +89,14 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
 
 
 def _refuse(world: World, slice_: Slice, event: AgentHello, now: Now) -> Reason | None:
-    if isinstance(slice_.state, s.SliceDeleting | s.SliceGone):
-        return Reason("deleted_slice", f"{slice_.name} is being deleted")
-    if not 0 <= event.place.worker_index < slice_.hosts:
-        return Reason(
-            "bad_index", f"{slice_.name} has {slice_.hosts} hosts, none with index {event.place.worker_index}"
-        )
+    if (why := slices.why_not_at(slice_, event.place)) is not None:
+        return why
     worker = world.workers.get(event.place)
     if worker is None or worker.boot_id in ("", event.boot_id, event.previous_boot_id):
         return None
     if has_expired(world, event.place, now):
         return None
-    return Reason("place_taken", f"{_name(event.place)} is held by boot id {worker.boot_id}")
+    return Reason("place_taken", f"{event.place.name} is held by boot id {worker.boot_id}")
 
 
 def _replace_session(world: World, event: AgentHello) -> list[Effect]:
@@ -111,10 +108,6 @@ def _replace_session(world: World, event: AgentHello) -> list[Effect]:
     world.sessions[event.session_id] = Session(event.session_id, event.place, event.boot_id)
     world.session_at[event.place] = event.session_id
     return effects
-
-
-def _round(seen: ObservedAttempt) -> tuple[int, int]:
-    return seen.spec.id.round
 
 
 def _settle(world: World, seen: ObservedAttempt, newest: AttemptId, event: AgentHello, now: Now) -> Verdict:
@@ -148,8 +141,8 @@ def _take_over(world: World, seen: ObservedAttempt, event: AgentHello, now: Now)
     """Makes an attempt current that the store does not know: it is newer than all it knows."""
     job = Job(seen.spec.id.job_id, seen.request_id, seen.job, seen.submitted_ms, 0)
     attempts.adopt(world, job, seen.spec, event.place, event.boot_id, now)
-    name = f"{seen.spec.id.job_id}/{seen.spec.id.task_index}"
-    world.record(now, "task", name, "ADOPTED", Reason("adopted", f"found on {_name(event.place)}"))
+    why = Reason("adopted", f"found on {event.place.name}")
+    world.record(now, "task", seen.spec.id.task.name, "ADOPTED", why)
 
 
 def _note_ending(world: World, event: AgentHello, verdicts: Sequence[Verdict]) -> None:
@@ -260,7 +253,7 @@ def _contact(world: World, place: Place, now: Now) -> None:
     worker = world.workers[place]
     if worker.state is WorkerState.SUSPECT:
         world.put_worker(replace(worker, state=WorkerState.HEALTHY, reason=Reason("")))
-        world.record(now, "worker", _name(place), "HEALTHY", Reason("", "in contact again"))
+        world.record(now, "worker", place.name, "HEALTHY", Reason("", "in contact again"))
 
 
 def session_closed(world: World, event: SessionClosed) -> list[Effect]:
@@ -273,7 +266,3 @@ def session_closed(world: World, event: SessionClosed) -> list[Effect]:
     if slice_ is None or not isinstance(slice_.state, s.SLICE_IN_SERVICE):
         return []
     return [LookAtSlice(slice_.name, slice_.group, slice_.zone)]
-
-
-def _name(place: Place) -> str:
-    return f"{place.slice_name}/{place.worker_index}"

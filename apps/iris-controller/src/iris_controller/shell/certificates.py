@@ -34,13 +34,17 @@ class NotIssued(Exception):
         self.allowed = allowed
 
 
-class NotAdmitted(Exception):
-    """A host may not join; `status` and `code` for the answer."""
+class HttpError(Exception):
+    """The join port's answer is a refusal; `status` and `code` for it."""
 
     def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class NotAdmitted(HttpError):
+    """A host may not join."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,6 @@ class CertificateDesk:
         self._authority = authority
         self._clock_s = clock_s
 
-    @property
-    def ca_pem(self) -> bytes:
-        """What everybody pins."""
-        return self._authority.ca_pem
-
     def issue(self, peer: Peer, csr: bytes, role: Role | None, name: str) -> Issued:
         """A person's certificate. `role` None and an empty name are the caller's own.
 
@@ -84,7 +83,7 @@ class CertificateDesk:
             raise NotIssued(str(error)) from error
         log.info("certificate for %s %s, asked for by %s", wanted.value, for_whom, peer.name)
         expires_s = read_facts(certificate_from_pem(chain)).not_after_s
-        return Issued(chain, self.ca_pem, subject.cluster_id, round(expires_s * 1000))
+        return Issued(chain, self._authority.ca_pem, subject.cluster_id, round(expires_s * 1000))
 
     def sign_worker(self, place: Place, csr: bytes) -> bytes:
         """A certificate for a place whose holder has shown that it is there; PEM.
@@ -135,15 +134,14 @@ class Admission:
                 await proof.check(value, place, source)
             except Denied as error:
                 reason = Reason("denied", str(error))
-        name = f"{place.slice_name}/{place.worker_index}"
         if reason is not None:
-            log.warning("join of %s from %s refused: %s: %s", name, source, *reason)
+            log.warning("join of %s from %s refused: %s: %s", place.name, source, *reason)
             raise NotAdmitted(HTTPStatus.FORBIDDEN, reason.code, reason.message)
         try:
             chain = self.desk.sign_worker(place, csr)
         except NotIssued as error:
             raise NotAdmitted(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from error
-        log.info("%s joined from %s", name, source)
+        log.info("%s joined from %s", place.name, source)
         return chain
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import grpc
 
-from iris_controller.shell.join import server_context
 from iris_platform.pki.authority import Authority
 from iris_platform.pki.certificates import certificate_from_pem, read_facts
 
@@ -36,7 +35,10 @@ class ServerIdentity:
         self._key, self._certificate = authority.make_server(clock_s())
         self._shown = 0
         self._number = 1
-        self.context = server_context(self._load)
+        # For the join port: it shows the certificate and asks for none.
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._load()
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """For a port on which every client has to show a certificate of our authority."""
@@ -52,7 +54,7 @@ class ServerIdentity:
         with self._lock:
             self._key, self._certificate = self._authority.make_server(self._clock_s())
             self._number += 1
-            self._load(self.context)
+            self._load()
         log.info("the controller's certificate was renewed")
         return True
 
@@ -73,12 +75,9 @@ class ServerIdentity:
         pairs = [(self._key, self._certificate)]
         return grpc.ssl_server_certificate_configuration(pairs, self._authority.ca_pem)
 
-    def _load(self, context: ssl.SSLContext) -> None:
+    def _load(self) -> None:
         # ssl reads files only: this one has no name and is in memory.
-        fd = os.memfd_create("certificate", os.MFD_CLOEXEC)
-        try:
-            with os.fdopen(os.dup(fd), "wb") as file:
-                file.write(self._key + self._certificate)
-            context.load_cert_chain(f"/proc/self/fd/{fd}")
-        finally:
-            os.close(fd)
+        with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as file:
+            file.write(self._key + self._certificate)
+            file.flush()
+            self.context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")

@@ -16,7 +16,6 @@ import re
 import socket
 import ssl
 import stat
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pathlib import Path
 
 import h11
 
-from iris_controller.shell.certificates import Admission, NotAdmitted
+from iris_controller.shell.certificates import Admission, HttpError
 from iris_platform.base import PlatformError
 
 log = logging.getLogger(__name__)
@@ -53,13 +52,6 @@ class Limits:
 
 class PortTaken(Exception):
     """The port cannot be had; the message says which."""
-
-
-class _HttpError(Exception):
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +199,8 @@ class JoinServer:
                 await self._answer(request, send)
         except h11.RemoteProtocolError as error:
             status = HTTPStatus(error.error_status_hint)
-            await send.error(_HttpError(status, "bad_request", "that is no HTTP request we can read"))
-        except (_HttpError, NotAdmitted) as error:
+            await send.error(HttpError(status, "bad_request", "that is no HTTP request we can read"))
+        except HttpError as error:
             await send.error(error)
 
     async def _hear(self, http: h11.Connection, reader: asyncio.StreamReader, source: str) -> _Request | None:
@@ -217,7 +209,7 @@ class JoinServer:
             return await asyncio.wait_for(reading, self._limits.request_s)
         except TimeoutError as error:
             words = "the request was sent too slowly"
-            raise _HttpError(HTTPStatus.REQUEST_TIMEOUT, "slow", words) from error
+            raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "slow", words) from error
 
     async def _admit(self, request: _Request) -> bytes:
         try:
@@ -225,7 +217,7 @@ class JoinServer:
             return await asyncio.wait_for(admitting, self._limits.answer_s)
         except (PlatformError, TimeoutError) as error:
             words = f"the proof could not be checked now: {str(error) or 'no answer in time'}; try again"
-            raise _HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "unreachable", words) from error
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, "unreachable", words) from error
 
     async def _answer(self, request: _Request, send: _Sender) -> None:
         if found := _BUNDLE.fullmatch(request.path):
@@ -236,18 +228,18 @@ class JoinServer:
             chain = await self._admit(request)
             await send.json(HTTPStatus.OK, {"certificate": chain.decode("ascii")})
         else:
-            raise _HttpError(HTTPStatus.NOT_FOUND, "not_found", "there is /bundle/<sha256> and /join")
+            raise HttpError(HTTPStatus.NOT_FOUND, "not_found", "there is /bundle/<sha256> and /join")
 
     async def _send_bundle(self, digest: str, send: _Sender) -> None:
         try:
             fd = os.open(self._bundles / digest, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
             words = f"there is no bundle {digest} here; bootstrap the host again"
-            raise _HttpError(HTTPStatus.NOT_FOUND, "no_bundle", words) from error
+            raise HttpError(HTTPStatus.NOT_FOUND, "no_bundle", words) from error
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode):
             os.close(fd)
-            raise _HttpError(HTTPStatus.NOT_FOUND, "no_bundle", f"there is no bundle {digest} here")
+            raise HttpError(HTTPStatus.NOT_FOUND, "no_bundle", f"there is no bundle {digest} here")
         with os.fdopen(fd, "rb", buffering=0) as file:
             await send.head(HTTPStatus.OK, "application/octet-stream", facts.st_size)
             left = facts.st_size
@@ -285,7 +277,7 @@ class _Sender:
         await self.data(body)
         await self.end()
 
-    async def error(self, error: _HttpError | NotAdmitted) -> None:
+    async def error(self, error: HttpError) -> None:
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await self.json(error.status, {"error": error.code, "message": str(error)})
 
@@ -303,7 +295,7 @@ async def _read_request(
 
     Raises:
         h11.RemoteProtocolError: it is no HTTP, or its head is too long.
-        _HttpError: its body is too long.
+        HttpError: its body is too long.
     """
     head: h11.Request | None = None
     body = bytearray()
@@ -321,7 +313,7 @@ async def _read_request(
                 body += event.data
                 if len(body) > body_bytes:
                     words = f"expected at most {body_bytes} bytes"
-                    raise _HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", words)
+                    raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", words)
             case h11.EndOfMessage():
                 assert head is not None
                 return _Request(bytes(head.method), bytes(head.target), bytes(body), source)
@@ -332,18 +324,10 @@ async def _read_request(
 def _expect_method(request: _Request, method: bytes) -> None:
     if request.method != method:
         words = f"expected {method.decode('ascii')}"
-        raise _HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "bad_method", words)
+        raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "bad_method", words)
 
 
 def _note(done: asyncio.Task[None]) -> None:
     """A defect of ours ends one connection, not the server; its caller hears nothing of it."""
     if not done.cancelled() and (error := done.exception()) is not None:
         log.error("a connection of the join port failed", exc_info=error)
-
-
-def server_context(load: Callable[[ssl.SSLContext], None]) -> ssl.SSLContext:
-    """TLS 1.3 for a server that shows a certificate and asks for none; `load` gives it its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    load(context)
-    return context

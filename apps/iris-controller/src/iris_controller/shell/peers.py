@@ -80,6 +80,6 @@ def _read(pem: bytes, cluster_id: str) -> Peer | None:
             return Peer(frozenset({role}), name, None, facts.not_after_s)
         case WorkerPlace(cluster, slice_name, index) if cluster == cluster_id:
             place = Place(slice_name, index)
-            return Peer(frozenset({Role.WORKER}), f"{slice_name}/{index}", place, facts.not_after_s)
+            return Peer(frozenset({Role.WORKER}), place.name, place, facts.not_after_s)
         case _:
             return None

@@ -6,12 +6,12 @@ machine. Reads the view and the history; changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Iterable
 
 from iris_controller.core import states as s
-from iris_controller.core.entities import Slice
-from iris_controller.core.values import AttemptId, Place, Reason, TaskId
+from iris_controller.core.events import AttemptReport
+from iris_controller.core.slices import why_not_at
+from iris_controller.core.values import AttemptId, Place, Reason
 from iris_controller.core.view import View
 from iris_controller.shell.controller import Controller
 from iris_controller.shell.peers import Peer
@@ -20,36 +20,18 @@ from iris_controller.shell.peers import Peer
 MOST_OWNERS = 10_000
 
 
-class HasAttempt(Protocol):
-    """Anything that is about an attempt."""
-
-    @property
-    def id(self) -> AttemptId: ...
-
-
 def why_not_here(view: View, place: Place) -> Reason | None:
     """Why nobody may be a place now; None when somebody may."""
     slice_ = view.slices.get(place.slice_name)
     if slice_ is None:
         return Reason("unknown_slice", f"{place.slice_name} is not a slice of this cluster")
-    if (gone := _why_gone(slice_)) is not None:
-        return gone
-    if not 0 <= place.worker_index < slice_.hosts:
-        words = f"{slice_.name} has {slice_.hosts} hosts, none with index {place.worker_index}"
-        return Reason("bad_index", words)
-    return None
-
-
-def _why_gone(slice_: Slice) -> Reason | None:
-    if isinstance(slice_.state, s.SliceDeleting | s.SliceGone):
-        return Reason("deleted_slice", f"{slice_.name} is being deleted")
-    return None
+    return why_not_at(slice_, place)
 
 
 class PlaceGuard:
     """One stream's caller, and what it may say."""
 
-    def __init__(self, peer: Peer, controller: Callable[[], Controller]) -> None:
+    def __init__(self, peer: Peer, controller: Controller) -> None:
         self.peer = peer
         self._controller = controller
         self._owned: dict[AttemptId, bool] = {}
@@ -58,8 +40,7 @@ class PlaceGuard:
         """Why the caller may not speak for a place; None when it may."""
         mine = self.peer.place
         if mine is not None and mine != place:
-            words = f"the certificate is of {_name(mine)}, not of {_name(place)}"
-            return Reason("other_place", words)
+            return Reason("other_place", f"the certificate is of {mine.name}, not of {place.name}")
         return self.still_there()
 
     def still_there(self) -> Reason | None:
@@ -68,27 +49,27 @@ class PlaceGuard:
         if mine is None:
             return None
         if self.peer.has_expired():
-            return Reason(
-                "certificate_over", f"the certificate of {_name(mine)} is over; dial with a newer one"
-            )
-        slice_ = self._controller().view.slices.get(mine.slice_name)
+            words = f"the certificate of {mine.name} is over; dial with a newer one"
+            return Reason("certificate_over", words)
+        slice_ = self._controller.view.slices.get(mine.slice_name)
         # One that is not known may be adopted, which is the core's to say. DELETING
         # ones are let be here: what they still have to say is worth hearing.
         if slice_ is not None and isinstance(slice_.state, s.SliceGone):
             return Reason("deleted_slice", f"{mine.slice_name} is gone")
         return None
 
-    def reports(self, reports: Iterable[HasAttempt]) -> Reason | None:
+    def reports(self, reports: Iterable[AttemptReport]) -> Reason | None:
         """Why the caller may not report these; older attempts are the core's to ignore."""
         mine = self.peer.place
         if mine is None:
             return None
-        tasks = self._controller().view.tasks
+        tasks = self._controller.view.tasks
         for report in reports:
             task = tasks.get(report.id.task)
             attempt = task.attempt if task is not None else None
             if attempt is not None and attempt.id == report.id and attempt.place != mine:
-                return Reason("other_place", f"{_attempt(report.id)} does not run on {_name(mine)}")
+                words = f"{attempt_words(report.id)} does not run on {mine.name}"
+                return Reason("other_place", words)
         return None
 
     async def owns(self, attempt_id: AttemptId) -> bool | None:
@@ -108,20 +89,16 @@ class PlaceGuard:
         return place == mine
 
     async def _place_of(self, attempt_id: AttemptId) -> Place | None:
-        controller = self._controller()
-        view = await controller.view_with(attempt_id.job_id)
-        task = view.tasks.get(TaskId(attempt_id.job_id, attempt_id.task_index))
+        view = await self._controller.view_with(attempt_id.job_id)
+        task = view.tasks.get(attempt_id.task)
         if task is None or task.attempt is None:
             return None
         if task.attempt.id == attempt_id:
             return task.attempt.place
-        past = await controller.history.past_attempts(task.id)
+        past = await self._controller.history.past_attempts(task.id)
         return next((one.place for one in past if one.id == attempt_id), None)
 
 
-def _name(place: Place) -> str:
-    return f"{place.slice_name}/{place.worker_index}"
-
-
-def _attempt(attempt_id: AttemptId) -> str:
-    return f"attempt {attempt_id.number} of {attempt_id.job_id}/{attempt_id.task_index}"
+def attempt_words(attempt_id: AttemptId) -> str:
+    """An attempt, as a refusal names it."""
+    return f"attempt {attempt_id.number} of {attempt_id.task.name}"

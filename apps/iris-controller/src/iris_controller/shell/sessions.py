@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -23,8 +23,8 @@ from iris_controller.core.values import Reason
 from iris_controller.shell.certificates import CertificateDesk, NotIssued
 from iris_controller.shell.controller import Controller, NotCommitted, Overloaded
 from iris_controller.shell.logs import Chunk, LogStore, Stored
-from iris_controller.shell.peers import peer_of
-from iris_controller.shell.places import PlaceGuard
+from iris_controller.shell.peers import Context, peer_of
+from iris_controller.shell.places import PlaceGuard, attempt_words
 from iris_proto.v1 import worker_pb2, worker_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ MOST_RENEWALS = 10
 
 Outgoing: TypeAlias = worker_pb2.ControllerMessage | Reason
 AgentStream: TypeAlias = AsyncIterator[worker_pb2.AgentMessage]
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class Sessions(worker_pb2_grpc.WorkerServiceServicer):
@@ -118,7 +117,7 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
         session_id = next(self._ids)
         queue: asyncio.Queue[Outgoing] = asyncio.Queue(MOST_OUTGOING + 1)
         self._outgoing[session_id] = queue
-        guard = PlaceGuard(peer_of(context, self._cluster_id), lambda: self.controller)
+        guard = PlaceGuard(peer_of(context, self._cluster_id), self.controller)
         reader = asyncio.create_task(self._read(session_id, request_iterator, guard))
         try:
             while True:
@@ -198,7 +197,7 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
         if first is None or first.hello.cluster_id != self._cluster_id:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "expected hello of this cluster's agent")
             return
-        guard = PlaceGuard(peer_of(context, self._cluster_id), lambda: self.controller)
+        guard = PlaceGuard(peer_of(context, self._cluster_id), self.controller)
         await _end_for(guard.hello(wire.place_from_proto(first.hello.place)), context)
         queue: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue(MOST_CHUNKS)
         reader = asyncio.create_task(_read_chunks(request_iterator, queue))
@@ -272,8 +271,7 @@ async def _sort(chunks: list[Chunk], guard: PlaceGuard, context: Context) -> tup
     """What is to be stored, and what is of attempts that nobody knows; ends the stream for those of others."""
     owners = [await guard.owns(chunk.id) for chunk in chunks]
     if False in owners:
-        theirs = chunks[owners.index(False)].id
-        why = f"attempt {theirs.number} of {theirs.job_id}/{theirs.task_index} ran elsewhere"
+        why = f"{attempt_words(chunks[owners.index(False)].id)} ran elsewhere"
         await _end_for(Reason("other_place", why), context)
     pairs = list(zip(chunks, owners, strict=True))
     return [c for c, owned in pairs if owned], [c for c, owned in pairs if owned is None]

@@ -73,8 +73,8 @@ class TokenStore:
         with self._lock:
             if len(self._tokens) >= MOST_TOKENS and place not in self._tokens:
                 self._forget(now_s)
-            if len(self._tokens) >= MOST_TOKENS and place not in self._tokens:
-                raise TooManyTokens(f"{MOST_TOKENS} hosts are joining; try again later")
+                if len(self._tokens) >= MOST_TOKENS:
+                    raise TooManyTokens(f"{MOST_TOKENS} hosts are joining; try again later")
             self._tokens[place] = _Minted(_digest(token), now_s + ttl_s)
         return token
 
