@@ -152,7 +152,7 @@ def manual_page(parser: Parser, *, about: str, source: str, files: str, see_also
 
 def manpage(parser: Parser) -> Any:
     # Not above: an editable installation has neither this nor shtab.
-    from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
+    from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]  # it has no types
 
     return Manpage(parser, format="single-commands-section")
 
@@ -280,10 +280,10 @@ def completion(parser: Parser, shell: str) -> str:
                 for choice in action._get_subactions():
                     action.choices[choice.dest].description = choice.help
             elif action.metavar in ("FILE", "DIR"):
-                action.complete = getattr(shtab, action.metavar)  # type: ignore[attr-defined]
+                action.complete = getattr(shtab, action.metavar)  # type: ignore[attr-defined]  # shtab's own
             elif action.metavar == "COMMAND" and action.nargs == "*":
                 action.nargs = argparse.REMAINDER
-                action.complete = COMMAND  # type: ignore[attr-defined]
+                action.complete = COMMAND  # type: ignore[attr-defined]  # shtab's own
                 if shell == "bash":
                     text = BASH_WRAPPER.replace("NAME", parser.prog)
     return str(shtab.complete(parser, shell)) + text

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from iris_cli.doctor.checks import Check, Result, worst_of
+from iris_cli.doctor.checks import Check, Result
 from iris_cli.doctor.hosts import HostDoctor, Listening, Wanted, reach_check
 from iris_cli.doctor.local import LEAST_FREE_BYTES, check_machine, disk_check
 from iris_cli.doctor.ports import Beacon, Endpoint, PortTaken, endpoint_of
@@ -24,6 +24,11 @@ from tests.cli.runner import Runner
 GOOD = "name: demo\nscale_groups:\n  here: { provider: { local: {} } }\n"
 NOW_MS = 1_700_000_000_000
 ENDPOINT = Endpoint("10.0.0.1", 10400)
+STAND_IN, OURS, NOBODY = (
+    Listening(ENDPOINT, word="w"),
+    Listening(ENDPOINT, is_ours=True),
+    Listening(ENDPOINT),
+)
 FACTS = {
     "status": "found",
     "python": "3.11.2",
@@ -94,7 +99,7 @@ def test_a_state_directory_that_cannot_be_made(iris: Runner) -> None:
 
 def test_a_machine_is_left_as_it_was(tmp_path: Path) -> None:
     checks = check_machine(ClusterPaths(tmp_path / "a" / "b", tmp_path / "c", tmp_path / "d"))
-    assert worst_of(checks) is Result.OK
+    assert {check.result for check in checks} == {Result.OK}
     assert os.listdir(tmp_path) == []
 
 
@@ -145,7 +150,7 @@ def machine(facts: Mapping[str, Any], dial: Mapping[str, str] | None = None, sta
     return host
 
 
-def examine(host: MemoryHost, cluster_id: str = "", listening: Listening | None = None) -> dict[str, Check]:
+def examine(host: MemoryHost, cluster_id: str = "", listening: Listening = NOBODY) -> dict[str, Check]:
     told: list[Check] = []
     wanted = Wanted("demo", cluster_id, listening)
     doctor = HostDoctor(lambda target: host.connect(), wanted, told.append, lambda: NOW_MS)
@@ -159,7 +164,7 @@ def test_a_good_host() -> None:
     host = machine(FACTS, {"10400": "connected w", "10401": "connected w"})
     found = examine(host, listening=Listening(ENDPOINT, word="w"))
     assert list(found) == ["ssh", "python", "disk", "clock", "owner", "reaches us"]
-    assert worst_of(list(found.values())) is Result.OK
+    assert {check.result for check in found.values()} == {Result.OK}
     assert ("rm", "-rf", "/tmp/x") in host.calls
 
 
@@ -174,7 +179,7 @@ def test_a_host_key_that_changed() -> None:
     def refuse(target: SshTarget) -> Any:
         raise HostKeyChanged("the host key of h has changed; remove line 1 of FILE")
 
-    (check,) = HostDoctor(refuse, Wanted("demo", "", None), lambda check: None).examine("h", SshTarget("h"))
+    (check,) = HostDoctor(refuse, Wanted("demo", "", NOBODY), lambda check: None).examine("h", SshTarget("h"))
     assert check.result is Result.FAILED and "remove line 1" in check.message
 
 
@@ -217,13 +222,6 @@ def test_whose_a_host_is(cluster: str, cluster_id: str, result: str, words: str)
     labels = {"iris-cluster": cluster, "iris-cluster-id": cluster_id, "iris-slice": "s1"}
     found = examine(machine({**FACTS, "labels": {"worker": labels}}), "aaaaaaaaaa")
     assert found["owner"].result.value == result and words in found["owner"].message
-
-
-STAND_IN, OURS, NOBODY = (
-    Listening(ENDPOINT, word="w"),
-    Listening(ENDPOINT, is_ours=True),
-    Listening(ENDPOINT),
-)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Anything at all ends in a configuration or in positioned errors (B4, B5)."""
 
 import string
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from iris_config import ConfigError, IrisConfig
 from iris_config.units import format_duration, format_size
+from tests.config.mutations import Mutation, Place, delete, parent_of, places, rename, retype
 from tests.config.samples import EXAMPLES, load, local_group
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -51,49 +51,13 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-PATHS: list[tuple[object, ...]] = []
-
-
-def _collect(value: object, path: tuple[object, ...]) -> None:
-    if path:
-        PATHS.append(path)
-    items: list[tuple[object, object]] = []
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    for key, child in items:
-        _collect(child, (*path, key))
-
-
-_collect(DEMO, ())
-
-
-def _delete(parent: dict[object, object], key: object, value: object) -> None:
-    del parent[key]
-
-
-def _retype(parent: dict[object, object], key: object, value: object) -> None:
-    parent[key] = value
-
-
-def _rename(parent: dict[object, object], key: object, value: object) -> None:
-    if isinstance(parent, dict):
-        parent[f"{key}x"] = parent.pop(key)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(PATHS), st.sampled_from([_delete, _retype, _rename]), VALUES)
-def test_a_valid_file_with_one_node_changed(
-    path: tuple[object, ...],
-    mutate: Callable[[dict[object, object], object, object], None],
-    value: object,
-) -> None:
+@given(st.sampled_from(list(places(DEMO))), st.sampled_from([delete, retype, rename]), VALUES)
+def test_a_valid_file_with_one_node_changed(place: Place, mutate: Mutation, value: object) -> None:
     tree = yaml.safe_load(yaml.safe_dump(DEMO))
-    parent = tree
-    for key in path[:-1]:
-        parent = parent[key]
-    mutate(parent, path[-1], value)
+    mutate(parent_of(tree, place), place[-1], value)
     loads_or_explains(yaml.safe_dump(tree, allow_unicode=True))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from iris_config import ConfigError, IrisConfig, Problem, parse_config
 from iris_config.schema import config_schema
+from tests.config.mutations import Mutation, Place, Tree, add, delete, misname, parent_of, places, retype
 from tests.config.samples import EXAMPLES, MACHINE, local_group
 from tests.config.whole_files import GCP, WHOLE_FILES
 
@@ -27,9 +27,6 @@ SHAPE = re.compile(
     r"unknown key|expected (a mapping|a list|a single value|only one of)|has no value|empty"
     r"|missing; expected one of"
 )
-
-Tree = Any
-Place = tuple[Any, ...]
 
 
 def accepts(tree: Tree) -> bool:
@@ -50,20 +47,6 @@ def problems(text: str) -> tuple[Problem, ...]:
 
 def as_text(tree: Tree) -> str:
     return yaml.safe_dump(tree, allow_unicode=True, sort_keys=False)
-
-
-def places(tree: Tree, above: Place = ()) -> Iterator[Place]:
-    """The path of everything below the root."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, child in items:
-        yield (*above, key)
-        yield from places(child, (*above, key))
-
-
-def parent_of(tree: Tree, place: Place) -> Tree:
-    for key in place[:-1]:
-        tree = tree[key]
-    return tree
 
 
 def test_it_is_a_schema() -> None:
@@ -149,32 +132,12 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-Mutation = Callable[[Tree, Any, Tree], None]
-
-
-def _delete(parent: Tree, key: Any, value: Tree) -> None:
-    del parent[key]
-
-
-def _retype(parent: Tree, key: Any, value: Tree) -> None:
-    parent[key] = value
-
-
-def _rename(parent: Tree, key: Any, value: Tree) -> None:
-    if isinstance(parent, dict):
-        parent[f"{key}X"] = parent.pop(key)
-
-
-def _add(parent: Tree, key: Any, value: Tree) -> None:
-    if isinstance(parent, dict):
-        parent["local"] = value
-
 
 NODES = [(text, place) for text in WHOLE_FILES for place in places(yaml.safe_load(text))]
 
 
 @settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(st.sampled_from(NODES), st.sampled_from([_delete, _retype, _rename, _add]), VALUES)
+@given(st.sampled_from(NODES), st.sampled_from([delete, retype, misname, add]), VALUES)
 def test_one_node_changed(node: tuple[str, Place], mutate: Mutation, value: Tree) -> None:
     original, place = node
     tree = yaml.safe_load(original)

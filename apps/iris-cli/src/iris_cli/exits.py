@@ -3,6 +3,13 @@
 Knows nothing of gRPC, files or terminals; `statuses` maps gRPC's codes here.
 """
 
+import contextlib
+
+# What type checkers read as true, without the import of `typing`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 DONE = 0
 FAILED = 1
 USAGE = 2
@@ -57,6 +64,17 @@ class OutputFailed(CliError):
 
     def __init__(self, error: OSError, stream: str) -> None:
         super().__init__(FAILED, f"cannot write {stream}: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def named_failure(stream: str) -> "Iterator[None]":
+    """A failure to write that says what could not be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(error, stream) from error
 
 
 def after_submission(error: CliError) -> CliError:

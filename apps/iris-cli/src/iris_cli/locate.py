@@ -147,19 +147,19 @@ def _rehearsal_of(real: Cluster, records: Records) -> Cluster:
 def with_storage(paths: ClusterPaths, config: IrisConfig) -> ClusterPaths:
     """The same places with what the configuration says of a controller on this machine."""
     storage = config.proto.storage
-    if storage.state_dir:
-        paths = replace(paths, state_dir=Path(storage.state_dir))
-    if storage.pki_dir:
-        paths = replace(paths, pki_dir=Path(storage.pki_dir))
-    return paths
+    return _moved(paths, storage.state_dir, storage.pki_dir)
 
 
 def with_directories(paths: ClusterPaths, options: Namespace) -> ClusterPaths:
     """The same places with what `--state-dir` and `--pki-dir` say."""
-    if options.state_dir:
-        paths = replace(paths, state_dir=Path(options.state_dir).absolute())
-    if options.pki_dir:
-        paths = replace(paths, pki_dir=Path(options.pki_dir).absolute())
+    return _moved(paths, options.state_dir, options.pki_dir)
+
+
+def _moved(paths: ClusterPaths, state_dir: str | None, pki_dir: str | None) -> ClusterPaths:
+    if state_dir:
+        paths = replace(paths, state_dir=Path(state_dir).absolute())
+    if pki_dir:
+        paths = replace(paths, pki_dir=Path(pki_dir).absolute())
     return paths
 
 

@@ -1,18 +1,17 @@
 """What a command prints, and where: data on stdout, all else on stderr."""
 
-import contextlib
 import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, TextIO
 
 from iris_cli.cursor import fresh_line, wrote
-from iris_cli.exits import OutputFailed
+from iris_cli.exits import named_failure
 from iris_cli.table import clip_cells, cut_last_column, render_fields, render_table
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from google.protobuf.message import Message
 
@@ -112,7 +111,7 @@ class Output:
     def task_bytes(self, data: bytes) -> None:
         """What a task wrote, unchanged; on stderr where stdout is for programs."""
         stream = sys.stderr if self.structured else sys.stdout
-        with _named_failure("standard error" if self.structured else "standard output"):
+        with named_failure("standard error" if self.structured else "standard output"):
             stream.buffer.write(data)
             stream.buffer.flush()
         wrote(data, stream.fileno())
@@ -125,24 +124,13 @@ class Output:
 
     def _print(self, text: str) -> None:
         try:
-            with _named_failure("standard output"):
+            with named_failure("standard output"):
                 sys.stdout.write(text)
                 sys.stdout.flush()
         except BrokenPipeError:
             if not self._sees_through:
                 raise
             swallow(sys.stdout)
-
-
-@contextlib.contextmanager
-def _named_failure(stream: str) -> "Iterator[None]":
-    """A failure to write that says what could not be written."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputFailed(error, stream) from error
 
 
 def swallow(stream: TextIO) -> None:

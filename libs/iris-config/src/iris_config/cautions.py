@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from iris_config.accelerators import find_accelerator, is_known_zone
 from iris_config.environment import names_a_secret
 from iris_config.problems import FieldPath, Finding
-from iris_config.validate import accelerator_of_group
 from iris_proto.v1 import config_pb2
 
 _NO_FALLBACK = (
@@ -60,27 +59,21 @@ def _group(group: config_pb2.ScaleGroupConfig, steady: set[str]) -> Iterator[Fin
     too_few = group.provider.HasField("manual") and len(group.provider.manual.hosts) < group.slice_size
     if group.max_slices == 0 and not too_few:
         yield ("max_slices",), "nothing can ever run here while it is 0"
-    accelerator = accelerator_of_group(group)
-    if accelerator is None:
-        yield from _unknown_type(group)
+    is_tpu = group.provider.HasField("tpu")
+    try:
+        accelerator = find_accelerator(group.accelerator_type)
+    except ValueError as error:
+        # On TPU groups it is an error; `cpu` is no name of the catalogue's.
+        if not is_tpu and group.accelerator_type != "cpu":
+            yield ("accelerator_type",), f"not in the catalogue, so no more than a name: {error}"
         return
     if group.capacity == config_pb2.CAPACITY_SPOT and group.accelerator_type not in steady:
         yield ("capacity",), _NO_FALLBACK.format(group.accelerator_type)
-    if group.provider.HasField("tpu"):
+    if is_tpu:
         for index, zone in enumerate(group.zones):
             if not is_known_zone(accelerator, zone):
                 words = f"as far as we know {zone} does not offer {accelerator.generation}"
                 yield ("zones", index), f"{words}; see: iris config accelerators"
-
-
-def _unknown_type(group: config_pb2.ScaleGroupConfig) -> Iterator[Finding]:
-    # On TPU groups it is an error.
-    if group.accelerator_type == "cpu" or group.provider.HasField("tpu"):
-        return
-    try:
-        find_accelerator(group.accelerator_type)
-    except ValueError as error:
-        yield ("accelerator_type",), f"not in the catalogue, so no more than a name: {error}"
 
 
 def _secrets(literals: Iterable[FieldPath]) -> Iterator[Finding]:

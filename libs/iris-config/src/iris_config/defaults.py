@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 
 from google.protobuf.duration_pb2 import Duration
 
-from iris_config.accelerators import Accelerator
+from iris_config.accelerators import Accelerator, find_accelerator
 from iris_config.machine import MachineFacts
 from iris_config.problems import FieldPath
-from iris_config.validate import accelerator_of_group
 from iris_proto.v1 import config_pb2
 
 MINUTE_S = 60
@@ -106,8 +105,7 @@ class Defaults:
         group.accelerator_type = group.accelerator_type or ACCELERATOR_TYPE
         if arm in ("local", "manual") and not group.zones:
             group.zones.append(ZONE)
-        accelerator = accelerator_of_group(group) if group.accelerator_type != ACCELERATOR_TYPE else None
-        if accelerator is not None:
+        if accelerator := _in_catalogue(group.accelerator_type):
             self._fill_from_catalogue(path, group, accelerator)
         if not group.HasField("slice_size"):
             group.slice_size = SLICE_SIZE
@@ -160,6 +158,16 @@ class Defaults:
         if not resources.memory and not self.is_written((*path, "memory")):
             resources.memory = amounts[1]
             self.derived[(*path, "memory")] = source
+
+
+def _in_catalogue(accelerator_type: str) -> Accelerator | None:
+    if accelerator_type == ACCELERATOR_TYPE:
+        return None
+    try:
+        return find_accelerator(accelerator_type)
+    except ValueError:
+        # Whether that is a mistake is for `validate` and `cautions` to say.
+        return None
 
 
 def _fill_controller(controller: config_pb2.ControllerConfig) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from iris_config.accelerators import GENERATIONS, Generation, accelerator_of
 from iris_config.problems import FieldPath, Finding, listed_twice
-from iris_config.scalars import nearest
+from iris_config.scalars import did_you_mean, nearest
 from iris_proto.v1 import config_pb2
 
 T = TypeVar("T")
@@ -77,25 +77,25 @@ def expand_fleets(config: config_pb2.IrisClusterConfig) -> Fleets:
         result.findings += _template_findings(key, fleet)
         result.findings += listed_twice(("fleets", key, "zones"), fleet.zones)
         result.findings += listed_twice(("fleets", key, "sizes"), fleet.sizes)
-        generation = GENERATIONS.get(fleet.generation)
-        if len(set(fleet.zones)) > MAX_ZONES:
-            words = f"expected at most {MAX_ZONES}, found {len(set(fleet.zones))}"
+        zones = len(set(fleet.zones))
+        if zones > MAX_ZONES:
+            words = f"expected at most {MAX_ZONES}, found {zones}"
             result.findings.append((("fleets", key, "zones"), words))
             continue
-        count = len(set(fleet.sizes)) * (len(set(fleet.zones)) if fleet.group_per_zone else 1)
+        count = len(set(fleet.sizes)) * (zones if fleet.group_per_zone else 1)
         if len(config.scale_groups) + count > MAX_GROUPS:
             words = f"would make {count} groups; a cluster has at most {MAX_GROUPS}"
             result.findings.append((("fleets", key), words))
             continue
         if fleet.template.provider.WhichOneof("provider") not in (None, "tpu"):
             continue
+        generation = GENERATIONS.get(fleet.generation)
         if generation is None and fleet.generation:
             words = f"expected one of {', '.join(GENERATIONS)}, found {fleet.generation!r}"
-            meant = nearest(fleet.generation, GENERATIONS)
-            hint = f"; did you mean {meant}?" if meant else ""
+            hint = did_you_mean(fleet.generation, GENERATIONS)
             result.findings.append((("fleets", key, "generation"), words + hint))
             # To say what else is wrong with it in one go.
-            generation = GENERATIONS.get(meant)
+            generation = GENERATIONS.get(nearest(fleet.generation, GENERATIONS))
         if generation is not None:
             for origin, group in _groups(key, fleet, generation, result):
                 _add(config, origin, group, result)
@@ -114,14 +114,14 @@ def short_zone(zone: str) -> str:
 def _groups(
     key: str, fleet: config_pb2.FleetConfig, generation: Generation, result: Fleets
 ) -> Iterator[tuple[_Origin, config_pb2.ScaleGroupConfig]]:
+    each = [index for index, _ in _first(fleet.zones)]
+    choices: Sequence[int | None] = each if fleet.group_per_zone else [None]
     for index, size in _first(fleet.sizes):
         try:
             accelerator_type = accelerator_of(generation, size).accelerator_type
         except ValueError as error:
             result.findings.append((("fleets", key, "sizes", index), str(error)))
             continue
-        each = [index for index, _ in _first(fleet.zones)]
-        choices: Sequence[int | None] = each if fleet.group_per_zone else [None]
         for zone in choices:
             group = config_pb2.ScaleGroupConfig()
             group.CopyFrom(fleet.template)
@@ -146,10 +146,9 @@ def _add(
     result: Fleets,
 ) -> None:
     if group.name in config.scale_groups:
-        other = (
-            f"fleet {result.source(('scale_groups', group.name))[1]}" if group.name in result.groups else ""
-        )
-        words = f"would make the group {group.name}, which {other or 'scale_groups'} already has"
+        earlier = result.groups.get(group.name)
+        owner = f"fleet {earlier.fleet}" if earlier else "scale_groups"
+        words = f"would make the group {group.name}, which {owner} already has"
         result.findings.append((("fleets", origin.fleet, "sizes", origin.size), words))
         return
     result.groups[group.name] = origin

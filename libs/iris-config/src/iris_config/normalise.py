@@ -304,6 +304,7 @@ def _scalar_reader(parse: Callable[[str], object]) -> _Reader:
         if node.is_null:
             raise _Bad("has no value; give one or leave the key out")
         text = node.text
+        names: tuple[str, ...] = ()
         try:
             if "${" in text:
                 text, names = expand(text, into.environment)
@@ -314,17 +315,16 @@ def _scalar_reader(parse: Callable[[str], object]) -> _Reader:
         try:
             return parse(text)
         except Unexpected as error:
-            raise _Bad(f"{error.expected}, found {_found(node)}{error.hint}{_empty(node, into)}") from error
+            raise _Bad(f"{error.expected}, found {_found(node)}{error.hint}{_empty(names, into)}") from error
         except ValueError as error:
             # As it is written: what a variable holds may be a secret.
-            raise _Bad(f"{error}, found {_found(node)}{_empty(node, into)}") from error
+            raise _Bad(f"{error}, found {_found(node)}{_empty(names, into)}") from error
 
     return read_scalar
 
 
-def _empty(node: Scalar, into: Normalised) -> str:
-    """Which variable of a value that cannot be used is empty."""
-    _, names = expand(node.text, into.environment)
+def _empty(names: tuple[str, ...], into: Normalised) -> str:
+    """Which of the variables of a value that cannot be used is empty."""
     empty = [name for name in names if into.environment.get(name) == ""]
     return f"; the environment variable {empty[0]} is empty" if empty else ""
 

@@ -88,16 +88,23 @@ def text_parser(field: FieldDescriptor) -> ScalarParser:
     return parse
 
 
-def _bounded(
-    parse: Callable[[str], float], field: FieldDescriptor, words: Callable[[Any], str]
-) -> ScalarParser:
+def number_range(field: FieldDescriptor) -> tuple[float, float]:
+    """The least and the greatest number that a field may hold, `rule` included; perhaps infinite."""
     rule = field.GetOptions().Extensions[config_pb2.rule]
     low, high = INT_RANGES.get(field.cpp_type, (-math.inf, math.inf))
     if rule.HasField("minimum"):
         low = type(low)(rule.minimum)
     if rule.HasField("maximum"):
         high = type(high)(rule.maximum)
-    both = f"expected a number from {words(low)} to {words(high)}" if rule.HasField("maximum") else ""
+    return low, high
+
+
+def _bounded(
+    parse: Callable[[str], float], field: FieldDescriptor, words: Callable[[Any], str]
+) -> ScalarParser:
+    low, high = number_range(field)
+    has_maximum = field.GetOptions().Extensions[config_pb2.rule].HasField("maximum")
+    both = f"expected a number from {words(low)} to {words(high)}" if has_maximum else ""
 
     def parse_bounded(text: str) -> float:
         number = parse(text)

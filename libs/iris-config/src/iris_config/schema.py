@@ -15,6 +15,7 @@ numbers or booleans (`yes`, `0x10`).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
@@ -26,7 +27,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorSet,
 )
 
-from iris_config.scalars import BOOLS, DURATION, INT_RANGES, enum_names
+from iris_config.scalars import BOOLS, DURATION, INT_RANGES, enum_names, number_range
 from iris_config.units import DURATION_PATTERN, SIZE_PATTERN
 from iris_proto.v1 import config_pb2
 
@@ -173,31 +174,14 @@ def _ref(name: str) -> Schema:
 
 
 def _numeric(field: FieldDescriptor) -> Schema:
-    rule = _rule(field)
-    low: float | None
-    high: float | None
-    low, high = INT_RANGES.get(field.cpp_type, (None, None))
-    if rule.HasField("minimum"):
-        low = max(rule.minimum, low) if low is not None else rule.minimum
-    if rule.HasField("maximum"):
-        high = min(rule.maximum, high) if high is not None else rule.maximum
     if field.cpp_type not in INT_RANGES:
         name = "number"
     elif field.GetOptions().Extensions[config_pb2.bytes_size]:
         name = "size"
     else:
         name = "integer"
-    schema = _ref(name)
-    if low is not None:
-        schema["minimum"] = _plain(low)
-    if high is not None:
-        schema["maximum"] = _plain(high)
-    return schema
-
-
-def _plain(number: float) -> float:
-    """`1`, not `1.0`."""
-    return int(number) if number == int(number) else number
+    bounds = zip(("minimum", "maximum"), number_range(field), strict=True)
+    return _ref(name) | {word: bound for word, bound in bounds if math.isfinite(bound)}
 
 
 def _rule(field: FieldDescriptor) -> config_pb2.Rule:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from google.protobuf.duration_pb2 import Duration
 
-from iris_config.accelerators import Accelerator, find_accelerator
+from iris_config.accelerators import find_accelerator
 from iris_config.problems import FieldPath, Finding, listed_twice
 from iris_config.scalars import did_you_mean
 from iris_config.units import format_duration
@@ -39,14 +39,6 @@ def validate(config: config_pb2.IrisClusterConfig) -> Iterator[Finding]:
         for path, message in _group(key, group):
             yield ("scale_groups", key, *path), message
     yield from _beats(config)
-
-
-def accelerator_of_group(group: config_pb2.ScaleGroupConfig) -> Accelerator | None:
-    """What the catalogue has of a group's accelerator; None if it has nothing."""
-    try:
-        return find_accelerator(group.accelerator_type)
-    except ValueError:
-        return None
 
 
 def _group_names(names: list[str]) -> Iterator[Finding]:

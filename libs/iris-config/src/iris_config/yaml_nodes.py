@@ -25,11 +25,11 @@ _TOO_MANY = f"more than {MAX_VALUES:,} values, those behind aliases counted each
 
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
-# The plain scalars that mean nothing at all (YAML 1.2, core schema).
 # What a schema without tags reads as it is written, whatever they say.
 _TAGS = frozenset(
     {"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "map", "seq"))}
 )
+# The plain scalars that mean nothing at all (YAML 1.2, core schema).
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 

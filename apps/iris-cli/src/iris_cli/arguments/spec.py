@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from iris_cli.exits import USAGE, CliError, OutputFailed
+from iris_cli.exits import USAGE, CliError, named_failure
 
 # What type checkers read as true, without the import of `typing`, which costs
 # as much as a third of the interpreter.
@@ -108,13 +108,9 @@ class Parser(argparse.ArgumentParser):
     def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
         # argparse ignores a pipe that nobody reads; `main` ends quietly there.
         out = sys.stdout if file is None else file
-        try:
+        with named_failure("standard output"):
             out.write(self.format_help())
             sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputFailed(error, "standard output") from error
 
     def error(self, message: str) -> "NoReturn":
         raise CliError(USAGE, message, hint=f"see: {self.prog} --help")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iris_cli.commands.cluster_start import refuse_unusable
 from iris_cli.configs import rehearse
-from iris_cli.doctor.checks import CONFIGURATION, THIS_MACHINE, Check, Report, Result, worst_of
+from iris_cli.doctor.checks import CONFIGURATION, THIS_MACHINE, Check, Report, Result
 from iris_cli.doctor.hosts import PROBE_S, REACH_S, HostDoctor, Listening, Wanted
 from iris_cli.doctor.local import check_machine
 from iris_cli.doctor.ports import Beacon, PortTaken, endpoint_of
@@ -70,7 +70,8 @@ def run(options: Namespace) -> int:
     bad = [check for check in checks if check.result is Result.FAILED]
     if bad:
         output.note(f"{plural(len(bad), 'check')} failed")
-    return FAILED if worst_of(checks) is Result.FAILED else DONE
+        return FAILED
+    return DONE
 
 
 def _show(output: Output, checks: list[Check]) -> None:
@@ -94,8 +95,6 @@ def _configuration(path: Path, options: Namespace) -> tuple[IrisConfig | None, l
         config = load_config(path)
     except ConfigError as error:
         return None, [_problem(path, problem) for problem in (*error.problems, *error.warnings)]
-    except OSError as error:
-        raise CliError(USAGE, f"{path}: cannot read: {error.strerror}") from error
     checks = [_problem(path, problem) for problem in config.warnings]
     if not options.file and means_rehearsal(options):
         config = rehearse(config)

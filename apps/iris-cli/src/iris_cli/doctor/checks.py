@@ -36,9 +36,3 @@ class Check:
 
 # Hears of each check when it is done; called by many threads.
 Report = Callable[[Check], None]
-
-
-def worst_of(checks: list[Check]) -> Result:
-    """The worst result among them."""
-    found = {check.result for check in checks}
-    return next((result for result in (Result.FAILED, Result.WARNING) if result in found), Result.OK)

@@ -12,8 +12,9 @@ from iris_cli.doctor.checks import Check, Report, Result
 from iris_cli.doctor.local import disk_check
 from iris_cli.doctor.ports import Endpoint
 from iris_platform.base import PlatformError, VmBootstrapSpec
-from iris_platform.bootstrap import NO_CONTAINER, BundleSource, Outcome, Startup
+from iris_platform.bootstrap import NO_CONTAINER, Outcome, Startup
 from iris_platform.manual.script import CannotUpload, run_script
+from iris_platform.manual.ssh_hosts import NO_BUNDLE
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_SLICE
 from iris_platform.ssh import Connect, HostKeyChanged, SshConnection, SshTarget
 
@@ -26,7 +27,6 @@ MOST_CLOCK_MS = 60_000
 # As `iris_platform.bundle.PYTHONS`, whose import would need what makes bundles.
 NEWEST_PYTHON = (3, 13)
 _BY_HAND = "log in there by hand and look"
-NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
 
 # Constant text: what varies is an argument. Prints one JSON object: port -> what came of it.
 _DIAL = """\
@@ -68,7 +68,7 @@ class Wanted:
 
     cluster: str
     cluster_id: str
-    listening: Listening | None
+    listening: Listening
 
 
 class HostDoctor:
@@ -125,8 +125,7 @@ class HostDoctor:
         note(disk_check(host, int(facts.get("free_bytes", 0)), root))
         note(_clock(host, int(facts.get("wall_ms", 0)), before, after))
         note(_owner(host, facts, self._wanted))
-        if self._wanted.listening is not None:
-            note(_reach(host, connection, str(facts.get("executable", "python3")), self._wanted.listening))
+        note(_reach(host, connection, str(facts.get("executable", "python3")), self._wanted.listening))
 
 
 def _trouble(host: str, check: str, error: PlatformError) -> Check:

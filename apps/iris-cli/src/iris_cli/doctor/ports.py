@@ -13,8 +13,8 @@ import threading
 from dataclasses import dataclass
 from types import TracebackType
 
-# As the controller's own, where `advertise_address` names no port.
-DEFAULT_PORT = 10400
+from iris_config.defaults import CONTROLLER_PORT
+
 SEND_S = 5.0
 END_S = 5.0
 
@@ -40,7 +40,7 @@ def endpoint_of(advertise_address: str) -> Endpoint:
     """What `HOST[:PORT]` means."""
     host, colon, port = advertise_address.rpartition(":")
     if not (colon and port.isdecimal()):
-        host, port = advertise_address, str(DEFAULT_PORT)
+        host, port = advertise_address, str(CONTROLLER_PORT)
     return Endpoint(host.removeprefix("[").removesuffix("]"), int(port))
 
 
