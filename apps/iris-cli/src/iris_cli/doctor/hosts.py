@@ -68,7 +68,7 @@ class Wanted:
 
     cluster: str
     cluster_id: str
-    listening: Listening
+    listening: Listening | None
 
 
 class HostDoctor:
@@ -125,7 +125,8 @@ class HostDoctor:
         note(disk_check(host, int(facts.get("free_bytes", 0)), root))
         note(_clock(host, int(facts.get("wall_ms", 0)), before, after))
         note(_owner(host, facts, self._wanted))
-        note(_reach(host, connection, str(facts.get("executable", "python3")), self._wanted.listening))
+        if self._wanted.listening is not None:
+            note(_reach(host, connection, str(facts.get("executable", "python3")), self._wanted.listening))
 
 
 def _trouble(host: str, check: str, error: PlatformError) -> Check:
