@@ -113,7 +113,7 @@ def test_the_tags_agree_with_those_of_packaging() -> None:
             assert fit(str(tag), ours), tag
 
 
-def test_the_best_wheel_is_taken(tmp_path: Path) -> None:
+def test_the_best_wheel_is_taken() -> None:
     wheels = [
         {
             "name": name,

@@ -13,12 +13,12 @@ import pytest
 
 from iris_platform.base import VmBootstrapSpec
 from iris_platform.bootstrap import NO_CONTAINER
-from iris_platform.bundle import Bundle, BundleError, build_bundle, collect_wheels
+from iris_platform.bundle import PROGRAMS, Bundle, BundleError, build_bundle, collect_wheels
 from iris_platform.bundle.collect import wheel_cache
 from iris_platform.bundle.siblings import is_installed, pack_installed
 from iris_platform.bundle.wheels import read_wheel
 from iris_platform.names import slice_labels
-from tests.platform.bootstrap.hosts import SLICE, Host, find_python
+from tests.platform.bootstrap.hosts import PYTHONS, SLICE, Host, find_python
 
 ROOT = Path(__file__).resolve().parents[3]
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -91,8 +91,12 @@ def test_a_wheel_that_cannot_be_had_is_named_with_its_python(
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """For the Pythons that this machine has, out of the machine's own cache of wheels."""
     folder = tmp_path_factory.mktemp("collected")
-    pythons = [v for v in ("3.10", "3.11", "3.12", "3.13") if _is_there(v)]
-    programs = [name for name in ("iris-bootstrap", "iris-controller") if is_installed(name)]
+    return collect(folder)
+
+
+def collect(folder: Path) -> list[Path]:
+    pythons = [v for v in PYTHONS if _is_there(v)]
+    programs = [name for name in PROGRAMS if is_installed(name)]
     return collect_wheels(folder, programs, pythons, [HERE], CONSTRAINTS)
 
 
@@ -115,15 +119,13 @@ def test_a_second_collection_needs_no_network(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "executable", "/no/pip/here")
-    programs = [name for name in ("iris-bootstrap", "iris-controller") if is_installed(name)]
-    pythons = [v for v in ("3.10", "3.11", "3.12", "3.13") if _is_there(v)]
-    again = collect_wheels(tmp_path, programs, pythons, [HERE], CONSTRAINTS)
+    again = collect(tmp_path)
     assert [path.name for path in again] == [path.name for path in wheels]
     assert build_bundle(again, tmp_path).sha256 == build_bundle(wheels, tmp_path).sha256
 
 
 @needs_pip
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", PYTHONS)
 def test_the_real_agent_runs_on_a_bare_python(version: str, tmp_path: Path, real: Bundle) -> None:
     host = Host(tmp_path / "h", find_python(version))
     labels = slice_labels("demo", "abcdefghij", "g", SLICE)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from iris_platform.base import ContainerSpec, VmBootstrapSpec
 from iris_platform.bundle import Bundle
+from tests.harness.ports import free_port
 from tests.platform.bootstrap.hosts import LABELS, Host, eventually
 
 NASTY = "$(touch pwned) 'x' \"y\"\nz"
@@ -37,8 +37,7 @@ if sys.argv[1] == "run":
 
 def add_engine(host: Host, name: str = "docker", broken: str | int = 0) -> int:
     """Put an engine on the host; returns the port that its containers serve on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     path = host.tools / name
     calls = str(host.folder / f"{name}.calls")
     path.write_text(ENGINE.format(python=host.python, calls=calls, port=port, broken=broken))

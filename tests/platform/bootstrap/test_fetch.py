@@ -1,76 +1,34 @@
 """A bundle over HTTPS: from the cluster's own server and from nobody else."""
 
-import datetime
 import http.server
-import ipaddress
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from iris_platform.bootstrap import BundleSource, Startup
 from iris_platform.bootstrap.host import fetch
 from iris_platform.bootstrap.host.layout import Layout, make_root
 from iris_platform.bootstrap.host.outcome import Failure
 from iris_platform.bundle import Bundle
+from iris_platform.pki.authority import Authority, ensure_authority
+from iris_platform.pki.names import server_name
 from tests.platform.bootstrap.hosts import Host
 
-NAME = "controller.abcdefghij.iris"
-START = datetime.datetime(2020, 1, 1)
-END = datetime.datetime(2120, 1, 1)
 
-
-def certificate(
-    folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
-) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer = issuer[1] if issuer else key
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(START)
-        .not_valid_after(END)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-        )
-    )
-    if issuer:
-        names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    else:
-        usage = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment"), False)
-        usage |= dict.fromkeys(
-            ("data_encipherment", "key_agreement", "encipher_only", "decipher_only"), False
-        )
-        builder = builder.add_extension(
-            x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True
-        )
-    made = builder.sign(signer, hashes.SHA256())
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / f"{name}.pem").write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
-    return made, key
+def authority(pki_dir: Path) -> Authority:
+    return ensure_authority("demo", pki_dir, time.time())
 
 
 @dataclass
 class Server:
     """What the join port does with bundles. `plan` is taken from its front, one entry for each request."""
 
-    ca: str
+    authority: Authority
     data: bytes
     port: int = 0
     plan: list[str] = field(default_factory=list)
@@ -79,17 +37,16 @@ class Server:
     def source(self, bundle: Bundle, **changes: str) -> BundleSource:
         parts = {
             "url": f"https://127.0.0.1:{self.port}/bundle/{bundle.sha256}",
-            "ca": self.ca,
-            "server_name": NAME,
+            "ca": self.authority.ca_pem.decode(),
+            "server_name": server_name(self.authority.identity.cluster_id),
         }
         return BundleSource(bundle.sha256, **(parts | changes))
 
 
 @pytest.fixture
 def server(tmp_path: Path, bundle: Bundle) -> Iterator[Server]:
-    authority = certificate(tmp_path, "ca", None)
-    certificate(tmp_path, NAME, authority)
-    made = Server(authority[0].public_bytes(serialization.Encoding.PEM).decode(), bundle.path.read_bytes())
+    made = Server(authority(tmp_path / "pki"), bundle.path.read_bytes())
+    (tmp_path / "server.pem").write_bytes(b"".join(made.authority.make_server(time.time())))
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -106,11 +63,11 @@ def server(tmp_path: Path, bundle: Bundle) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             pass
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / f"{NAME}.pem")
+    context.load_cert_chain(tmp_path / "server.pem")
 
     class Quiet(http.server.ThreadingHTTPServer):
         def get_request(self) -> tuple[ssl.SSLSocket, tuple[str, int]]:
@@ -194,7 +151,7 @@ def test_nobody_is_there(layout: Layout, bundle: Bundle, server: Server) -> None
 def test_another_ca_is_refused_at_once(
     layout: Layout, bundle: Bundle, server: Server, tmp_path: Path
 ) -> None:
-    other = certificate(tmp_path, "other", None)[0].public_bytes(serialization.Encoding.PEM).decode()
+    other = authority(tmp_path / "other").ca_pem.decode()
     with pytest.raises(Failure, match="not the cluster's server") as caught:
         fetched(layout, server.source(bundle, ca=other))
     assert (caught.value.status, server.asked) == (2, [])

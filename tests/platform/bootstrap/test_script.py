@@ -151,6 +151,7 @@ def test_documents_that_cannot_work_are_refused_here(
     changes: dict[str, object], words: str, host: Host, bundle: Bundle
 ) -> None:
     with pytest.raises(ValueError, match=words):
+        # Each of its own type, which a dict of all of them does not tell.
         render(replace(host.startup(bundle), **changes))  # type: ignore[arg-type]
 
 

@@ -187,6 +187,7 @@ def test_many_threads_share_a_connection(ssh: SshConnection) -> None:
 def test_a_channel_is_not_given_up_while_something_is_about_to_be_sent_on_it(ssh: SshConnection) -> None:
     """Else the late message would reach the next channel with its number."""
     with ssh.stream(["cat"], timeout_s=30) as command:
+        # Of the real one: what callers see of a command has no channel.
         channel = command._channel  # type: ignore[attr-defined]
         with sending_on(channel):
             channel.shutdown_write()

@@ -49,7 +49,7 @@ def test_a_look_that_pins_nothing(hosts: KnownHosts) -> None:
         look.check("h", 22, "ssh-ed25519", blob("b"))
 
 
-def test_what_operators_write_into_it(hosts: KnownHosts, tmp_path: Path) -> None:
+def test_what_operators_write_into_it(hosts: KnownHosts) -> None:
     hosts.path.parent.mkdir()
     key = base64.b64encode(blob("a")).decode()
     hosts.path.write_text(

@@ -47,6 +47,24 @@ def cluster_id_of(key: bytes) -> str:
     return base64.b32encode(digest).decode("ascii").lower()[:CLUSTER_ID_LENGTH]
 
 
+def read_key(path: Path, what: str) -> bytes | None:
+    """The bytes of a key file; None where there is none. Messages call it `what`.
+
+    Raises:
+        IdentityError: it cannot be read, or others than its owner can.
+    """
+    try:
+        data = path.read_bytes()
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise IdentityError(f"{path}: cannot read {what}: {error.strerror}") from error
+    if mode & 0o077:
+        raise IdentityError(f"{path}: {what} is open to others (mode {mode & 0o777:04o}); chmod 600 it")
+    return data
+
+
 def load_identity(cluster: str, pki_dir: Path) -> ClusterIdentity | None:
     """The identity made earlier; None before the first start.
 
@@ -54,17 +72,9 @@ def load_identity(cluster: str, pki_dir: Path) -> ClusterIdentity | None:
         IdentityError: the key file cannot be used; the message says why.
     """
     path = pki_dir / KEY_FILE
-    try:
-        key = path.read_bytes()
-        mode = path.stat().st_mode
-    except FileNotFoundError:
+    key = read_key(path, "the cluster's key")
+    if key is None:
         return None
-    except OSError as error:
-        raise IdentityError(f"{path}: cannot read the cluster's key: {error.strerror}") from error
-    if mode & 0o077:
-        raise IdentityError(
-            f"{path}: the cluster's key is open to others (mode {mode & 0o777:04o}); chmod 600 it"
-        )
     if len(key) < KEY_BYTES:
         raise IdentityError(
             f"{path}: the cluster's key is damaged ({len(key)} bytes); restore it from a backup"

@@ -44,17 +44,21 @@ class ClusterPaths:
         return self.state_dir / "cluster.json"
 
 
-def state_home(environ: Mapping[str, str] | None = None) -> Path:
-    """`$XDG_STATE_HOME`, by default `~/.local/state`.
+def base_directory(variable: str, default: str, environ: Mapping[str, str] | None = None) -> Path:
+    """What `variable` says, by default `default` below the home directory.
 
     A relative value is ignored, as the XDG base directory specification says.
     """
     environ = os.environ if environ is None else environ
-    value = environ.get("XDG_STATE_HOME", "")
+    value = environ.get(variable, "")
     if value and Path(value).is_absolute():
         return Path(value)
-    home = environ.get("HOME")
-    return (Path(home) if home else Path.home()) / ".local" / "state"
+    return Path(environ.get("HOME") or Path.home()) / default
+
+
+def state_home(environ: Mapping[str, str] | None = None) -> Path:
+    """`$XDG_STATE_HOME`, by default `~/.local/state`."""
+    return base_directory("XDG_STATE_HOME", ".local/state", environ)
 
 
 def default_paths(cluster: str, environ: Mapping[str, str] | None = None) -> ClusterPaths:

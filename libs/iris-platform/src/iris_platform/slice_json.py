@@ -1,14 +1,40 @@
-"""A slice's specification as JSON, in the files that platforms keep."""
+"""The JSON files that platforms keep, and a slice's specification in them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from iris_platform.base import HostResources, SliceSpec, Unreachable
+from iris_platform.files import write_atomic
 
 
 class CorruptSlice(Unreachable):
     """A slice's file cannot be understood: what the slice is, is not known."""
+
+
+def read_json(path: Path) -> object:
+    """What a file holds.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Unreachable: it cannot be read.
+        CorruptSlice: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unreachable(f"{path}: cannot read: {error.strerror}") from error
+    except ValueError as error:
+        raise CorruptSlice(f"{path}: not valid JSON: {error}") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file (0600) in place of what was there; when this returns it would survive a power cut."""
+    write_atomic(path, json.dumps(value, indent=1).encode("utf-8") + b"\n")
 
 
 class Fields:

@@ -30,11 +30,10 @@ from iris_platform.ssh import (
     Connect,
     KnownHosts,
     SshConnection,
-    SshSettings,
     SshTarget,
     connect,
     for_each,
-    load_user_config,
+    settings_of,
     targets_of,
 )
 
@@ -158,12 +157,7 @@ def examine_all(targets: dict[str, SshTarget], doctor: HostDoctor, config: IrisC
 
 def _dialer(config: IrisConfig, paths: ClusterPaths) -> Connect:
     """How hosts are reached; their keys are compared with what is pinned, and none is pinned."""
-    ssh = config.proto.ssh
-    settings = SshSettings(
-        connect_timeout_s=ssh.connect_timeout.ToNanoseconds() / 1e9,
-        keepalive_s=ssh.keepalive_interval.ToNanoseconds() / 1e9,
-        user_config=load_user_config(ssh.config_file),
-    )
+    settings = settings_of(config.proto.ssh)
     known_hosts = KnownHosts(paths.pki_dir / KNOWN_HOSTS_FILE, pins=False)
 
     def dial(target: SshTarget) -> SshConnection:

@@ -8,14 +8,13 @@ can be written still says why.
 from __future__ import annotations
 
 import base64
-import io
 import json
 import textwrap
-import zipfile
 from functools import cache
 from importlib import resources
 
 from iris_platform.bootstrap.document import OLDEST_MINOR, Startup, to_document
+from iris_platform.zips import make_zip
 
 # A TPU VM's metadata value holds 256 KiB; the other half is room for names and values.
 LONGEST_SCRIPT = 128 * 1024
@@ -24,9 +23,8 @@ _PARTS = (
     *("__init__.py", "calls.py", "container.py", "dead_man.py", "fetch.py", "health.py", "keeper.py"),
     *("layout.py", "main.py", "outcome.py", "remove.py", "service.py", "start.py", "supervisor.py"),
 )
-_SHARED = ("cgroup.py", "file_lock.py", "files.py", "processes.py", "bootstrap/notify.py")
+_SHARED = ("cgroup.py", "file_lock.py", "files.py", "names.py", "processes.py", "bootstrap/notify.py")
 _MAIN = "import sys\nfrom iris_platform.bootstrap.host.main import main\nsys.exit(main(sys.argv[1:]))\n"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 # Neither holds a single quote: the shell's text has one around the loader.
 _LOADER = """\
@@ -118,14 +116,7 @@ def host_program() -> bytes:
     }
     for name in (*_SHARED, *(f"bootstrap/host/{part}" for part in _PARTS)):
         members[f"iris_platform/{name}"] = package.joinpath(*name.split("/")).read_bytes()
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        for name in sorted(members):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            packed.writestr(entry, members[name])
-    return out.getvalue()
+    return make_zip(members)
 
 
 def _block(mark: str, data: bytes) -> str:

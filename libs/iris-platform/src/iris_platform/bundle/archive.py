@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from iris_platform.bundle import installer, tags
 from iris_platform.bundle.wheels import BundleError, Wheel, applies, environment, read_wheel
 from iris_platform.files import make_private_dir, write_atomic
+from iris_platform.zips import make_zip
 
 __all__ = ["Bundle", "BundleError", "build_bundle", "narrow", "open_bundle"]
 
@@ -36,8 +37,6 @@ if sys.version_info < (3, 10):
 from iris_platform.bundle.installer import main
 sys.exit(main())
 """
-# The earliest time that a zip file can hold.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -207,11 +206,5 @@ def _pack(manifest: Mapping[str, Any], wheels: Mapping[str, bytes]) -> bytes:
         **{f"iris_platform/bundle/{name}": source.joinpath(name).read_bytes() for name in _INSTALLER},
         installer.MANIFEST: json.dumps(manifest, indent=1, sort_keys=True).encode("utf-8") + b"\n",
     } | {f"wheels/{name}": data for name, data in wheels.items()}
-    out = io.BytesIO()
     # Stored: wheels are compressed already, and another zlib would make other bytes.
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed:
-        for name in sorted(members):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            packed.writestr(entry, members[name])
-    return out.getvalue()
+    return make_zip(members, zipfile.ZIP_STORED)

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ from iris_platform.bundle import tags
 from iris_platform.bundle.siblings import is_installed, pack_installed
 from iris_platform.bundle.wheels import BundleError, Wheel, applies, environment, oldest_python, read_wheel
 from iris_platform.files import make_private_dir
+from iris_platform.paths import base_directory
 
 PROGRAMS = ("iris-bootstrap", "iris-controller")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -38,11 +40,7 @@ _ROUNDS = 20
 
 def wheel_cache(environ: Mapping[str, str] | None = None) -> Path:
     """`$XDG_CACHE_HOME/iris/wheels`, by default below `~/.cache`."""
-    environ = os.environ if environ is None else environ
-    value = environ.get("XDG_CACHE_HOME", "")
-    home = Path(environ.get("HOME") or Path.home())
-    base = Path(value) if value and Path(value).is_absolute() else home / ".cache"
-    return base / "iris" / "wheels"
+    return base_directory("XDG_CACHE_HOME", ".cache", environ) / "iris" / "wheels"
 
 
 def collect_wheels(
@@ -182,9 +180,8 @@ class _Shop:
             fetched = {}
             for path in sorted(Path(folder).glob("*.whl")):
                 # Only what can be read gets into the cache.
-                read_wheel(path)
-                os.replace(path, self._cache / path.name)
-                wheel = read_wheel(self._cache / path.name)
+                wheel = replace(read_wheel(path), path=self._cache / path.name)
+                os.replace(path, wheel.path)
                 fetched[wheel.name] = self._kept[path.name] = wheel
         absent = sorted(wanted.keys() - fetched.keys())
         if absent:

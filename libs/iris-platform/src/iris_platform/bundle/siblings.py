@@ -12,8 +12,6 @@ import base64
 import csv
 import hashlib
 import io
-import json
-import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -21,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import canonicalize_name
 
 from iris_platform.bundle.wheels import BundleError
+from iris_platform.zips import make_zip
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _KEPT_METADATA = ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt")
 
 
@@ -54,22 +52,8 @@ def pack_installed(name: str, out_dir: Path) -> Path:
         raise BundleError(f"{name}: its modules are nowhere to be found; install it again")
     members[f"{stem}.dist-info/RECORD"] = _record(members, stem)
     path = out_dir / f"{stem}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as packed:
-        for member in sorted(members):
-            entry = zipfile.ZipInfo(member, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            packed.writestr(entry, members[member])
+    path.write_bytes(make_zip(members))
     return path
-
-
-def source_tree(name: str) -> Path | None:
-    """Where an editable installation has its project; None for any other."""
-    text = metadata.distribution(name).read_text("direct_url.json")
-    origin = json.loads(text) if text else {}
-    if not origin.get("dir_info", {}).get("editable"):
-        return None
-    return Path(origin["url"].removeprefix("file://"))
 
 
 def _modules(found: metadata.Distribution) -> Iterator[tuple[str, bytes]]:

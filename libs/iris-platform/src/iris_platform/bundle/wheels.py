@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import email
 import hashlib
-import itertools
-import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from configparser import ConfigParser
@@ -18,7 +16,7 @@ from typing import NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 
 class BundleError(Exception):
@@ -55,10 +53,10 @@ def read_wheel(path: Path) -> Wheel:
     Raises:
         BundleError: it is no wheel, or cannot be read.
     """
-    match = re.fullmatch(r"([^-]+)-([^-]+)(?:-\d[^-]*)?-([^-]+)-([^-]+)-([^-]+)\.whl", path.name)
-    if match is None:
-        raise BundleError(f"{path}: not the name of a wheel")
-    tags = itertools.product(*(part.split(".") for part in match.groups()[2:]))
+    try:
+        name, version, _, tags = parse_wheel_filename(path.name)
+    except InvalidWheelFilename as error:
+        raise BundleError(f"{path}: not the name of a wheel") from error
     try:
         with zipfile.ZipFile(path) as packed:
             metadata, entry_points = _read_metadata(packed)
@@ -69,9 +67,9 @@ def read_wheel(path: Path) -> Wheel:
         raise BundleError(f"{path}: not a usable wheel: {error}") from error
     return Wheel(
         path=path,
-        name=canonicalize_name(match[1]),
-        version=match[2],
-        tags=tuple(sorted("-".join(tag) for tag in tags)),
+        name=name,
+        version=str(version),
+        tags=tuple(sorted(map(str, tags))),
         sha256=digest,
         unpacked=sum(entry.file_size for entry in entries),
         files=len(entries),
@@ -94,7 +92,7 @@ def _read_metadata(packed: zipfile.ZipFile) -> tuple[email.message.Message, str]
 def read_entry_points(text: str) -> Iterable[EntryPoint]:
     """The console scripts of an `entry_points.txt`."""
     parser = ConfigParser(delimiters=("=",), interpolation=None)
-    # Names of programs are case-sensitive.
+    # Names of programs are case-sensitive; configparser's own way to say so is this assignment.
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(text)
     for name, target in parser["console_scripts"].items() if "console_scripts" in parser else ():

@@ -10,7 +10,6 @@ there has its `slice.json`. Knows nothing of processes.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,7 +22,14 @@ from iris_platform.base import SliceSpec, Unreachable
 from iris_platform.env_probe import Environment, write_environment
 from iris_platform.files import make_private_dir, sync_dir, write_atomic
 from iris_platform.names import parse_slice_name
-from iris_platform.slice_json import CorruptSlice, Fields, spec_from_json, spec_to_json
+from iris_platform.slice_json import (
+    CorruptSlice,
+    Fields,
+    read_json,
+    spec_from_json,
+    spec_to_json,
+    write_json,
+)
 
 SLICE_FILE = "slice.json"
 DELETING_FILE = "deleting"
@@ -87,15 +93,11 @@ class SliceStore:
         """
         path = self.root / name / SLICE_FILE
         try:
-            value = json.loads(path.read_bytes())
+            value = read_json(path)
         except FileNotFoundError:
             if not path.parent.exists():
                 return None
             raise CorruptSlice(f"{path}: missing, although the slice's directory is there") from None
-        except OSError as error:
-            raise Unreachable(f"{path}: cannot read: {error.strerror}") from error
-        except ValueError as error:
-            raise CorruptSlice(f"{path}: not valid JSON: {error}") from error
         return _decode(path, value)
 
     def create(self, record: SliceRecord, hosts: list[Environment]) -> None:
@@ -166,7 +168,7 @@ def _write_record(path: Path, record: SliceRecord) -> None:
         "created_at_ms": record.created_at_ms,
         "started_at_ms": record.started_at_ms,
     }
-    write_atomic(path, json.dumps(value, indent=1).encode("utf-8") + b"\n")
+    write_json(path, value)
 
 
 def _decode(path: Path, value: object) -> SliceRecord:

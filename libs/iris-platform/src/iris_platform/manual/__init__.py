@@ -8,7 +8,7 @@ from iris_platform.manual.platform import ManualPlatform
 from iris_platform.manual.records import Records
 from iris_platform.manual.slices import ManualSlices, PoolSettings
 from iris_platform.manual.ssh_hosts import HostSettings, SshHosts
-from iris_platform.ssh import KnownHosts, SshSettings, SshTarget, connect, load_user_config, targets_of
+from iris_platform.ssh import KnownHosts, SshSettings, SshTarget, connect, settings_of, targets_of
 from iris_platform.ssh.connection import SshConnection
 
 # Beside keys and mirror: what was pinned must outlive a lost state directory.
@@ -25,11 +25,7 @@ def make_platform(settings: PlatformSettings) -> ManualPlatform:
     reach = SshSettings()
     most = len(manual.hosts)
     if ssh is not None:
-        reach = SshSettings(
-            connect_timeout_s=ssh.connect_timeout.ToNanoseconds() / 1e9,
-            keepalive_s=ssh.keepalive_interval.ToNanoseconds() / 1e9,
-            user_config=load_user_config(ssh.config_file),
-        )
+        reach = settings_of(ssh)
         most = ssh.max_parallel
 
     def dial(target: SshTarget) -> SshConnection:

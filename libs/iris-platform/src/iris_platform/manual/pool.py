@@ -50,8 +50,12 @@ def free_hosts(pool: Sequence[str], taken: Iterable[str], asides: Asides, now_ms
     return [host for host in pool if host not in out and not asides.reason(host, now_ms)]
 
 
+def listed(troubles: Mapping[str, object]) -> str:
+    """What is wrong with each of some hosts, on one line."""
+    return "; ".join(f"{host}: {trouble}" for host, trouble in troubles.items())
+
+
 def too_few(wanted: int, found: int, troubles: Mapping[str, str]) -> NoCapacity:
     """The error where there are not enough hosts; says what is wrong with each that is not used."""
-    words = "; ".join(f"{host}: {reason}" for host, reason in troubles.items())
-    why = f" ({words})" if words else ", all others are in use"
+    why = f" ({listed(troubles)})" if troubles else ", all others are in use"
     return NoCapacity(f"{wanted} hosts wanted, {found} to be had{why}")

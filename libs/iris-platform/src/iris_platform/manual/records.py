@@ -9,7 +9,6 @@ given, also while one of them cannot be reached, and which deletions go on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,9 +16,16 @@ from pathlib import Path
 
 from iris_platform import file_lock
 from iris_platform.base import SliceSpec, Unreachable
-from iris_platform.files import make_private_dir, write_atomic
+from iris_platform.files import make_private_dir
 from iris_platform.names import parse_slice_name
-from iris_platform.slice_json import CorruptSlice, Fields, spec_from_json, spec_to_json
+from iris_platform.slice_json import (
+    CorruptSlice,
+    Fields,
+    read_json,
+    spec_from_json,
+    spec_to_json,
+    write_json,
+)
 
 KNOWN_FILE = "known.json"
 LOCK_FILE = ".lock"
@@ -135,7 +141,7 @@ class Records:
     def write(self, record: ManualSlice) -> None:
         """Write a slice down; when this returns it would survive a power cut."""
         make_private_dir(self._directory)
-        _write(self._path(record.spec.name), slice_to_json(record))
+        write_json(self._path(record.spec.name), slice_to_json(record))
 
     def note_clean(self, name: str, hosts: Iterable[str]) -> None:
         """Some hosts have nothing of a slice any more; with the last of them it is forgotten."""
@@ -165,22 +171,15 @@ class Records:
         known = self.known()
         if more := set(hosts) - known:
             make_private_dir(self._directory)
-            _write(self._directory / KNOWN_FILE, {"hosts": sorted(known | more)})
+            write_json(self._directory / KNOWN_FILE, {"hosts": sorted(known | more)})
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
 
 
 def _read(path: Path) -> object:
+    """What a file holds; None where there is none."""
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise Unreachable(f"{path}: cannot read: {error.strerror}") from error
-    except ValueError as error:
-        raise CorruptSlice(f"{path}: not valid JSON: {error}") from error
-
-
-def _write(path: Path, value: object) -> None:
-    write_atomic(path, json.dumps(value, indent=1).encode("utf-8") + b"\n")

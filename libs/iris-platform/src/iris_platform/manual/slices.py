@@ -7,7 +7,7 @@ is neither free nor gone: it is left alone, with a reason, and tried again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from iris_platform.base import (
@@ -23,8 +23,8 @@ from iris_platform.base import (
     VmInfo,
     VmState,
 )
-from iris_platform.manual.hosts import HostReport, Hosts
-from iris_platform.manual.pool import Asides, free_hosts, too_few
+from iris_platform.manual.hosts import HostReport, Hosts, Outcome
+from iris_platform.manual.pool import Asides, free_hosts, listed, too_few
 from iris_platform.manual.records import ManualSlice, Records
 from iris_platform.names import is_ours, parse_slice_name
 from iris_platform.vm_platform import has_labels, slice_state
@@ -65,7 +65,7 @@ class ManualSlices:
             Unreachable: of a host that cannot be reached it is not known
                 whether it is part of a slice.
         """
-        seen = self._look(self._settings.hosts)
+        seen = self._hosts.look(self._settings.hosts)
         self._take_over(seen)
         self._refuse_blind(seen)
         # Hosts may be in several pools; their slices are each of one group.
@@ -82,7 +82,7 @@ class ManualSlices:
             raise NotOurs(f"slice {name}: not a name of cluster {self._settings.identity.cluster_id}")
         record = self._records.read(name)
         if record is None:
-            seen = self._look(self._settings.hosts)
+            seen = self._hosts.look(self._settings.hosts)
             self._take_over(seen)
             record = self._records.read(name)
             if record is None:
@@ -90,10 +90,7 @@ class ManualSlices:
                 return None
         if record.is_abandoned:
             return None
-        return self._info(record, self._look(record.unclean), now_ms)
-
-    def _look(self, hosts: Sequence[str]) -> Seen:
-        return self._hosts.look(hosts)
+        return self._info(record, self._hosts.look(record.unclean), now_ms)
 
     def _take_over(self, seen: Seen) -> None:
         """Writes down slices that only the hosts know of: our records were lost."""
@@ -116,8 +113,7 @@ class ManualSlices:
             if isinstance(error, PlatformError) and host not in known and host not in taken
         }
         if blind:
-            words = "; ".join(f"{host}: {error}" for host, error in blind.items())
-            raise Unreachable(f"it is not known whether they are part of a slice: {words}")
+            raise Unreachable(f"it is not known whether they are part of a slice: {listed(blind)}")
 
     def _is_ours(self, record: ManualSlice) -> bool:
         return is_ours(record.spec.name, record.spec.labels, self._settings.identity.cluster_id)
@@ -128,7 +124,7 @@ class ManualSlices:
             if host in record.clean:
                 state, detail = VmState.TERMINATED, ""
             else:
-                state, detail = self._host_state(record, host, seen.get(host), now_ms)
+                state, detail = self._host_state(record, seen.get(host), now_ms)
             vms.append(
                 VmInfo(
                     vm_id=f"{record.spec.name}/{index}",
@@ -152,7 +148,7 @@ class ManualSlices:
         )
 
     def _host_state(
-        self, record: ManualSlice, host: str, found: HostReport | PlatformError | None, now_ms: int
+        self, record: ManualSlice, found: HostReport | PlatformError | None, now_ms: int
     ) -> tuple[VmState, str]:
         if not isinstance(found, HostReport):
             # Not seen is not gone: its agent, which dials us, is the better witness.
@@ -190,12 +186,12 @@ class ManualSlices:
         """Chooses hosts and writes down that the slice has them."""
         pool = self._settings.hosts
         taken = self._taken()
-        troubles = {host: why for host in pool if (why := self._asides.reason(host, now_ms))}
+        troubles = self._left_alone(now_ms)
         chosen: list[str] = []
         free = free_hosts(pool, taken, self._asides, now_ms)
         while len(chosen) < spec.hosts and free:
             tried, free = free[: spec.hosts - len(chosen)], free[spec.hosts - len(chosen) :]
-            for host, found in self._look(tried).items():
+            for host, found in self._hosts.look(tried).items():
                 why = self._why_not(found)
                 if not why:
                     chosen.append(host)
@@ -220,15 +216,14 @@ class ManualSlices:
         return f"still has {name} of this cluster"
 
     def _start(self, record: ManualSlice, now_ms: int) -> None:
-        failed = {host: error for host, error in self._hosts.start(record).items() if error is not None}
+        failed = _failures(self._hosts.start(record))
         for host in record.hosts:
             if host in failed:
                 self._asides.put(host, str(failed[host]), now_ms)
             else:
                 self._asides.clear(host)
         if failed:
-            words = "; ".join(f"{host}: {error}" for host, error in failed.items())
-            raise StartFailed(f"slice {record.spec.name}: {words}")
+            raise StartFailed(f"slice {record.spec.name}: {listed(failed)}")
 
     # -- removing ------------------------------------------------------------
 
@@ -252,8 +247,8 @@ class ManualSlices:
                 record = replace(record, deleting_since_ms=max(1, now_ms))
                 self._records.write(record)
             outcomes = self._hosts.remove(name, record.unclean)
-            self._records.note_clean(name, [host for host, error in outcomes.items() if error is None])
-        failed = {host: error for host, error in outcomes.items() if error is not None}
+            failed = _failures(outcomes)
+            self._records.note_clean(name, outcomes.keys() - failed.keys())
         for host, error in failed.items():
             self._asides.put(host, f"not cleaned: {error}", now_ms)
         if not failed:
@@ -262,14 +257,11 @@ class ManualSlices:
         if lease_over and all(isinstance(error, Unreachable) for error in failed.values()):
             self._records.note_abandoned(name)
             return
-        words = "; ".join(f"{host}: {error}" for host, error in failed.items())
-        raise Unreachable(f"slice {name}: {words}")
+        raise Unreachable(f"slice {name}: {listed(failed)}")
 
     def troubles(self, now_ms: int) -> list[str]:
         """Every host that is left alone for now, with its reason."""
-        hosts = self._settings.hosts
-        reasons = {host: why for host in hosts if (why := self._asides.reason(host, now_ms))}
-        return [f"host {host} is left alone for now: {why}" for host, why in reasons.items()]
+        return [f"host {host} is left alone for now: {why}" for host, why in self._left_alone(now_ms).items()]
 
     def tidy(self) -> None:
         """Remove the bundles that hosts without a slice keep.
@@ -278,11 +270,17 @@ class ManualSlices:
             Unreachable: a host could not be cleaned.
         """
         free = [host for host in self._settings.hosts if host not in self._taken()]
-        outcomes = self._hosts.tidy(free)
-        failed = {host: error for host, error in outcomes.items() if error is not None}
-        if failed:
-            raise Unreachable("; ".join(f"{host}: {error}" for host, error in failed.items()))
+        if failed := _failures(self._hosts.tidy(free)):
+            raise Unreachable(listed(failed))
+
+    def _left_alone(self, now_ms: int) -> dict[str, str]:
+        hosts = self._settings.hosts
+        return {host: why for host in hosts if (why := self._asides.reason(host, now_ms))}
 
     def _taken(self) -> set[str]:
         """Hosts that a slice has, or has left something on."""
         return {host for record in self._records.all() for host in record.unclean}
+
+
+def _failures(outcomes: Mapping[str, Outcome]) -> dict[str, PlatformError]:
+    return {host: error for host, error in outcomes.items() if error is not None}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from iris_platform.base import ClusterIdentity
 from iris_platform.files import make_private_dir, write_new
@@ -27,6 +27,7 @@ from iris_platform.identity import (
     IdentityError,
     ensure_identity,
     load_identity,
+    read_key,
 )
 from iris_platform.pki import certificates
 from iris_platform.pki.certificates import NotAKey, PrivateKey
@@ -95,7 +96,7 @@ def load_authority(cluster: str, pki_dir: Path) -> Authority | None:
         raise IdentityError(f"{path}: cannot read: {error.strerror}") from error
     except NotAKey as error:
         raise IdentityError(f"{path}: {error}; restore it from a backup") from error
-    if _public(certificate) != certificates.public_bytes(key.public_key()):
+    if certificates.public_bytes(certificate.public_key()) != certificates.public_bytes(key.public_key()):
         raise IdentityError(f"{path}: is not of {CA_KEY_FILE} beside it; restore both from a backup")
     identity = load_identity(cluster, pki_dir)
     if identity is None or identity.cluster_id != named:
@@ -200,30 +201,18 @@ def _read_backup(backup: bytes) -> dict[str, bytes]:
         certificate = certificates.certificate_from_pem(blocks["CERTIFICATE"])
     except (binascii.Error, NotAKey) as error:
         raise wrong from error
-    if _public(certificate) != certificates.public_bytes(key.public_key()):
+    if certificates.public_bytes(certificate.public_key()) != certificates.public_bytes(key.public_key()):
         raise wrong
     return {CA_KEY_FILE: blocks["PRIVATE KEY"], KEY_FILE: seed, CA_CERTIFICATE_FILE: blocks["CERTIFICATE"]}
 
 
 def _read_key(path: Path) -> PrivateKey | None:
-    try:
-        data = path.read_bytes()
-        mode = path.stat().st_mode
-    except FileNotFoundError:
+    data = read_key(path, "the authority's key")
+    if data is None:
         return None
-    except OSError as error:
-        raise IdentityError(f"{path}: cannot read the authority's key: {error.strerror}") from error
-    if mode & 0o077:
-        raise IdentityError(
-            f"{path}: the authority's key is open to others (mode {mode & 0o777:04o}); chmod 600 it"
-        )
     try:
         return certificates.key_from_pem(data)
     except NotAKey as error:
         raise IdentityError(
             f"{path}: the authority's key is damaged: {error}; restore it from a backup"
         ) from error
-
-
-def _public(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from iris_platform.pki.names import Subject, parse_uri, server_name
@@ -77,7 +78,7 @@ def key_from_pem(data: bytes) -> PrivateKey:
     return key
 
 
-def public_bytes(key: ec.EllipticCurvePublicKey) -> bytes:
+def public_bytes(key: CertificatePublicKeyTypes) -> bytes:
     """A public key as DER SubjectPublicKeyInfo (RFC 5280)."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 

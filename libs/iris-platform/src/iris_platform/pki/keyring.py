@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from iris_platform.credentials import CA_FILE, CERTIFICATE_FILE, KEY_FILE, CredentialsError
 from iris_platform.files import make_private_dir, write_atomic, write_new
@@ -74,7 +73,7 @@ class Keyring:
         except (NotAKey, ValueError, TypeError, InvalidSignature) as error:
             raise wrong from error
         ours = certificates.public_bytes(self._key().public_key())
-        if certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != ours:
+        if certificates.public_bytes(certificate.public_key()) != ours:
             raise wrong
         facts = certificates.read_facts(certificate)
         if not facts.not_before_s <= now_s <= facts.not_after_s:

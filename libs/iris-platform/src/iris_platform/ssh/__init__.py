@@ -15,9 +15,10 @@ from iris_platform.ssh.fan_out import for_each
 from iris_platform.ssh.known_hosts import KnownHosts
 from iris_platform.ssh.target import SshTarget, UserConfig, resolve, targets_of
 
-# Not to hide a cycle: paramiko must not be loaded with this package.
+# Not to hide a cycle: neither paramiko nor protobuf must be loaded with this package.
 if TYPE_CHECKING:
     from iris_platform.ssh.jumps import JumpHosts
+    from iris_proto.v1.config_pb2 import SshConfig
 
 __all__ = [
     "Chunk",
@@ -37,6 +38,7 @@ __all__ = [
     "jump_hosts",
     "load_user_config",
     "resolve",
+    "settings_of",
     "targets_of",
 ]
 
@@ -80,6 +82,19 @@ def jump_hosts() -> JumpHosts:
     except ModuleNotFoundError as error:
         raise SshUnavailable(_MISSING) from error
     return JumpHosts()
+
+
+def settings_of(ssh: SshConfig) -> SshSettings:
+    """How a cluster's configuration has hosts reached.
+
+    Raises:
+        Refused, SshUnavailable: as `load_user_config`.
+    """
+    return SshSettings(
+        connect_timeout_s=ssh.connect_timeout.ToNanoseconds() / 1e9,
+        keepalive_s=ssh.keepalive_interval.ToNanoseconds() / 1e9,
+        user_config=load_user_config(ssh.config_file),
+    )
 
 
 def load_user_config(path: str) -> UserConfig:

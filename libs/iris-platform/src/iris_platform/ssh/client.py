@@ -16,7 +16,7 @@ from iris_platform.ssh.connection import FILE_TIMEOUT_S, MAX_OUTPUT_BYTES, Comma
 from iris_platform.ssh.deadline import Deadline
 from iris_platform.ssh.forwards import RemoteForwards, local_forward
 from iris_platform.ssh.target import SshTarget
-from iris_platform.ssh.transport import Transport, bounded
+from iris_platform.ssh.transport import BROKEN, Transport, bounded
 
 
 class ParamikoConnection:
@@ -44,7 +44,7 @@ class ParamikoConnection:
         argv: Sequence[str],
         *,
         timeout_s: float,
-        input: bytes = b"",  # noqa: A002
+        input: bytes = b"",  # noqa: A002 - its name in subprocess.run
         max_output: int = MAX_OUTPUT_BYTES,
     ) -> CommandResult:
         return self._run(argv, input, max_output, Deadline(timeout_s))
@@ -55,7 +55,7 @@ class ParamikoConnection:
         argv: Sequence[str],
         *,
         timeout_s: float,
-        input: bytes = b"",  # noqa: A002
+        input: bytes = b"",  # noqa: A002 - its name in subprocess.run
         max_output: int = MAX_OUTPUT_BYTES,
     ) -> Iterator[CommandStream]:
         command = self._start(argv, input, max_output, Deadline(timeout_s))
@@ -90,7 +90,7 @@ class ParamikoConnection:
                 return self._transport.open_channel(
                     "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=deadline.left()
                 )
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except BROKEN as error:
             where = f"{host}:{port} through {self._address}"
             # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
             if isinstance(error, paramiko.ChannelException) and error.code == 1:

@@ -13,7 +13,7 @@ from iris_platform.base import PlatformError, Refused, Unreachable
 from iris_platform.ssh.command_line import command_line
 from iris_platform.ssh.connection import Chunk, CommandResult
 from iris_platform.ssh.deadline import Deadline
-from iris_platform.ssh.transport import bounded, hang_up, sending_on
+from iris_platform.ssh.transport import BROKEN, bounded, hang_up, sending_on
 
 _PIECE = 1 << 15
 _PIECES_PER_ROUND = 32
@@ -55,7 +55,7 @@ class RunningCommand:
             with bounded(self._transport, self._deadline, channel):
                 channel.exec_command(self._line)
             return channel
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except BROKEN as error:
             if channel is not None:
                 hang_up(channel)
             raise self._not_started(error) from error
@@ -81,7 +81,7 @@ class RunningCommand:
         try:
             yield from self._chunks()
             self._channel.status_event.wait(self._deadline.left())
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except BROKEN as error:
             raise self._broken() from error
         if self._channel.exit_status < 0:
             raise self._broken()

@@ -97,7 +97,7 @@ class SshConnection(Protocol):
         argv: Sequence[str],
         *,
         timeout_s: float,
-        input: bytes = b"",  # noqa: A002
+        input: bytes = b"",  # noqa: A002 - its name in subprocess.run
         max_output: int = MAX_OUTPUT_BYTES,
     ) -> CommandResult:
         """Run a command to its end; no shell of ours between, quoting is done here.
@@ -120,7 +120,7 @@ class SshConnection(Protocol):
         argv: Sequence[str],
         *,
         timeout_s: float,
-        input: bytes = b"",  # noqa: A002
+        input: bytes = b"",  # noqa: A002 - its name in subprocess.run
         max_output: int = MAX_OUTPUT_BYTES,
     ) -> AbstractContextManager[CommandStream]:
         """Like `run`, with the output as it comes; leaving the context hangs up."""

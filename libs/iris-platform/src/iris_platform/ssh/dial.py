@@ -14,7 +14,7 @@ from typing import Any
 
 import paramiko
 
-from iris_platform.base import PermissionMissing, PlatformError, Refused, Unreachable
+from iris_platform.base import PermissionMissing, Refused, Unreachable
 from iris_platform.ssh.client import ParamikoConnection
 from iris_platform.ssh.connection import SshSettings
 from iris_platform.ssh.deadline import Deadline
@@ -22,7 +22,7 @@ from iris_platform.ssh.jumps import JumpHosts
 from iris_platform.ssh.keys import Offer, offers
 from iris_platform.ssh.known_hosts import KnownHosts
 from iris_platform.ssh.target import SshTarget, route
-from iris_platform.ssh.transport import Transport, prepare
+from iris_platform.ssh.transport import BROKEN, Transport, prepare
 
 
 def connect(
@@ -78,7 +78,7 @@ class _Dialler:
         except BaseException:
             if transport is not None:
                 transport.close()
-            with suppress(OSError, EOFError, paramiko.SSHException):
+            with suppress(*BROKEN):
                 sock.close()
             raise
         transport.set_keepalive(max(1, round(self._settings.keepalive_s)))
@@ -195,9 +195,7 @@ def _told_apart(target: SshTarget, deadline: Deadline) -> Iterator[None]:
     """Turn what goes wrong with sockets and paramiko into the platform's errors."""
     try:
         yield
-    except PlatformError:
-        raise
-    except (TimeoutError, ConnectionError, OSError, EOFError, paramiko.SSHException) as error:
+    except BROKEN as error:
         if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
             raise Refused(
                 f"{target}: no algorithm in common with the host's SSH server: {error}; update the host's"

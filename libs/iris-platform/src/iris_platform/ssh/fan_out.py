@@ -80,7 +80,7 @@ class _Round(Generic[Item, Result]):
             result = self._work(item)
         except PlatformError as error:
             self._take(item, error)
-        except Exception as error:
+        except Exception as error:  # a mistake in the program: for whoever called, not for this thread
             with self._changed:
                 self._mistake = self._mistake or error
                 self._unanswered -= 1

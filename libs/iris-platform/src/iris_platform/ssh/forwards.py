@@ -7,13 +7,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import paramiko
 
 from iris_platform.base import PlatformError, Refused, Unreachable
 from iris_platform.ssh.deadline import Deadline
 from iris_platform.ssh.relay import Relay
-from iris_platform.ssh.transport import bounded, hang_up
+from iris_platform.ssh.transport import BROKEN, bounded, hang_up
 
 # At once, through one forward; more are hung up on.
 MAX_CONNECTIONS = 256
@@ -88,7 +89,7 @@ def local_forward(open_channel: OpenChannel, where: str, host: str, port: int) -
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 channel = open_channel(host, port, Deadline(OPEN_TIMEOUT_S))
-            except (PlatformError, OSError, EOFError, paramiko.SSHException) as error:
+            except (PlatformError, *BROKEN) as error:
                 # Who connected sees the end of the connection, as from a port that is shut.
                 log.info("%s: %s:%d cannot be reached from there: %s", where, host, port, error)
                 sock.close()
@@ -101,7 +102,7 @@ def local_forward(open_channel: OpenChannel, where: str, host: str, port: int) -
                     sock, _ = listener.accept()
                 except OSError:
                     return
-                if not carried.begin(lambda sock=sock: carry(sock), "ssh-forward"):  # type: ignore[misc]
+                if not carried.begin(partial(carry, sock), "ssh-forward"):
                     log.warning("%s: more than %d connections to %s:%d", where, MAX_CONNECTIONS, host, port)
                     sock.close()
 
@@ -150,7 +151,7 @@ class RemoteForwards:
         try:
             with bounded(self._transport, deadline):
                 return self._transport.request_port_forward("127.0.0.1", bind_port, self._on_channel)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except BROKEN as error:
             if not self._transport.is_active():
                 raise Unreachable(
                     f"{self._where}: no port there: the connection is gone; connect again"
@@ -162,7 +163,7 @@ class RemoteForwards:
 
     def _cancel(self, port: int) -> None:
         # Not cancel_port_forward, which takes the handler from the others too.
-        with suppress(OSError, EOFError, paramiko.SSHException):
+        with suppress(*BROKEN):
             if self._transport.is_active():
                 with bounded(self._transport, Deadline(REPLY_TIMEOUT_S)):
                     self._transport.global_request("cancel-tcpip-forward", ("127.0.0.1", port), wait=True)

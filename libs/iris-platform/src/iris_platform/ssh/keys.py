@@ -56,6 +56,7 @@ class _Agent(AgentSSH):
         try:
             self._socket.settimeout(max(0.1, deadline.left()))
             self._socket.connect(path)
+            # As paramiko's own `Agent` does; the stubs leave the method out.
             self._connect(self._socket)  # type: ignore[attr-defined]
         except BaseException:
             self._socket.close()

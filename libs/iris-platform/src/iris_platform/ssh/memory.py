@@ -89,7 +89,7 @@ class MemoryConnection:
         argv: Sequence[str],
         *,
         timeout_s: float,
-        input: bytes = b"",  # noqa: A002
+        input: bytes = b"",  # noqa: A002 - its name in subprocess.run
         max_output: int = MAX_OUTPUT_BYTES,
     ) -> CommandResult:
         command_line(argv)
@@ -114,7 +114,7 @@ class MemoryConnection:
         argv: Sequence[str],
         *,
         timeout_s: float,
-        input: bytes = b"",  # noqa: A002
+        input: bytes = b"",  # noqa: A002 - its name in subprocess.run
         max_output: int = MAX_OUTPUT_BYTES,
     ) -> Iterator[_Played]:
         yield _Played(self.run(argv, timeout_s=timeout_s, input=input, max_output=max_output))

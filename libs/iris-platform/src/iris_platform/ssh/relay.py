@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import paramiko
 
-from iris_platform.ssh.transport import hang_up, sending_on
+from iris_platform.ssh.transport import BROKEN, hang_up, sending_on
 
 # What waits in either direction while its receiver is slow.
 BUFFER_BYTES = 1 << 18
@@ -45,7 +45,7 @@ class Relay:
                 self._wait()
                 self._read()
                 self._write()
-        except (OSError, EOFError, paramiko.SSHException):
+        except BROKEN:
             pass  # either end is gone; the other learns it by the close
         finally:
             self._sock.close()

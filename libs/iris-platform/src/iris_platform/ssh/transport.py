@@ -20,6 +20,8 @@ from paramiko.message import Message
 
 from iris_platform.ssh.deadline import Deadline
 
+# What paramiko raises where a connection or a channel is gone, or does not come about.
+BROKEN = (OSError, EOFError, paramiko.SSHException)
 # What a channel's polite end may take before the whole connection goes.
 BREAK_GRACE_S = 2.0
 THREAD_END_S = 2.0
@@ -85,14 +87,15 @@ def _on_channel_close(channel: paramiko.Channel, message: Message) -> None:
 
     def answer() -> None:
         # The connection may go meanwhile.
-        with sending, suppress(OSError, EOFError, paramiko.SSHException):
+        with sending, suppress(*BROKEN):
             channel._handle_close(message)  # type: ignore[attr-defined]
 
     threading.Thread(target=answer, name="ssh-channel-close", daemon=True).start()
 
 
-# paramiko's own table of what channels do with messages; there is no public way.
-# A test notices when it moves.
+# paramiko's own table of what channels do with messages, and above its own methods for
+# two of them; there is no public way, and the stubs know only that. A test notices when
+# they move.
 Transport._channel_handler_table = {  # type: ignore[attr-defined]
     **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
     MSG_CHANNEL_REQUEST: _on_channel_request,
@@ -109,31 +112,22 @@ def bounded(
     `channel` is closed first, which ends every wait of its own. What still waits
     then is stuck on the connection itself, and the connection is closed.
     """
-    watch = _Watch(transport, channel)
-    first = threading.Timer(deadline.left(), watch.expire)
-    first.daemon = True
-    first.start()
+    ended = threading.Event()
+
+    def expire() -> None:
+        if channel is not None:
+            hang_up(channel)
+        if not ended.wait(BREAK_GRACE_S):
+            transport.close()
+
+    timer = threading.Timer(deadline.left(), expire)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        first.cancel()
-        watch.end()
-
-
-class _Watch:
-    def __init__(self, transport: paramiko.Transport, channel: paramiko.Channel | None) -> None:
-        self._transport = transport
-        self._channel = channel
-        self._ended = threading.Event()
-
-    def end(self) -> None:
-        self._ended.set()
-
-    def expire(self) -> None:
-        if self._channel is not None:
-            hang_up(self._channel)
-        if not self._ended.wait(BREAK_GRACE_S):
-            self._transport.close()
+        timer.cancel()
+        ended.set()
 
 
 def hang_up(channel: paramiko.Channel) -> None:
@@ -141,7 +135,7 @@ def hang_up(channel: paramiko.Channel) -> None:
 
     def close() -> None:
         # It may be gone already, with its connection.
-        with suppress(OSError, EOFError, paramiko.SSHException):
+        with suppress(*BROKEN):
             channel.close()
 
     if channel.closed:

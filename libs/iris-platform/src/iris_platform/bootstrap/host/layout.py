@@ -25,14 +25,13 @@ from typing import Any
 
 from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, Failure
 from iris_platform.files import make_private_dir, write_atomic
+from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID
 
 ROLES = ("worker", "controller")
 ROOT_OF_ROOT = "/var/lib/iris-host"
 # A socket's path has at most 107 bytes, and ROOT/controller/notify is one.
 LONGEST_ROOT = 88
 STALE_UPLOAD_S = 86_400.0
-LABEL_CLUSTER_ID = "iris-cluster-id"
-LABEL_SLICE = "iris-slice"
 
 # What needs no quoting in a unit file and in the options of docker.
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@-]+")
@@ -185,7 +184,7 @@ def check_owner(layout: Layout, labels: Mapping[str, str]) -> None:
     """Refuse a host that serves another cluster."""
     there, wanted = role_labels(layout).get(LABEL_CLUSTER_ID), labels.get(LABEL_CLUSTER_ID)
     if there and there != wanted:
-        name = role_labels(layout).get("iris-cluster", "?")
+        name = role_labels(layout).get(LABEL_CLUSTER, "?")
         raise Failure(
             "owner",
             f"this host is a {layout.role} of cluster {name} (id {there}), not of {wanted}:"

@@ -31,6 +31,7 @@ from iris_platform.bootstrap.host.remove import clear_files, remove_role, stop_r
 from iris_platform.bootstrap.host.service import service_of
 from iris_platform.bootstrap.host.start import host_facts, start, undo
 from iris_platform.bootstrap.host.supervisor import PRE_S, AlreadySupervised, Supervisor
+from iris_platform.names import LABEL_CLUSTER_ID
 
 LOCK_S = 900.0
 LEFT_LOCK_S = 5.0
@@ -148,7 +149,7 @@ def _locked(layout: Layout, options: argparse.Namespace) -> dict[str, object]:
             "log_tail": service.log_tail() if layout.home.exists() else "",
         }
     if options.cluster_id and labels:
-        places.check_owner(layout, {places.LABEL_CLUSTER_ID: options.cluster_id})
+        places.check_owner(layout, {LABEL_CLUSTER_ID: options.cluster_id})
     if not layout.root.exists():
         return {"status": "absent", "left": []}
     with _lock(layout):

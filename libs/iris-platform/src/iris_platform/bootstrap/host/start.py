@@ -23,6 +23,7 @@ from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, Failure
 from iris_platform.bootstrap.host.remove import remove_role, stop_role
 from iris_platform.bootstrap.host.service import Service, choose_service, service_of
 from iris_platform.files import write_atomic
+from iris_platform.names import LABEL_SLICE
 
 INSTALL_S = 600.0
 SECRET_S = 30.0
@@ -201,7 +202,7 @@ def _last_object(text: str) -> dict[str, Any]:
 
 
 def _write_files(layout: Layout, document: Document, secret: bytes, program: bytes) -> None:
-    old, new = (labels.get(places.LABEL_SLICE) for labels in (places.role_labels(layout), document["labels"]))
+    old, new = (labels.get(LABEL_SLICE) for labels in (places.role_labels(layout), document["labels"]))
     if old and old != new:
         # Another slice's memory: what it started is dead by now.
         shutil.rmtree(layout.work)
