@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+from iris_cli.teardown.ending import Running
 from iris_cli.teardown.live import SliceTeller, TroubleTeller
 from iris_cli.teardown.look import Blind, Foreign, Seen
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
 from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
-from iris_cli.teardown.scope import Site
+from iris_cli.teardown.scope import Place
 from iris_platform import Platform
 from iris_platform.base import SliceCloudState, SliceInfo, VmInfo, VmState
 from iris_platform.local import Found
@@ -24,7 +25,7 @@ def seen(zone: str, *names: str, vm: VmState = VmState.RUNNING) -> Seen:
         SliceInfo(name, zone, {"iris-group": "g"}, SliceCloudState.RUNNING, vms, 0, "as told")
         for name in names
     )
-    return Seen(Site(zone, "local", cast("Platform", None)), slices)
+    return Seen(Place(zone, "local", cast("Platform", None)), slices)
 
 
 def believed(name: str, zone: str, state: str = "READY", reason: str = "") -> Slice:
@@ -44,7 +45,7 @@ BLIND = Blind("c", "tpu", "the API is down")
 def plan(*, others: tuple[str, ...] = ()) -> Plan:
     zones = ("a", "b")
     slices = doomed_slices([believed("s-2", "b", "REQUESTING")], [seen("a", "s-1"), seen("b", "s-2")], zones)
-    return Plan("demo", "abcdefghij", zones, slices, 7, (BLIND,), others)
+    return Plan("demo", "abcdefghij", zones, slices, Running(7, "process 7"), (BLIND,), others)
 
 
 def test_a_plan_has_what_either_side_knows_once() -> None:

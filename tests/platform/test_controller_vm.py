@@ -86,8 +86,9 @@ def test_start_find_stop(home: Home) -> None:
     controller = home.controller()
     assert controller.discover() is None
     assert controller.status() == ControllerStatus(ControllerState.ABSENT)
-    record = controller.start('{"name": "demo"}')
-    assert controller.discover() == record == read_controller_file(home.paths.controller_file)
+    started = controller.start('{"name": "demo"}')
+    record = read_controller_file(home.paths.controller_file)
+    assert record is not None and controller.discover() == started
     status = ControllerStatus(ControllerState.SERVING, record.pid, record.address)
     assert controller.status() == status
     assert home.running() == [record.pid]
@@ -118,7 +119,7 @@ def test_started_twice_it_is_the_same(home: Home) -> None:
 
 
 def test_started_by_several_at_once_it_is_one(home: Home) -> None:
-    found: list[ControllerRecord] = []
+    found: list[ControllerStatus] = []
     threads = [threading.Thread(target=lambda: found.append(home.controller().start("{}"))) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -164,7 +165,7 @@ def test_an_interrupt_while_it_is_made_comes_when_it_is_known(
         made.append(start_detached(*arguments))
         return made[0]
 
-    monkeypatch.setattr("iris_platform.controller_vm.start_detached", interrupted)
+    monkeypatch.setattr("iris_platform.controller_vm.local.start_detached", interrupted)
     with pytest.raises(KeyboardInterrupt):
         home.controller(probe=is_silent).start("{}")
     assert made[0] is not None and home.running() == []
@@ -312,8 +313,9 @@ def test_one_whose_file_is_damaged(home: Home) -> None:
     home.controller().start("{}")
     home.paths.controller_file.write_text("{")
     with pytest.raises(ControllerFileError, match="not valid JSON"):
-        home.controller().discover()
-    assert home.controller().status().state is ControllerState.UNRESPONSIVE
+        read_controller_file(home.paths.controller_file)
+    found = home.controller().discover()
+    assert found is not None and found.state is ControllerState.UNRESPONSIVE
     assert home.controller().stop()
     assert home.running() == []
 

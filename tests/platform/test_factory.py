@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from iris_platform import (
     wall_ms,
 )
 from iris_platform.base import HostResources, SliceCloudState, VmState
-from iris_platform.controller_vm import CONTROLLERS, LocalController, create_controller_vm
+from iris_platform.controller_vm import CONTROLLERS, LocalController, Operator, Recipe, create_controller_vm
 from iris_platform.local import LocalPlatform
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.vm_platform import resolve_zone, slice_spec, slice_state
 from iris_proto.v1.config_pb2 import (
     ControllerConfig,
+    IrisClusterConfig,
     ManualProvider,
     ProviderConfig,
     ScaleGroupConfig,
@@ -89,10 +91,11 @@ def test_groups_of_one_provider_share_a_platform(tmp_path: Path) -> None:
 
 def test_a_local_controller(tmp_path: Path) -> None:
     paths = LocalWorld(tmp_path).paths
-    local = ControllerConfig(local=LocalControllerConfig())
-    assert isinstance(create_controller_vm(local, paths, lambda _: True), LocalController)
+    local = IrisClusterConfig(controller=ControllerConfig(local=LocalControllerConfig()))
+    recipe = Recipe(local, paths, lambda _: True, Operator("me"))
+    assert isinstance(create_controller_vm(recipe), LocalController)
     with pytest.raises(ValueError, match="controller: no provider is set"):
-        create_controller_vm(ControllerConfig(), paths, lambda _: True)
+        create_controller_vm(replace(recipe, config=IrisClusterConfig()))
 
 
 def test_zones() -> None:

@@ -67,9 +67,10 @@ def test_a_container_is_run_checked_and_removed(name: str, role: str, host: Host
     assert (outcome.status, outcome.facts["bundle"]) == ("running", "")
     (argv, environ) = calls(host, name)[-1]
     home = host.root / role
-    assert argv[:9] == [
+    assert argv[:10] == [
         "run",
         "--rm",
+        "--interactive",
         "--name",
         f"iris-{role}",
         "--network",

@@ -11,6 +11,9 @@ commands:
   cluster start        Bring the cluster up; harmless when it is up already
   cluster status       Show the controller, its groups and what needs attention
   cluster stop         Delete every slice and stop the controller, with proof
+  cluster restart      Stop the controller and start it again; tasks go on
+  cluster tunnel       Hold the way to a controller on another machine open
+  cluster login        Get a certificate for a cluster that others started
   config validate      Check a configuration and say everything that is wrong
   config show          Show every value in effect and where it came from
   config schema        Print the JSON Schema of the configuration, for editors

@@ -1,8 +1,4 @@
-"""Reaching a cluster's controller: its file, a channel, calls with deadlines.
-
-The file is read again at every connect, since a controller that was started
-again has another address and token.
-"""
+"""Calls to a cluster's controller, each with a deadline; how it is reached is `iris_cli.reach`'s."""
 
 from __future__ import annotations
 
@@ -13,17 +9,11 @@ from typing import TypeVar
 
 import grpc
 
-from iris_cli.exits import NOT_ALLOWED, UNREACHABLE, CliError
 from iris_cli.locate import Cluster
-from iris_cli.statuses import EXIT_STATUS, WORTH_ANOTHER_STREAM
-from iris_platform.controller_file import (
-    ControllerFileError,
-    ControllerRecord,
-    read_controller_file,
-)
-from iris_platform.controller_vm import find_controller
-from iris_platform.processes import is_alive, is_stopped
+from iris_cli.reach import Link, Reach, RpcFailed, reach_of
 from iris_proto.v1.controller_pb2_grpc import ControllerServiceStub
+
+__all__ = ["Connection", "Controller", "RpcFailed"]
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -32,26 +22,6 @@ CALL_TIMEOUT_S = 20.0
 # A stream that is older than this is opened again where it was: no call is
 # without a deadline, and none is cut off by it.
 STREAM_TIMEOUT_S = 3600.0
-# A controller that starts is waited for so long before it is said not to be there,
-# and looked for so often.
-START_S = 5.0
-LOOK_S = 0.1
-
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 64 << 20),
-    # A proxy of the environment is not for controllers.
-    ("grpc.enable_http_proxy", 0),
-    # Channels to one address otherwise share its back-off, up to two minutes.
-    ("grpc.use_local_subchannel_pool", 1),
-)
-
-
-class RpcFailed(CliError):
-    """A call that failed; `again` says whether opening a stream again may help."""
-
-    def __init__(self, status: int, message: str, *, hint: str = "", again: bool = False) -> None:
-        super().__init__(status, message, hint=hint)
-        self.again = again
 
 
 class Controller:
@@ -61,18 +31,7 @@ class Controller:
         self.cluster = cluster
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
-
-    def live_record(self) -> ControllerRecord | None:
-        """What its file says if that process lives; None where there is none.
-
-        Raises:
-            RpcFailed: the file is there and cannot be used.
-        """
-        try:
-            record = read_controller_file(self.cluster.paths.controller_file)
-        except ControllerFileError as error:
-            raise self._unusable(error) from error
-        return record if record and is_alive(record.pid, record.start_time) else None
+        self._reach: Reach | None = None
 
     def connect(self) -> Connection:
         """A connection to the controller that lives now.
@@ -81,25 +40,14 @@ class Controller:
             RpcFailed: none lives or can be found; retrying helps where one is
                 being started.
         """
-        record = self.live_record() or self._await_start()
-        if record is None:
-            raise self.not_running()
-        connection = Connection(self, record)
+        with self._lock:
+            if self._reach is None:
+                self._reach = reach_of(self.cluster)
+            reach = self._reach
+        connection = Connection(self, reach, reach.open())
         with self._lock:
             self._open.add(connection)
         return connection
-
-    def _await_start(self) -> ControllerRecord | None:
-        """What a controller that is just starting says of itself, once it does; None where none is."""
-        pause = threading.Event()
-        for _ in range(round(START_S / LOOK_S)):
-            process = find_controller(self.cluster.paths)
-            if process is None or is_stopped(process.pid):
-                return None
-            pause.wait(LOOK_S)
-            if record := self.live_record():
-                return record
-        return None
 
     def forget(self, connection: Connection) -> None:
         """A connection was closed."""
@@ -109,75 +57,22 @@ class Controller:
     def close(self) -> None:
         """Close every connection; calls that other threads wait for end."""
         with self._lock:
-            connections = list(self._open)
+            connections, reach, self._reach = list(self._open), self._reach, None
         for connection in connections:
             connection.close()
-
-    def not_running(self) -> RpcFailed:
-        """The error where no controller lives, or none that can be reached."""
-        process = find_controller(self.cluster.paths)
-        if process is not None:
-            return RpcFailed(
-                UNREACHABLE,
-                f"the controller of cluster {self.cluster.name} runs as process {process.pid}, but"
-                f" {self.cluster.paths.controller_file} is not there",
-                hint=self._halted(process.pid)
-                or "it writes that file again within seconds; if not, stop and start the cluster: "
-                + self.cluster.command("cluster stop"),
-                again=True,
-            )
-        return RpcFailed(
-            UNREACHABLE,
-            f"the controller of cluster {self.cluster.name} is not running",
-            hint=f"start it: {self.cluster.command('cluster start')}",
-            again=True,
-        )
-
-    def _unusable(self, error: ControllerFileError) -> RpcFailed:
-        """The error where the file cannot be used; what helps depends on who lives."""
-        process = find_controller(self.cluster.paths)
-        path = self.cluster.paths.controller_file
-        if process is None:
-            start = self.cluster.command("cluster start")
-            return RpcFailed(UNREACHABLE, str(error), hint=f"no controller runs; start it: {start}")
-        hint = f"the controller runs as process {process.pid}; remove {path}, and it is written again"
-        return RpcFailed(UNREACHABLE, str(error), hint=hint)
-
-    def _halted(self, pid: int) -> str:
-        """What to do about a controller that was halted; empty where it was not."""
-        return f"process {pid} was halted; let it go on: kill -CONT {pid}" if is_stopped(pid) else ""
-
-    def failure(self, error: grpc.RpcError, record: ControllerRecord) -> RpcFailed:
-        """A failed call as an error for people."""
-        code = error.code()
-        details = error.details() or code.name
-        again = code in WORTH_ANOTHER_STREAM
-        if code is grpc.StatusCode.UNAVAILABLE:
-            if not is_alive(record.pid, record.start_time):
-                return self.not_running()
-            return RpcFailed(
-                UNREACHABLE,
-                f"the controller (pid {record.pid}) does not answer at {record.address}",
-                hint=f"its log: {self.cluster.paths.controller_log}",
-                again=again,
-            )
-        status = EXIT_STATUS[code]
-        hint = "is this cluster yours?" if status == NOT_ALLOWED else ""
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            details = f"the controller (pid {record.pid}) did not answer in time"
-            hint = self._halted(record.pid) or f"its log: {self.cluster.paths.controller_log}"
-        return RpcFailed(status, details, hint=hint, again=again)
+        if reach is not None:
+            reach.close()
 
 
 class Connection:
-    """A channel to one controller process."""
+    """A channel to one controller process; `where` says which, for people."""
 
-    def __init__(self, controller: Controller, record: ControllerRecord) -> None:
-        self.record = record
+    def __init__(self, controller: Controller, reach: Reach, link: Link) -> None:
+        self.where = link.where
         self._controller = controller
-        self._metadata = (("authorization", f"Bearer {record.token}"),)
-        self._channel = grpc.insecure_channel(record.address, options=CHANNEL_OPTIONS)
-        self.stub = ControllerServiceStub(self._channel)
+        self._reach = reach
+        self._link = link
+        self.stub = ControllerServiceStub(link.channel)
 
     def __enter__(self) -> Connection:
         return self
@@ -195,7 +90,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the channel; what is in flight on it is cancelled."""
-        self._channel.close()
+        self._link.channel.close()
         self._controller.forget(self)
 
     def call(
@@ -210,9 +105,9 @@ class Connection:
             RpcFailed: it failed, or there was no answer in time.
         """
         try:
-            return method(request, timeout=timeout_s, metadata=self._metadata)
+            return method(request, timeout=timeout_s, metadata=self._link.metadata)
         except grpc.RpcError as error:
-            raise self._controller.failure(error, self.record) from error
+            raise self._reach.failure(error, self._link) from error
 
     def stream(
         self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request
@@ -223,6 +118,6 @@ class Connection:
             RpcFailed: while iterating; it failed or was cut off.
         """
         try:
-            yield from method(request, timeout=STREAM_TIMEOUT_S, metadata=self._metadata)
+            yield from method(request, timeout=STREAM_TIMEOUT_S, metadata=self._link.metadata)
         except grpc.RpcError as error:
-            raise self._controller.failure(error, self.record) from error
+            raise self._reach.failure(error, self._link) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import grpc
 
-from iris_cli.client import CHANNEL_OPTIONS
+from iris_cli.reach.link import CHANNEL_OPTIONS
 from iris_platform.controller_file import ControllerRecord
 
 METHOD = "/grpc.health.v1.Health/Check"

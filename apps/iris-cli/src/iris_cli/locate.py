@@ -146,6 +146,9 @@ def _rehearsal_of(real: Cluster, records: Records) -> Cluster:
 
 def with_storage(paths: ClusterPaths, config: IrisConfig) -> ClusterPaths:
     """The same places with what the configuration says of a controller on this machine."""
+    if config.proto.controller.WhichOneof("controller") != "local":
+        # It is about the controller's machine, which is another one.
+        return paths
     storage = config.proto.storage
     return _moved(paths, storage.state_dir, storage.pki_dir)
 

@@ -40,7 +40,7 @@ class Output:
     @property
     def cuts(self) -> bool:
         """Whether long cells are cut: for eyes only, never for programs."""
-        return not self.wide and _is_terminal(sys.stdout)
+        return not self.wide and is_terminal(sys.stdout)
 
     @property
     def structured(self) -> bool:
@@ -140,16 +140,17 @@ def swallow(stream: TextIO) -> None:
 
 def can_ask() -> bool:
     """Whether somebody is there to answer."""
-    return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
-def _is_terminal(stream: "TextIO | None") -> bool:
+def is_terminal(stream: "TextIO | None") -> bool:
+    """Whether somebody looks at a stream."""
     return stream is not None and stream.isatty()
 
 
 def _colours_wanted(stream: TextIO) -> bool:
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "", "dumb")
-    return not plain and _is_terminal(stream)
+    return not plain and is_terminal(stream)
 
 
 def _painted(cell: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,15 +94,31 @@ def remember(record: Record) -> None:
     Raises:
         CliError: the file cannot be written.
     """
+    _change(lambda records: Records({**records.clusters, record.name: record}, record.name))
+
+
+def forget_record(name: str) -> None:
+    """No cluster of this name was ever started from here.
+
+    Raises:
+        CliError: the file cannot be written.
+    """
+
+    def without(records: Records) -> Records:
+        others = {other: record for other, record in records.clusters.items() if other != name}
+        return Records(others, None if records.last == name else records.last)
+
+    _change(without)
+
+
+def _change(change: Callable[[Records], Records]) -> None:
     path = records_file()
     try:
         make_private_dir(path.parent)
         with _locked(path.with_suffix(".lock")):
-            clusters = {**read_records().clusters, record.name: record}
-            value = {
-                "last": record.name,
-                "clusters": {name: _fields(entry) for name, entry in clusters.items()},
-            }
+            records = change(read_records())
+            clusters = {name: _fields(entry) for name, entry in records.clusters.items()}
+            value = {"last": records.last, "clusters": clusters}
             write_atomic(path, json.dumps(value, indent=2).encode() + b"\n")
     except OSError as error:
         raise CliError(FAILED, f"{path}: cannot record the cluster: {error.strerror}") from error

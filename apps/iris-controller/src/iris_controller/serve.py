@@ -38,6 +38,7 @@ from iris_controller.shell.sessions import Sessions
 from iris_controller.shell.store import Store, StoreError
 from iris_platform import ClusterPaths, Platform, create_platforms, processes
 from iris_platform.base import ClusterIdentity
+from iris_platform.bootstrap.notify import notify_ready
 from iris_platform.controller_file import ControllerRecord, write_controller_file
 from iris_platform.files import make_private_dir
 from iris_platform.identity import IdentityError, ensure_identity
@@ -232,6 +233,7 @@ async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
     pid = os.getpid()
     record = ControllerRecord(address, token, pid, processes.start_time(pid) or 0, *others)
     write_controller_file(paths.controller_file, record)
+    notify_ready()
     told = (config.name, identity.cluster_id, parts.controller.epoch, address)
     log.info("controller of %s (%s) epoch %d on %s", *told)
     loops += [parts.controller.run(), parts.controller.tick()]

@@ -216,8 +216,8 @@ def _fill_ssh(ssh: config_pb2.SshConfig) -> None:
 
 
 def _fill_storage(config: config_pb2.IrisClusterConfig) -> None:
-    # On this machine it is the user's place, which is for the command to say.
-    if config.controller.WhichOneof("controller") != "local":
+    # Elsewhere it is the user's place, which is for the command or the host to say.
+    if config.controller.WhichOneof("controller") == "gcp":
         config.storage.state_dir = config.storage.state_dir or f"{STATE_DIR}/{config.name}"
         config.storage.pki_dir = config.storage.pki_dir or f"{PKI_DIR}/{config.name}"
 

@@ -12,10 +12,11 @@ def _start(parser: argparse.ArgumentParser) -> None:
         help="rehearse it: another cluster, NAME-local, of the same groups, all of"
         " them agents on this machine; every command reaches it by --cluster NAME-local",
     )
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done")
     _add_directories(parser)
 
 
-def _status(parser: argparse.ArgumentParser) -> None:
+def _nothing(parser: argparse.ArgumentParser) -> None:
     pass
 
 
@@ -29,6 +30,11 @@ def _stop(parser: argparse.ArgumentParser) -> None:
         help="only this zone; may be given several times",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="also remove the controller's state and keys, and with them the jobs that have not ended",
+    )
     parser.add_argument("--local", action="store_true", help="stop the rehearsal, not the cluster itself")
     parser.add_argument(
         "-y",
@@ -86,7 +92,7 @@ VERBS = (
     Verb(
         "status",
         "Show the controller, its groups and what needs attention",
-        _status,
+        _nothing,
         text=HelpText(
             "Show whether the cluster is well: its controller, its scale groups, how many\n"
             "jobs wait and run, and what needs an operator's eye.",
@@ -113,6 +119,41 @@ VERBS = (
                 ("0", "nothing is left"),
                 ("6", "something is left; it is named, with the command that removes it"),
             ),
+        ),
+    ),
+    Verb(
+        "restart",
+        "Stop the controller and start it again; tasks go on",
+        _nothing,
+        text=HelpText(
+            "Start the controller anew with the configuration as it is now, for instance after\n"
+            "an upgrade. The slices and what runs on them are left alone, and found again.",
+            examples=("iris cluster restart", "iris --cluster demo cluster restart"),
+            exits=(("1", "the controller did not come up; the end of its log is printed"),),
+        ),
+    ),
+    Verb(
+        "tunnel",
+        "Hold the way to a controller on another machine open",
+        _nothing,
+        text=HelpText(
+            "Connect to the controller's host over SSH and stay. Other commands on this machine\n"
+            "use that connection as long as it is there, and need no handshake of their own.\n"
+            "The address that it prints takes the operator's certificate, as any other does.",
+            examples=("iris --cluster demo cluster tunnel",),
+            exits=(("5", "the host cannot be reached, or the connection broke"),),
+        ),
+    ),
+    Verb(
+        "login",
+        "Get a certificate for a cluster that others started",
+        _nothing,
+        text=HelpText(
+            "Get an operator's certificate from the controller's host, over SSH: whoever may log\n"
+            "in there as the configuration says is an operator. Certificates live a week, and are\n"
+            "renewed by use.",
+            examples=("iris cluster login --config demo.yaml",),
+            exits=(("1", "the host does not let you in, or has no controller of this cluster"),),
         ),
     ),
 )

@@ -12,24 +12,31 @@ from iris_cli.configs import load, rehearse
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
 from iris_cli.health import is_serving
 from iris_cli.locate import Cluster, find_config, means_rehearsal, paths_of, with_directories, with_storage
+from iris_cli.operator import this_operator
 from iris_cli.output import Output
 from iris_cli.records import Record, read_records, remember
+from iris_cli.steps import Steps
 from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.whose import own_identity, refuse_other_controller, refuse_other_identity
 from iris_cli.text import plural, safe
+from iris_cli.there import comparable, config_there, is_here, manual_hosts
 from iris_config import IrisConfig, diff_configs
 from iris_config.cautions import reach_problem
 from iris_platform import PROVIDER_MODULES
-from iris_platform.base import PlatformError
+from iris_platform.base import PlatformError, Refused
 from iris_platform.controller_file import ControllerFileError
 from iris_platform.controller_vm import (
+    CONTROLLERS,
     ControllerState,
     ControllerVm,
+    Recipe,
     StateTaken,
     create_controller_vm,
     find_controller,
 )
+from iris_platform.files import make_private_dir, write_atomic
 from iris_platform.paths import ClusterPaths
+from iris_platform.ssh import load_user_config
 from iris_platform.state_lock import StateDirError
 from iris_proto.v1.controller_pb2 import ClusterPhase, GetClusterStatusRequest, GetClusterStatusResponse
 
@@ -49,9 +56,47 @@ def run(options: Namespace) -> int:
     refuse_second_controller(config.name, paths, earlier)
     cluster = Cluster(config.name, paths, path, option=f"--cluster {config.name} ")
     refuse_places_of_others(cluster, read_records(), output.note)
-    refuse_other_identity(cluster)
-    vm = create_controller_vm(config.proto.controller, paths, is_serving)
+    if is_here(config):
+        refuse_other_identity(cluster)
+    vm = controller_of(cluster, config, output)
+    if options.dry_run:
+        return show_plan(vm, cluster, config, output)
     return bring_up(vm, cluster, config, output)
+
+
+def controller_of(cluster: Cluster, config: IrisConfig, output: Output) -> ControllerVm:
+    """The controller that a configuration asks for.
+
+    Raises:
+        CliError: the cluster has one elsewhere, or what is known of it cannot be read.
+    """
+    operator = this_operator(Steps(output).step, output.note)
+    try:
+        return create_controller_vm(Recipe(config.proto, cluster.paths, is_serving, operator))
+    except Refused as error:
+        raise CliError(LEFT_OVER, str(error)) from error
+
+
+def show_plan(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Output) -> int:
+    """What a start would do; changes nothing."""
+    with worded_errors(cluster):
+        status = vm.status()
+    hosts = sorted(manual_hosts(config))
+    if status.state is not ControllerState.ABSENT:
+        lines = [f"the controller is there already: process {status.pid} at {status.address}"]
+    elif is_here(config):
+        lines = ["start the controller on this machine"]
+    else:
+        where = config.proto.controller.manual.host
+        lines = [f"install and start the controller on {where}", "fetch the operator's certificate"]
+    if hosts and not is_here(config):
+        lines.append(f"let the controller log in to {plural(len(hosts), 'host')}: {', '.join(hosts)}")
+    for line in lines:
+        output.line(line)
+    if output.structured:
+        output.document({"name": config.name, "dry_run": True, "steps": lines, "hosts": hosts})
+    output.note("nothing was changed; `iris doctor` looks whether all of this can work")
+    return 0
 
 
 def _rehearsal(real: IrisConfig, output: Output) -> IrisConfig:
@@ -78,19 +123,21 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
     def before() -> None:
         output.note("starting the controller")
         # Before the start: one that is cut short must be stoppable too.
-        _remember(cluster, config)
+        remember_start(cluster, config)
         started.append(None)
 
-    with _worded_errors(cluster):
-        record = vm.start(config.to_json(), before)
+    with worded_errors(cluster):
+        given = given_to(config)
+        found = vm.start(given.to_json(), before)
     with Controller(cluster).connect() as connection:
         status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
-    refuse_other_controller(cluster, status.cluster_id, own_identity(cluster, status.cluster_id, ()))
-    _refuse_other(status, cluster, config, output)
+    if is_here(config):
+        refuse_other_controller(cluster, status.cluster_id, own_identity(cluster, status.cluster_id, ()))
+    _refuse_other(status, cluster, given, output)
     if not started:
-        _remember(cluster, config)
+        remember_start(cluster, config)
     how = "is up" if started else "is running already"
-    output.note(f"cluster {config.name} {how}: controller {record.pid} at {record.address}")
+    output.note(f"cluster {config.name} {how}: controller {found.pid} at {found.address}")
     for problem in status.problems:
         output.note(f"iris: note: {safe(problem)}")
     if output.structured:
@@ -103,7 +150,13 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
 
 def _interrupted(vm: ControllerVm, cluster: Cluster) -> CliError:
     """What an interrupted start has left: a controller that can be used, or none."""
-    status = vm.status()
+    try:
+        status = vm.status()
+    except PlatformError as error:
+        hint = f"see what it left: {cluster.command('cluster stop')}"
+        return CliError(
+            INTERRUPTED, f"interrupted; it is not known whether a controller runs: {error}", hint=hint
+        )
     if status.state is ControllerState.ABSENT:
         hint = f"see that it left nothing: {cluster.command('cluster stop')}"
         return CliError(INTERRUPTED, "interrupted; no controller runs", hint=hint)
@@ -115,8 +168,24 @@ def _interrupted(vm: ControllerVm, cluster: Cluster) -> CliError:
     )
 
 
-def _remember(cluster: Cluster, config: IrisConfig) -> None:
+def given_to(config: IrisConfig) -> IrisConfig:
+    """The configuration as its controller gets it.
+
+    Raises:
+        Refused: a host cannot be reached from there as it is from here.
+    """
+    if is_here(config):
+        return config
+    return config_there(config, load_user_config(config.proto.ssh.config_file))
+
+
+def remember_start(cluster: Cluster, config: IrisConfig) -> None:
+    """Write down what a stop has to know, before anything is started."""
     path = (cluster.config_path or Path()).absolute()
+    if not is_here(config):
+        # For a stop, from here and with the keys of this machine.
+        make_private_dir(cluster.paths.state_dir)
+        write_atomic(cluster.paths.config_file, config.to_json().encode("utf-8"))
     state_dir, pki_dir = str(cluster.paths.state_dir), str(cluster.paths.pki_dir)
     remember(Record(config.name, str(path), state_dir, pki_dir, tuple(config.zones())))
 
@@ -135,8 +204,8 @@ def refuse_unusable(config: IrisConfig, path: Path) -> None:
         arm = group.provider.WhichOneof("provider") or ""
         if PROVIDER_MODULES.get(arm) is None:
             lines.append(f"{path}: scale_groups.{name}: provider {arm} is not available in this release")
-    place = config.proto.controller.WhichOneof("controller")
-    if place != "local":
+    place = config.proto.controller.WhichOneof("controller") or ""
+    if CONTROLLERS.get(place) is None:
         lines.append(f"{path}: controller: {place} is not available in this release")
     if reason := reach_problem(config.proto):
         lines.append(f"{path}: controller: {reason}")
@@ -169,7 +238,7 @@ def _refuse_other(
 ) -> None:
     if status.phase == ClusterPhase.CLUSTER_PHASE_STOPPING:
         raise _being_stopped(cluster)
-    changes = diff_configs(IrisConfig(status.config), config)
+    changes = diff_configs(comparable(IrisConfig(status.config)), comparable(config))
     if not changes:
         return
     for change in changes:
@@ -191,7 +260,7 @@ def _being_stopped(cluster: Cluster, how: str = "") -> CliError:
 
 
 @contextmanager
-def _worded_errors(cluster: Cluster) -> Iterator[None]:
+def worded_errors(cluster: Cluster) -> Iterator[None]:
     """What can go wrong on the way up, as one line each."""
     try:
         yield

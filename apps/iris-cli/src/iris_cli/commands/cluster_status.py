@@ -28,8 +28,7 @@ def run(options: Namespace) -> int:
             output.message(status)
             return 0
         groups = connection.call(connection.stub.ListScaleGroups, ListScaleGroupsRequest())
-    where = f"{connection.record.address} (process {connection.record.pid})"
-    output.fields([*status_fields(status, time.time()), ("controller", where)])
+    output.fields([*status_fields(status, time.time()), ("controller", connection.where)])
     output.line("")
     print_groups(groups.scale_groups, output)
     for problem in status.problems:

@@ -10,15 +10,24 @@ from iris_cli.client import Controller
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
 from iris_cli.locate import Cluster, find_cluster, with_directories
 from iris_cli.output import Output, can_ask
-from iris_cli.records import read_records
+from iris_cli.records import forget_record, read_records
 from iris_cli.teardown.again import stop_words
 from iris_cli.teardown.direct import clear
+from iris_cli.teardown.ending import Ending, LocalEnding, RemoteEnding, Running
 from iris_cli.teardown.live import Believed, ask_controller, shut_down
 from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there
 from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
 from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
-from iris_cli.teardown.scope import Site, choose_zones, open_sites, read_scope, sites_of
+from iris_cli.teardown.scope import (
+    Place,
+    Scope,
+    choose_zones,
+    open_sites,
+    open_sites_from_afar,
+    read_scope,
+    sites_of,
+)
 from iris_cli.teardown.whose import (
     ask_about,
     check_ids,
@@ -28,8 +37,8 @@ from iris_cli.teardown.whose import (
     without_keys,
 )
 from iris_cli.text import plural
-from iris_platform.base import ClusterIdentity, Unreachable
-from iris_platform.controller_vm import STOP_S, find_controllers, stop_controller
+from iris_platform.base import ClusterIdentity, PlatformError, Unreachable
+from iris_platform.controller_vm import Site, read_site
 from iris_platform.local import Found
 from iris_proto.v1.controller_pb2 import Slice
 
@@ -47,7 +56,7 @@ def run(options: Namespace) -> int:
         output.line(line)
     if options.dry_run:
         return stop.report(stop.looks, {}, dry_run=True)
-    if stop.plan.empty:
+    if stop.plan.empty and not options.forget:
         return stop.report(stop.looks, {})
     stop.refuse_single_zones()
     if not _agreed(cluster, stop.plan, options, output):
@@ -69,12 +78,19 @@ class Stop:
     cluster: Cluster
     output: Output
     plan: Plan
-    sites: list[Site]
+    sites: list[Place]
     looks: list[Seen | Blind]
+    site: Site | None
+    ending: Ending
     controller: Controller
     believed: Believed | None
+    identity: ClusterIdentity
+    scope: Scope
     # What the controller said was left when it was last asked.
     told: tuple[Slice, ...] = ()
+    # Hosts that may still let a controller in that was on another machine.
+    shut_out: tuple[str, ...] = ()
+    forgotten: bool = False
 
     def refuse_single_zones(self) -> None:
         """The controller would fill again what is deleted behind its back.
@@ -96,7 +112,14 @@ class Stop:
         if self.believed is not None:
             self.told = shut_down(self.controller, self.believed, self.output.note)
         self._stop_controller()
+        # One that could not be stopped cannot come back to the hosts either.
+        self.shut_out = () if self.plan.others else tuple(self.ending.shut_out(self.scope.started))
+        if self.site is not None:
+            # The look before remembers what was there then.
+            self.sites = open_sites_from_afar(self.scope, self.identity, self.cluster)
         result = clear(self.sites, self.plan.zones, self.cluster.paths, self.output.note)
+        if self.options.forget and not (left_over(result.looks, result.errors) or self.shut_out):
+            self._forget()
         return self.report(list(result.looks), result.errors)
 
     def report(self, seen: list[Seen | Blind], errors: dict[str, str], *, dry_run: bool = False) -> int:
@@ -105,20 +128,22 @@ class Stop:
         looks: list[Look] = [*seen, *look_beyond(count_local(self.cluster), seen, zones)]
         left = [] if dry_run else left_over(looks, errors)
         left += [] if dry_run else still_there(self.told, self.sites, {entry["name"] for entry in left})
-        controllers = [process.pid for process in find_controllers(self.cluster.paths)]
-        kept = _kept(self.cluster)
+        left += [{"zone": "", "name": "", "why": why} for why in self.shut_out]
+        controllers, unknown = self._controllers(dry_run=dry_run)
+        kept, jobs = self.kept(), self._jobs()
         if self.output.structured:
             document: dict[str, Any] = plan_document(self.plan)
             document |= {"dry_run": dry_run, "zones": zone_documents(looks)}
-            document |= {"left": left, "kept": kept, "jobs_kept": self._jobs()}
+            document |= {"left": left, "kept": kept, "jobs_kept": jobs}
             self.output.document(document)
         else:
-            self._print_report(looks, kept, running=bool(controllers), dry_run=dry_run)
+            self._print_report(looks, kept, running=bool(controllers or unknown), dry_run=dry_run)
         if dry_run:
             return LEFT_OVER if self.plan.blind or self.plan.foreign else 0
+        left += [{"zone": "", "name": "", "why": why} for why in unknown]
         if not left and (not controllers or self.plan.others):
             return 0
-        left += [{"zone": "", "name": "", "why": f"controller process {pid} runs"} for pid in controllers]
+        left += [{"zone": "", "name": "", "why": f"controller {one.words} runs"} for one in controllers]
         ids = foreign_ids(looks, [self.plan.cluster_id])
         again = self.cluster.command(stop_words(self.options, yes=True, also_ids=ids))
         raise CliError(
@@ -126,6 +151,23 @@ class Stop:
             f"something is left of cluster {self.cluster.name}",
             details=left_lines(left, again),
         )
+
+    def _controllers(self, *, dry_run: bool) -> tuple[list[Running], list[str]]:
+        """The controllers that run now, and why that is not known."""
+        if dry_run or self.forgotten:
+            return [], []
+        try:
+            return self.ending.running(), []
+        except PlatformError as error:
+            return [], [f"the controller: {error}"]
+
+    def kept(self) -> dict[str, str]:
+        """The places that outlive the cluster; of a host that does not answer, none is known."""
+        nowhere = {"state_dir": "", "pki_dir": ""}
+        try:
+            return nowhere if self.forgotten else self.ending.kept()
+        except PlatformError:
+            return nowhere
 
     def _print_report(self, looks: list[Look], kept: dict[str, str], *, running: bool, dry_run: bool) -> None:
         if not dry_run:
@@ -150,29 +192,47 @@ class Stop:
         """How many jobs wait for the next start; None where only the store knows."""
         if self.believed:
             return self.believed.unfinished_jobs
-        return None if self.cluster.paths.store_file.exists() else 0
+        return None if self.kept()["state_dir"] else 0
 
     def _stop_controller(self) -> None:
         try:
-            if stop_controller(self.cluster.paths, STOP_S):
+            if self.ending.stop():
                 self.output.note("the controller has stopped")
         except Unreachable as error:
+            if self.site is None:
+                raise CliError(LEFT_OVER, str(error)) from error
+            self.output.note(f"iris: {error}; going on without it")
+        except PlatformError as error:
             raise CliError(LEFT_OVER, str(error)) from error
+
+    def _forget(self) -> None:
+        """Remove state and keys: the cluster might never have been."""
+        try:
+            self.ending.forget()
+        except PlatformError as error:
+            raise CliError(LEFT_OVER, str(error)) from error
+        forget_record(self.cluster.name)
+        self.forgotten = True
 
 
 def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | None:
     """Look at everything and plan; changes nothing. None where nothing was ever started."""
     controller = Controller(cluster)
-    running = find_controllers(cluster.paths)
+    site = _site_of(cluster)
+    ending = LocalEnding(cluster) if site is None else RemoteEnding(cluster, site, output)
+    running = _running(ending, output)
     believed = ask_controller(controller, output.note) if running else None
-    census = count_local(cluster)
-    meant = _whose(cluster, believed, census, options, output)
+    census = count_local(cluster) if site is None else []
+    meant = _whose(cluster, site, believed, census, options, output)
     if meant is None:
         return None
     identity, ids = meant
     scope = read_scope(cluster)
-    sites = open_sites(scope, identity, cluster)
-    sites += sites_of(census, ids, sites, cluster)
+    if site is None:
+        sites = open_sites(scope, identity, cluster)
+        sites += sites_of(census, ids, sites, cluster)
+    else:
+        sites = open_sites_from_afar(scope, identity, cluster)
     told = believed.slices if believed else ()
     known = sorted({*scope.zones, *(entry.zone for entry in told), *(site.zone for site in sites)})
     zones = choose_zones(options.zones, tuple(known))
@@ -189,19 +249,50 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
         identity.cluster_id,
         zones,
         doomed_slices(told, looks, zones),
-        running[0].pid if running else None,
+        running[0] if running else None,
         tuple(look for look in looks if isinstance(look, Blind)),
         others,
         tuple(entry for look in beyond for entry in look.slices),
     )
-    return Stop(options, cluster, output, plan, sites, looks, controller, believed)
+    forgets = ending.kept() if options.forget else {}
+    plan = replace(plan, forgets=tuple(path for path in forgets.values() if path))
+    return Stop(
+        *(options, cluster, output, plan, sites, looks, site, ending, controller, believed),
+        *(identity, scope),
+    )
+
+
+def _site_of(cluster: Cluster) -> Site | None:
+    try:
+        return read_site(cluster.paths)
+    except PlatformError as error:
+        raise CliError(FAILED, str(error)) from error
+
+
+def _running(ending: Ending, output: Output) -> list[Running]:
+    """The controllers that run; a host that does not answer is said, and dealt with as one without."""
+    try:
+        return ending.running()
+    except Unreachable as error:
+        output.note(f"iris: the controller's host: {error}; the slices are looked for without it")
+        return []
+    except PlatformError as error:
+        raise CliError(FAILED, str(error)) from error
 
 
 def _whose(
-    cluster: Cluster, believed: Believed | None, census: list[Found], options: Namespace, output: Output
+    cluster: Cluster,
+    site: Site | None,
+    believed: Believed | None,
+    census: list[Found],
+    options: Namespace,
+    output: Output,
 ) -> tuple[ClusterIdentity, set[str]] | None:
     """The cluster's identity, and all ids whose local slices go."""
     wanted = list(check_ids(options.cluster_ids))
+    if site is not None:
+        # Without an id no key was made there, and no slice either.
+        return ClusterIdentity(cluster.name, site.cluster_id), {site.cluster_id}
     told = believed.status.cluster_id if believed else ""
     own = own_identity(cluster, told, wanted)
     refuse_other_controller(cluster, told, own, wanted)
@@ -232,18 +323,12 @@ def _agreed(cluster: Cluster, plan: Plan, options: Namespace, output: Output) ->
                 hint=f"iris --cluster {cluster.name} {again}",
             )
         raise CliError(USAGE, "-y is needed where there is no terminal", hint=cluster.command(again))
-    what = f"Delete {plural(len(plan.slices), 'slice')} of cluster {cluster.name} and stop it?"
+    what = f"Delete {plural(len(plan.slices), 'slice')} of cluster {cluster.name} and stop it"
+    what += ", and forget its jobs and its keys?" if options.forget else "?"
     if output.ask(what):
         return True
     output.note("iris: nothing was changed")
     return False
-
-
-def _kept(cluster: Cluster) -> dict[str, str]:
-    """The directories that outlive the cluster; empty where there is none any more."""
-    paths = cluster.paths
-    places = {"state_dir": paths.state_dir, "pki_dir": paths.pki_dir}
-    return {name: str(path) if path.exists() else "" for name, path in places.items()}
 
 
 def _never_started(cluster: Cluster, output: Output) -> int:

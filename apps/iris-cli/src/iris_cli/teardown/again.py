@@ -15,6 +15,8 @@ def stop_words(options: Namespace, *, yes: bool, also_ids: Iterable[str] = ()) -
     words = ["cluster", "stop"]
     if yes:
         words.append("-y")
+    if options.forget:
+        words.append("--forget")
     for zone in options.zones:
         words += ["--zone", zone]
     for cluster_id in dict.fromkeys([*options.cluster_ids, *also_ids]):

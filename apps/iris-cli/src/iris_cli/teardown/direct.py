@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from iris_cli.exits import FAILED, LEFT_OVER, CliError
 from iris_cli.teardown.look import Blind, Seen, delete_all, doomed_in, look_at
-from iris_cli.teardown.scope import Site
+from iris_cli.teardown.scope import Place
 from iris_platform.base import PlatformError
 from iris_platform.paths import ClusterPaths
 from iris_platform.processes import wait_until
@@ -29,7 +29,7 @@ class Result:
 
 
 def clear(
-    sites: Sequence[Site], zones: Sequence[str], paths: ClusterPaths, note: Callable[[str], None]
+    sites: Sequence[Place], zones: Sequence[str], paths: ClusterPaths, note: Callable[[str], None]
 ) -> Result:
     """Delete whatever is listed in these zones until a fresh look finds nothing.
 

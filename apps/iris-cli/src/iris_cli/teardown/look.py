@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from iris_cli.teardown.scope import Site
+from iris_cli.teardown.scope import Place
 from iris_platform.base import PlatformError, SliceInfo, Unreachable
 from iris_platform.local import Found, take_census
 from iris_proto.v1.controller_pb2 import Slice
@@ -19,7 +19,7 @@ AT_ONCE = 8
 class Seen:
     """A place and what it holds."""
 
-    site: Site
+    site: Place
     slices: tuple[SliceInfo, ...]
 
 
@@ -33,7 +33,7 @@ class Blind:
     zone: str
     provider: str
     why: str
-    site: Site | None = field(default=None, compare=False)
+    site: Place | None = field(default=None, compare=False)
     known: tuple[Found, ...] = ()
 
 
@@ -62,14 +62,14 @@ def look_beyond(
     return [Foreign(zone, tuple(slices)) for zone, slices in found.items()]
 
 
-def look_at(sites: Iterable[Site], zones: Sequence[str]) -> list[Seen | Blind]:
+def look_at(sites: Iterable[Place], zones: Sequence[str]) -> list[Seen | Blind]:
     """A fresh listing of every place in these zones."""
     places = list(sites)
     narrowed = any(site.zone not in zones for site in places)
     return [_look(site, narrowed=narrowed) for site in places if site.zone in zones]
 
 
-def _look(site: Site, *, narrowed: bool) -> Seen | Blind:
+def _look(site: Place, *, narrowed: bool) -> Seen | Blind:
     try:
         return Seen(site, tuple(site.platform.list_slices({}, site.zone)))
     except PlatformError as error:
@@ -77,7 +77,7 @@ def _look(site: Site, *, narrowed: bool) -> Seen | Blind:
         return Blind(site.zone, site.provider, str(error), site, known)
 
 
-def _known(site: Site, *, narrowed: bool) -> Iterable[Found]:
+def _known(site: Place, *, narrowed: bool) -> Iterable[Found]:
     """What of ours lies in a local place that cannot be listed, record by record.
 
     One without a record that says its zone counts only where all zones are meant.
@@ -108,14 +108,14 @@ def delete_all(looks: Iterable[Seen | Blind]) -> dict[str, str]:
     return {name: why for (_, name), why in zip(work, results, strict=True) if why}
 
 
-def doomed_in(look: Seen | Blind) -> list[tuple[Site, str]]:
+def doomed_in(look: Seen | Blind) -> list[tuple[Place, str]]:
     """The slices of a look that can be deleted by name."""
     if isinstance(look, Seen):
         return [(look.site, info.slice_id) for info in look.slices]
     return [(look.site, found.name) for found in look.known] if look.site else []
 
 
-def _delete(site: Site, name: str) -> str:
+def _delete(site: Place, name: str) -> str:
     try:
         site.platform.delete_slice(name, site.zone)
     except PlatformError as error:
@@ -123,7 +123,9 @@ def _delete(site: Site, name: str) -> str:
     return ""
 
 
-def still_there(told: Iterable[Slice], sites: Iterable[Site], known: Collection[str]) -> list[dict[str, str]]:
+def still_there(
+    told: Iterable[Slice], sites: Iterable[Place], known: Collection[str]
+) -> list[dict[str, str]]:
     """What the controller said was left and no provider says is gone, beyond the `known` names."""
     places = list(sites)
     found = []
@@ -134,7 +136,7 @@ def still_there(told: Iterable[Slice], sites: Iterable[Site], known: Collection[
     return found
 
 
-def _presence(entry: Slice, sites: Iterable[Site]) -> str:
+def _presence(entry: Slice, sites: Iterable[Place]) -> str:
     """Why a slice is not known to be gone; empty where it is."""
     here = [site for site in sites if site.zone == entry.zone]
     if not here:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iris_cli.teardown.ending import Running
 from iris_cli.teardown.look import Blind, Seen
 from iris_cli.text import plural, short_name
 from iris_platform.local import Found
@@ -26,17 +27,18 @@ class Doomed:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a stop does. `controller` is the process that ends, if any."""
+    """Everything that a stop does. `controller` ends, if any; `forgets` are the places that go too."""
 
     cluster: str
     cluster_id: str
     zones: tuple[str, ...]
     slices: tuple[Doomed, ...]
-    controller: int | None
+    controller: Running | None
     blind: tuple[Blind, ...] = ()
     others: tuple[str, ...] = ()
     # Under the cluster's local root, and not to be deleted: another identity's.
     foreign: tuple[Found, ...] = ()
+    forgets: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -76,7 +78,8 @@ def plan_lines(plan: Plan) -> list[str]:
         about = f"{slice_.scale_group}, {slice_.state}, {plural(slice_.hosts, 'host')}"
         lines.append(f"delete slice {slice_.name} in zone {slice_.zone} ({about})")
     if plan.controller is not None:
-        lines.append(f"stop the controller (process {plan.controller})")
+        lines.append(f"stop the controller ({plan.controller.words})")
+    lines += [f"remove {path}, and what it knows" for path in plan.forgets]
     for blind in plan.blind:
         lines.append(f"zone {blind.zone} ({blind.provider}) cannot be listed: {blind.why}")
     for entry in plan.foreign:
@@ -102,5 +105,6 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             }
             for slice_ in plan.slices
         ],
-        "controller_pid": plan.controller,
+        "controller_pid": plan.controller.pid if plan.controller is not None else None,
+        "forgets": list(plan.forgets),
     }

@@ -6,9 +6,11 @@ that a zone that was dropped from the file since is still stopped.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from iris_cli.configs import load_for
 from iris_cli.exits import FAILED, USAGE, CliError
@@ -41,10 +43,12 @@ class Scope:
     zones: tuple[str, ...]
     untold: tuple[str, ...] = ()
     ssh: SshConfig | None = None
+    # What the last start was given, else the configuration file.
+    started: IrisConfig | None = None
 
 
 @dataclass(frozen=True)
-class Site:
+class Place:
     """A zone of one provider: a place that can be listed."""
 
     zone: str
@@ -80,7 +84,7 @@ def read_scope(cluster: Cluster) -> Scope:
     untold = sorted(set(cluster.zones) - told)
     source = started or configured
     ssh = source.proto.ssh if source else None
-    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold), ssh)
+    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold), ssh, source)
 
 
 def started_config(cluster: Cluster) -> IrisConfig | None:
@@ -132,7 +136,7 @@ def choose_zones(wanted: Iterable[str], known: tuple[str, ...]) -> tuple[str, ..
     return zones or known
 
 
-def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> list[Site]:
+def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> list[Place]:
     """Every place that can be listed, by zone.
 
     Raises:
@@ -147,13 +151,30 @@ def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> lis
         provider = scope.groups[name].provider.WhichOneof("provider") or ""
         for zone in platform.zones():
             root = cluster.paths.local_root if provider == LOCAL else None
-            sites[zone, id(platform)] = Site(zone, provider, platform, root, identity.cluster_id)
+            sites[zone, id(platform)] = Place(zone, provider, platform, root, identity.cluster_id)
     return sorted(sites.values(), key=lambda site: (site.zone, site.provider))
 
 
+def open_sites_from_afar(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> list[Place]:
+    """The places of a cluster whose controller is on another machine, seen from this one.
+
+    Nothing is remembered of an earlier look: only the hosts themselves know.
+    What is local to the controller's machine ends with the controller.
+
+    Raises:
+        CliError: as `open_sites`.
+    """
+    groups = {name: group for name, group in scope.groups.items() if not group.provider.HasField("local")}
+    directory = TemporaryDirectory(prefix="iris-stop-")
+    # Until the process ends.
+    atexit.register(directory.cleanup)
+    paths = replace(cluster.paths, state_dir=Path(directory.name))
+    return open_sites(replace(scope, groups=groups), identity, replace(cluster, paths=paths))
+
+
 def sites_of(
-    census: Iterable[Found], ids: Iterable[str], sites: Iterable[Site], cluster: Cluster
-) -> list[Site]:
+    census: Iterable[Found], ids: Iterable[str], sites: Iterable[Place], cluster: Cluster
+) -> list[Place]:
     """Further local places, so that all slices of these ids are listed.
 
     Their zones may have gone from the configuration, and their keys with them.
@@ -169,5 +190,5 @@ def sites_of(
         identity = ClusterIdentity(cluster.name, cluster_id)
         settings = PlatformSettings(provider, (zone,), identity, cluster.paths)
         platform = create_platform(settings)
-        found.append(Site(zone, LOCAL, platform, cluster.paths.local_root, cluster_id))
+        found.append(Place(zone, LOCAL, platform, cluster.paths.local_root, cluster_id))
     return found

@@ -15,7 +15,7 @@ from iris_platform.bootstrap.host import outcome
 class Outcome:
     """A script's answer.
 
-    `status` is running, stopped, absent, removed, found or failed; `step` and
+    `status` is running, installed, stopped, absent, removed, found or failed; `step` and
     `reason` say where and why it failed; `facts` is the whole object.
     """
 

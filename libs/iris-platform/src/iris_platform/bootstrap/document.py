@@ -54,8 +54,10 @@ class Startup:
     secret comes on the script's standard input and is written to the file
     `secret` in the role's work directory.
 
-    `arguments` follow the program's name (or the image's entrypoint). In them and
-    in `files` that are objects, a string that begins with `@work@` or `@state@`
+    `arguments` follow the program's name (or the image's entrypoint); `first` are
+    those of a run that `install` makes, which ends by itself and whose answer, a
+    JSON object on its standard output, is part of the script's. In both, and in
+    `files` that are objects, a string that begins with `@work@` or `@state@`
     gets the directory in its place: of the agent, gone with it; of the controller's
     store and keys, which stay. `files` (name -> text, or object written as JSON)
     go to the work directory, 0600.
@@ -67,6 +69,7 @@ class Startup:
     spec: VmBootstrapSpec
     bundle: BundleSource | None = None
     arguments: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str | Mapping[str, object]] = field(default_factory=dict)
     secret: str = ""
@@ -97,6 +100,7 @@ def to_document(startup: Startup) -> dict[str, object]:
         },
         "bundle": vars(bundle) if bundle is not None and not spec.container.image else {},
         "arguments": list(startup.arguments),
+        "first": list(startup.first),
         "env": dict(startup.env),
         "files": {name: v if isinstance(v, str) else dict(v) for name, v in startup.files.items()},
         "secret": startup.secret,
@@ -135,10 +139,15 @@ def _check(startup: Startup) -> None:
     for name, value in [*startup.env.items(), *spec.container.env.items()]:
         if not name or "=" in name or "\0" in name + value:
             raise ValueError(f"env: {name!r} cannot be an environment variable")
-    if any("\0" in word for word in (*startup.arguments, *spec.container.entrypoint, spec.container.image)):
+    if any("\0" in word for word in _words(startup)):
         raise ValueError("arguments: a program's argument cannot hold a null byte")
     if spec.container.image.startswith("-"):
         raise ValueError(f"container.image: {spec.container.image!r} would be an option")
     for what, seconds in (("health_s", startup.health_s), ("stop_s", startup.stop_s)):
         if not 0 < seconds < 86_400:
             raise ValueError(f"{what}: expected seconds within a day, found {seconds!r}")
+
+
+def _words(startup: Startup) -> tuple[str, ...]:
+    container = startup.spec.container
+    return (*startup.arguments, *startup.first, *container.entrypoint, container.image)

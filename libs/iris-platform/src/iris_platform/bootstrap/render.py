@@ -54,7 +54,7 @@ _SHELL = """\
 # Starts Iris on this host. Made by a program; all data is in the encoded lines at
 # the end, and none of it is ever shell text.
 #   sh FILE [start]                             a secret, where one is needed, on standard input
-#   sh FILE probe|prepare|status|stop|remove    answers are one JSON object on standard output
+#   sh FILE probe|prepare|install|status|stop|remove    answers are one JSON object on standard output
 set -u
 umask 077
 least={least}

@@ -11,9 +11,10 @@ manifest, and the installer (`installer.py`). See docs/decisions/009-bundle.md.
 
 from iris_platform.bundle.archive import Bundle, BundleError, build_bundle, narrow, open_bundle
 from iris_platform.bundle.collect import MACHINES, PROGRAMS, PYTHONS, collect_wheels
-from iris_platform.bundle.shelf import Shelf
+from iris_platform.bundle.shelf import KINDS_FILE, Shelf, kind_of
 
 __all__ = [
+    "KINDS_FILE",
     "MACHINES",
     "PROGRAMS",
     "PYTHONS",
@@ -22,6 +23,7 @@ __all__ = [
     "Shelf",
     "build_bundle",
     "collect_wheels",
+    "kind_of",
     "narrow",
     "open_bundle",
 ]

@@ -44,9 +44,19 @@ class Keyring:
             raise CredentialsError(
                 f"{path}: another authority is pinned; remove {self.directory} if it is gone"
             )
+        self.make_key()
+        return cluster_id
+
+    def make_key(self) -> None:
+        """Make the key if there is none.
+
+        Raises:
+            CredentialsError: the one that is there cannot be used.
+            OSError: it could not be written.
+        """
+        make_private_dir(self.directory)
         write_new(self.directory / KEY_FILE, certificates.key_to_pem(certificates.make_key()))
         self._key()
-        return cluster_id
 
     def make_csr(self) -> bytes:
         """A signing request for our key, in PEM.

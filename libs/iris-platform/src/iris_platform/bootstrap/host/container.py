@@ -71,22 +71,22 @@ def container_name(layout: Layout) -> str:
 
 
 def run_command(
-    engine: Engine, layout: Layout, container: Mapping[str, Any], arguments: Sequence[str]
+    engine: Engine, layout: Layout, container: Mapping[str, Any], arguments: Sequence[str], name: str
 ) -> list[str]:
-    """The argv that runs the container in the foreground.
+    """The argv that runs the container `name` in the foreground, with our standard input.
 
     The host's network and process table: the container is the host's agent, not
     a thing apart. Values of the environment stay out of the argv, which everybody
     can read, where the client allows it.
     """
-    argv = [engine.path, "run", "--rm", "--name", container_name(layout)]
+    argv = [engine.path, "run", "--rm", "--interactive", "--name", name]
     argv += ["--network", "host", "--pid", "host", "--privileged"]
     for place in (layout.work, layout.state):
         argv += ["--volume", f"{place}:{place}"]
     for label, value in sorted(container.get("labels", {}).items()):
         argv += ["--label", f"{label}={value}"]
-    for name, value in sorted(container["env"].items()):
-        argv += ["--env", f"{name}={value}" if _is_clients(name) else name]
+    for variable, value in sorted(container["env"].items()):
+        argv += ["--env", f"{variable}={value}" if _is_clients(variable) else variable]
     entrypoint = [str(word) for word in container["entrypoint"]]
     argv += ["--entrypoint", entrypoint[0]] if entrypoint else []
     return [*argv, container["image"], *entrypoint[1:], *arguments]
@@ -97,9 +97,9 @@ def client_environment(container: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in container["env"].items() if not _is_clients(name)}
 
 
-def remove_command(engine: Engine, layout: Layout) -> list[str]:
+def remove_command(engine: Engine, name: str) -> list[str]:
     """The argv that takes away a container which an engine kept although its client was killed."""
-    return [engine.path, "rm", "--force", container_name(layout)]
+    return [engine.path, "rm", "--force", name]
 
 
 def _is_clients(name: str) -> bool:

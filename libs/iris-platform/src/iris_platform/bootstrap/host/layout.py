@@ -9,6 +9,7 @@ ROOT/ROLE/service.json   what runs: argv, environment, limits (0600)
 ROOT/ROLE/state.json     what the supervisor last saw
 ROOT/ROLE/work/          the agent's own directory; gone with the agent
 ROOT/ROLE/state/         the controller's store and keys; gone only with `--forget`
+ROOT/ROLE/state/local/   hosts of local slices; gone with the controller
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ class Layout:
     @property
     def state(self) -> Path:
         return self.home / "state"
+
+    @property
+    def local(self) -> Path:
+        return self.state / "local"
 
     @property
     def labels_file(self) -> Path:
@@ -181,13 +186,18 @@ def role_labels(layout: Layout) -> dict[str, str]:
 
 
 def check_owner(layout: Layout, labels: Mapping[str, str]) -> None:
-    """Refuse a host that serves another cluster."""
-    there, wanted = role_labels(layout).get(LABEL_CLUSTER_ID), labels.get(LABEL_CLUSTER_ID)
-    if there and there != wanted:
-        name = role_labels(layout).get(LABEL_CLUSTER, "?")
+    """Refuse a host that serves another cluster.
+
+    By its id; by its name where somebody does not know the id yet.
+    """
+    found = role_labels(layout)
+    there, wanted = found.get(LABEL_CLUSTER_ID), labels.get(LABEL_CLUSTER_ID)
+    name = found.get(LABEL_CLUSTER, "?")
+    if there and (there != wanted if wanted else name != labels.get(LABEL_CLUSTER)):
         raise Failure(
             "owner",
-            f"this host is a {layout.role} of cluster {name} (id {there}), not of {wanted}:"
+            f"this host is a {layout.role} of cluster {name} (id {there}), not of"
+            f" {wanted or labels.get(LABEL_CLUSTER)}:"
             f" stop that cluster, or remove {layout.home} if it no longer exists",
             REFUSED,
         )

@@ -1,7 +1,7 @@
 """The script's Python half, and the program that stays on the host: commands, and who may fail.
 
-start status stop remove probe       what the caller's script asks for
-exec supervise left                  what the service manager runs
+install start status stop remove probe   what the caller's script asks for
+exec supervise left                      what the service manager runs
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from iris_platform.bootstrap.host.outcome import (
 )
 from iris_platform.bootstrap.host.remove import clear_files, remove_role, stop_role
 from iris_platform.bootstrap.host.service import service_of
-from iris_platform.bootstrap.host.start import host_facts, start, undo
+from iris_platform.bootstrap.host.start import host_facts, install, start, undo
 from iris_platform.bootstrap.host.supervisor import PRE_S, AlreadySupervised, Supervisor
 from iris_platform.names import LABEL_CLUSTER_ID
 
@@ -53,6 +53,8 @@ def main(argv: Sequence[str], document: Document | None = None, program: bytes =
             return DONE
         if options.command == "start":
             write_outcome(_start(layout, document or {}, program))
+        elif options.command == "install":
+            write_outcome(_install(layout, document or {}, program))
         else:
             write_outcome(_locked(layout, options))
     except Failure as failure:
@@ -70,7 +72,7 @@ def _parser(document: Document | None) -> argparse.ArgumentParser:
         "command",
         nargs="?",
         default="start" if document else "status",
-        choices=["probe", "prepare", "start", "status", "stop", "remove", *_SERVICE_COMMANDS],
+        choices=["probe", "prepare", "install", "start", "status", "stop", "remove", *_SERVICE_COMMANDS],
     )
     parser.add_argument("--role", choices=places.ROLES, default=(document or {}).get("role", "worker"))
     parser.add_argument("--root", help="everything is below it (default: the document's, else by user)")
@@ -109,6 +111,18 @@ def _start(layout: Layout, document: Document, program: bytes) -> dict[str, obje
                 layout.dead_man_file.unlink(missing_ok=True)
                 _clear_nothing_started(layout)
         raise
+
+
+def _install(layout: Layout, document: Document, program: bytes) -> dict[str, object]:
+    places.check_owner(layout, document["labels"])
+    places.make_root(layout)
+    with _lock(layout):
+        places.make_role(layout)
+        try:
+            return install(layout, document, program)
+        except Failure:
+            _clear_nothing_started(layout)
+            raise
 
 
 def _needs_undoing(layout: Layout, document: Document, noted: bool) -> bool:

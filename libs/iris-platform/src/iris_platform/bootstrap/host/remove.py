@@ -28,8 +28,12 @@ def stop_role(layout: Layout, service: Service) -> None:
         # A container that an engine kept although its client is gone.
         with suppress(Failure):
             call("stop", argv, PRE_S, accept=range(256))
+    _clean(layout.work)
+
+
+def _clean(host_dir: Path) -> None:
     try:
-        processes.clean_host(layout.work)
+        processes.clean_host(host_dir)
     except processes.StillAlive as error:
         raise Failure("stop", str(error), HOST_TROUBLE) from error
 
@@ -47,6 +51,9 @@ def remove_role(layout: Layout, service: Service, forget: bool, bundles: bool) -
         Failure: something is left that should not be.
     """
     stop_role(layout, service)
+    # Agents on the controller's own host outlive it, but not its removal.
+    for host_dir in sorted(layout.local.glob("*/[0-9]*")):
+        _clean(host_dir)
     service.remove()
     dead_man.disarm(layout)
     return clear_files(layout, forget, bundles)
@@ -63,6 +70,7 @@ def clear_files(layout: Layout, forget: bool, bundles: bool) -> list[str]:
 
 def _clear_files(layout: Layout, forget: bool, bundles: bool) -> list[str]:
     left: list[str] = []
+    _remove(layout.local)
     keeps_state = not forget and layout.state.is_dir() and any(layout.state.iterdir())
     for path in sorted(layout.home.iterdir()) if layout.home.is_dir() else ():
         # Whose the state is has to stay with it.

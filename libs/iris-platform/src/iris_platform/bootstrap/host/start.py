@@ -7,9 +7,10 @@ import json
 import os
 import select
 import shutil
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from iris_platform.bootstrap.host import layout as places
 from iris_platform.bootstrap.host.calls import call
 from iris_platform.bootstrap.host.health import await_health
 from iris_platform.bootstrap.host.layout import Layout, read_json, write_json
-from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, Failure
+from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, UNREACHABLE, Failure
 from iris_platform.bootstrap.host.remove import remove_role, stop_role
 from iris_platform.bootstrap.host.service import Service, choose_service, service_of
 from iris_platform.files import write_atomic
-from iris_platform.names import LABEL_SLICE
+from iris_platform.names import LABEL_CLUSTER_ID, LABEL_SLICE
 
 INSTALL_S = 600.0
+FIRST_S = 60.0
 SECRET_S = 30.0
 MOST_SECRET_BYTES = 64 * 1024
 # Where a bundle is, how it got there and how long we wait make no other program.
@@ -56,14 +58,14 @@ def start(layout: Layout, document: Document, program: bytes) -> dict[str, objec
             what was there before keeps running where it could.
     """
     places.check_owner(layout, document["labels"])
-    secret = _read_secret(document)
+    secret = _read_input() if document["secret"] else b""
     wanted = _fingerprint(document)
     service = service_of(layout, os.environ)
     status = service.status()
     if read_json(layout.service_file).get("fingerprint") == wanted and status.is_up:
         await_health(layout, service, document["health"], float(document["health_s"]))
         return _facts(layout, service, changed=False)
-    spec = _prepare(layout, document)
+    spec = _prepare(layout, document, document["arguments"], container.container_name(layout))
     stop_role(layout, service)
     new = choose_service(layout, document["service"], os.environ)
     if new.name != service.name:
@@ -72,8 +74,7 @@ def start(layout: Layout, document: Document, program: bytes) -> dict[str, objec
         _write_files(layout, document, secret, program)
         write_json(layout.service_file, {**spec, "fingerprint": wanted, "manager": new.name})
     except OSError as error:
-        reason = f"{error.filename or layout.home}: {error.strerror}"
-        raise Failure("files", reason, HOST_TROUBLE) from error
+        raise _cannot_write(layout, error) from error
     try:
         new.start()
         await_health(layout, new, document["health"], float(document["health_s"]))
@@ -82,6 +83,44 @@ def start(layout: Layout, document: Document, program: bytes) -> dict[str, objec
         stop_role(layout, new)
         raise
     return _facts(layout, new, changed=True)
+
+
+def install(layout: Layout, document: Document, program: bytes) -> dict[str, object]:
+    """Have the program on the host, and run it once with the document's `first`.
+
+    It gets our standard input. Nothing is started that stays.
+
+    Raises:
+        Failure: with the step and the reason.
+    """
+    places.check_owner(layout, document["labels"])
+    given = _read_input()
+    spec = _prepare(layout, document, document["first"], f"{container.container_name(layout)}-first")
+    answer = _run_first(spec, given)
+    try:
+        _write_program(layout, program)
+        # Whose the directory is; what is in it may be known only now.
+        named = {LABEL_CLUSTER_ID: str(answer["cluster_id"])} if "cluster_id" in answer else {}
+        write_json(layout.labels_file, {**document["labels"], **named})
+    except OSError as error:
+        raise _cannot_write(layout, error) from error
+    return {"status": "installed", "answer": answer, "root": str(layout.root), "state": str(layout.state)}
+
+
+def _run_first(spec: Mapping[str, Any], given: bytes) -> dict[str, Any]:
+    """The answer of a program that ends by itself."""
+    argv = spec["argv"]
+    try:
+        done = subprocess.run(argv, input=given, capture_output=True, timeout=FIRST_S, env=spec["env"])
+    except subprocess.TimeoutExpired as error:
+        raise Failure("first", f"{argv[0]} did not end within {FIRST_S:g} s", UNREACHABLE) from error
+    except OSError as error:
+        raise Failure("first", f"cannot start {argv[0]}: {error.strerror}", HOST_TROUBLE) from error
+    said = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode:
+        last = said.splitlines()[-1] if said else "it said nothing"
+        raise Failure("first", f"exit status {done.returncode}: {last}", REFUSED, said)
+    return _last_object(done.stdout.decode("utf-8", "replace"))
 
 
 def undo(layout: Layout, document: Document) -> None:
@@ -105,15 +144,17 @@ def _facts(layout: Layout, service: Service, changed: bool) -> dict[str, object]
 
 def _fingerprint(document: Document) -> str:
     bundle = {k: v for k, v in document["bundle"].items() if k not in _NOT_THE_PROGRAM}
-    kept = {k: v for k, v in document.items() if k not in ("health_s", "dead_man")}
+    kept = {k: v for k, v in document.items() if k not in ("health_s", "dead_man", "first")}
     text = json.dumps({**kept, "bundle": bundle}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _read_secret(document: Document) -> bytes:
-    """What came on standard input, if the document says that something does."""
-    if not document["secret"]:
-        return b""
+def _cannot_write(layout: Layout, error: OSError) -> Failure:
+    return Failure("files", f"{error.filename or layout.home}: {error.strerror}", HOST_TROUBLE)
+
+
+def _read_input() -> bytes:
+    """What came on standard input: a secret, or what the program's first run is given."""
     deadline = time.monotonic() + SECRET_S
     data = b""
     while len(data) <= MOST_SECRET_BYTES:
@@ -128,11 +169,11 @@ def _read_secret(document: Document) -> bytes:
     raise Failure("secret", f"more than {MOST_SECRET_BYTES} bytes on standard input", REFUSED)
 
 
-def _prepare(layout: Layout, document: Document) -> dict[str, Any]:
-    """Have the program on the host; returns what service.json will say."""
+def _prepare(layout: Layout, document: Document, words: Sequence[str], container_name: str) -> dict[str, Any]:
+    """Have the program on the host; returns what service.json will say for a run with `words`."""
     env = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
     env.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    arguments = layout.filled(document["arguments"])
+    arguments = layout.filled(list(words))
     spec: dict[str, Any] = {
         "stop_s": document["stop_s"],
         "health_s": document["health_s"],
@@ -145,9 +186,9 @@ def _prepare(layout: Layout, document: Document) -> dict[str, Any]:
         engine = container.find_engine(os.environ)
         container.ensure_image(engine, image["image"])
         parts = {**image, "env": {**document["env"], **image["env"]}, "labels": document["labels"]}
-        argv = container.run_command(engine, layout, parts, arguments)
+        argv = container.run_command(engine, layout, parts, arguments, container_name)
         env |= container.client_environment(parts)
-        return spec | {"argv": argv, "env": env, "pre": [container.remove_command(engine, layout)]}
+        return spec | {"argv": argv, "env": env, "pre": [container.remove_command(engine, container_name)]}
     bundle = _install(layout, document)
     return spec | {
         # Not by its first line, which needs tools that a bare PATH may lack.
@@ -208,8 +249,7 @@ def _write_files(layout: Layout, document: Document, secret: bytes, program: byt
         shutil.rmtree(layout.work)
         layout.work.mkdir(mode=0o700)
     write_json(layout.labels_file, dict(document["labels"]))
-    if not layout.program.exists() or layout.program.read_bytes() != program:
-        write_atomic(layout.program, program)
+    _write_program(layout, program)
     for name, content in sorted(document["files"].items()):
         text = content if isinstance(content, str) else json.dumps(layout.filled(content), indent=1) + "\n"
         write_atomic(layout.work / name, text.encode("utf-8"))
@@ -217,6 +257,11 @@ def _write_files(layout: Layout, document: Document, secret: bytes, program: byt
         write_atomic(layout.work / document["secret"], secret)
     elif document["secret"] and not (layout.work / document["secret"]).exists():
         raise Failure("secret", f"no {document['secret']} came on standard input", REFUSED)
+
+
+def _write_program(layout: Layout, program: bytes) -> None:
+    if not layout.program.exists() or layout.program.read_bytes() != program:
+        write_atomic(layout.program, program)
 
 
 def host_facts(layout: Layout) -> dict[str, object]:

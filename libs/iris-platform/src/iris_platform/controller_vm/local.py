@@ -1,18 +1,11 @@
-"""The controller's own machine, from the outside: start, find, stop.
-
-`LocalController` drives a process on this machine. It knows no gRPC: whether a
-controller answers is the caller's probe to say.
-"""
+"""A controller as a detached process on this machine; see `ControllerVm`."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
 
 from iris_platform import file_lock, interrupts, processes
 from iris_platform.base import Refused, StartFailed, Unreachable
@@ -22,14 +15,12 @@ from iris_platform.controller_file import (
     read_controller_file,
 )
 from iris_platform.controller_table import controllers_in_table
+from iris_platform.controller_vm.base import ControllerState, ControllerStatus, Probe, StateTaken, nothing
+from iris_platform.controller_vm.forget import forget_places
 from iris_platform.files import make_private_dir, read_tail, write_atomic
 from iris_platform.launch import ProcessId, end_processes, find_executable, start_detached
 from iris_platform.paths import ClusterPaths
 from iris_platform.state_lock import CONTROLLER, read_holder, refuse_network_file_system
-
-# Not to hide a cycle: protobuf must not be loaded with this package.
-if TYPE_CHECKING:
-    from iris_proto.v1.config_pb2 import ControllerConfig
 
 EXECUTABLE = "iris-controller"
 START_LOCK = "start.lock"
@@ -38,91 +29,6 @@ START_S = 30.0
 STOP_S = 20.0
 # One that has run for long and lost its file writes it again within this.
 SETTLE_S = 6.0
-
-# Says whether the controller's standard health service answers SERVING. Must
-# have a deadline of its own, about a second, and raise nothing.
-Probe = Callable[[ControllerRecord], bool]
-
-
-class ControllerState(str, Enum):
-    """What can be seen of a controller from outside."""
-
-    ABSENT = "absent"
-    UNRESPONSIVE = "unresponsive"
-    SERVING = "serving"
-
-
-@dataclass(frozen=True)
-class ControllerStatus:
-    """`pid` and `address` are there as far as they are known."""
-
-    state: ControllerState
-    pid: int | None = None
-    address: str | None = None
-
-
-class StateTaken(StartFailed):
-    """Somebody who is no controller has the state directory: a `cluster stop`, and not for long."""
-
-
-def _nothing() -> None:
-    """Where nobody wants to be told."""
-
-
-class ControllerVm(Protocol):
-    """The life of a cluster's controller, whatever it runs on."""
-
-    def start(self, config: str, before: Callable[[], None] = _nothing) -> ControllerRecord:
-        """Start it with a resolved configuration (`IrisConfig.to_json`).
-
-        Returns when it serves. One that serves already is left as it is; else
-        `before` is called at the point from which on it is us who start it.
-        One whose start is interrupted serves already, or is ended.
-
-        Raises:
-            StartFailed: it did not come up; carries the end of its log, and
-                nothing of it is left running.
-            StateTaken: it cannot come up while the cluster is being stopped.
-            StateDirError: the state directory is on a network file system.
-        """
-        ...
-
-    def discover(self) -> ControllerRecord | None:
-        """How to reach it; None when there is none."""
-        ...
-
-    def status(self) -> ControllerStatus:
-        """What can be seen of it now."""
-        ...
-
-    def stop(self) -> bool:
-        """Stop it, and it alone: the fleet stays. Returns whether it was there.
-
-        Raises:
-            Unreachable: it is not known to be gone.
-        """
-        ...
-
-
-def create_controller_vm(
-    controller: ControllerConfig,
-    paths: ClusterPaths,
-    probe: Probe,
-    command: Sequence[str] | None = None,
-) -> ControllerVm:
-    """The controller that a configuration's `controller` section asks for.
-
-    Raises:
-        ValueError: no provider is set, or not one of this release.
-    """
-    arm = controller.WhichOneof("controller")
-    if arm is None:
-        raise ValueError("controller: no provider is set")
-    make = CONTROLLERS[arm]
-    if make is None:
-        there = ", ".join(name for name, made in CONTROLLERS.items() if made)
-        raise ValueError(f"controller: provider {arm} is not available in this release; available: {there}")
-    return make(paths, probe, command)
 
 
 class LocalController:
@@ -144,7 +50,7 @@ class LocalController:
         self._start_s = start_s
         self._stop_s = stop_s
 
-    def start(self, config: str, before: Callable[[], None] = _nothing) -> ControllerRecord:
+    def start(self, config: str, before: Callable[[], None] = nothing) -> ControllerStatus:
         """See `ControllerVm.start`."""
         argv = self._argv()
         make_private_dir(self._paths.state_dir)
@@ -153,12 +59,18 @@ class LocalController:
         lock = file_lock.hold(self._paths.state_dir / START_LOCK, 2 * self._start_s)
         try:
             with lock:
-                return self._wait_for_other() or self._start(argv, config, before)
+                record = self._wait_for_other() or self._start(argv, config, before)
+                return ControllerStatus(ControllerState.SERVING, record.pid, record.address)
         except TimeoutError as error:
             raise StartFailed(f"another cluster start is going on: {error}") from error
 
-    def discover(self) -> ControllerRecord | None:
-        """See `ControllerVm.discover`. A record of a dead process is none.
+    def discover(self) -> ControllerStatus | None:
+        """See `ControllerVm.discover`."""
+        status = self.status()
+        return None if status.state is ControllerState.ABSENT else status
+
+    def _record(self) -> ControllerRecord | None:
+        """What reaches it. A record of a dead process is none.
 
         Raises:
             ControllerFileError: controller.json is there and unusable.
@@ -169,7 +81,7 @@ class LocalController:
     def status(self) -> ControllerStatus:
         """See `ControllerVm.status`."""
         try:
-            record = self.discover()
+            record = self._record()
         except ControllerFileError:
             record = None
         if record is not None:
@@ -180,9 +92,18 @@ class LocalController:
             return ControllerStatus(ControllerState.UNRESPONSIVE, process.pid)
         return ControllerStatus(ControllerState.ABSENT)
 
+    def restart(self, config: str) -> ControllerStatus:
+        """See `ControllerVm.restart`."""
+        self.stop()
+        return self.start(config)
+
     def stop(self) -> bool:
         """See `ControllerVm.stop`. Also one that has not yet said where it is."""
         return stop_controller(self._paths, self._stop_s)
+
+    def forget(self) -> None:
+        """See `ControllerVm.forget`."""
+        forget_places(self._paths)
 
     def _argv(self) -> list[str]:
         command = self._command
@@ -279,7 +200,7 @@ class LocalController:
             # Asked first: one that ends after its last look was looked at.
             alive = process.is_alive()
             with suppress(ControllerFileError):
-                record = self.discover()
+                record = self._record()
                 if record is not None and self._probe(record):
                     found.append(record)
             return bool(found) or not alive
@@ -347,11 +268,3 @@ def _end(found: Sequence[ProcessId], grace_s: float) -> None:
         end_processes(found, grace_s)
     except processes.StillAlive as error:
         raise Unreachable(f"the controller does not end: {error}") from error
-
-
-# By the arm of `ControllerConfig.controller`; None until it exists.
-CONTROLLERS: Mapping[str, Callable[[ClusterPaths, Probe, Sequence[str] | None], ControllerVm] | None] = {
-    "gcp": None,
-    "manual": None,
-    "local": LocalController,
-}

@@ -1,0 +1,50 @@
+"""`iris-controller --keys-of NAME`: a cluster's keys, made where they stay, and what others need of them.
+
+Run over SSH by `iris cluster start` and `iris cluster login`: who may read the
+keys' directory may do everything with the cluster anyway.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+from iris_platform.identity import IdentityError
+from iris_platform.pki.authority import ensure_authority, make_backup
+from iris_platform.pki.certificates import CSR_MOST_BYTES, CsrRefused
+from iris_platform.pki.names import Person, Role
+from iris_platform.pki.ssh_key import ensure_ssh_key
+
+
+class NoKeys(Exception):
+    """Nothing was written to standard output; the message says why."""
+
+
+def run(cluster: str, pki_dir: Path, operator: str, given: IO[bytes]) -> int:
+    """Print one JSON object: the cluster's id, its authority, the SSH key's public half, the backup.
+
+    With `operator`, a signing request in PEM comes on standard input, and the
+    object has that operator's certificate too.
+
+    Raises:
+        NoKeys: the keys cannot be made or read, or the request is wrong.
+    """
+    try:
+        authority = ensure_authority(cluster, pki_dir, time.time())
+        found = {
+            "cluster_id": authority.identity.cluster_id,
+            "ca": authority.ca_pem.decode("ascii"),
+            "ssh_key": ensure_ssh_key(pki_dir),
+            "backup": make_backup(cluster, pki_dir).decode("ascii"),
+        }
+        if operator:
+            subject = Person(authority.identity.cluster_id, Role.OPERATOR, operator)
+            chain = authority.sign_client(given.read(CSR_MOST_BYTES + 1), subject, time.time())
+            found["certificate"] = chain.decode("ascii")
+    except (IdentityError, CsrRefused, ValueError) as error:
+        raise NoKeys(str(error)) from error
+    sys.stdout.write(json.dumps(found) + "\n")
+    return 0

@@ -1,0 +1,48 @@
+"""The controller's own machine, from the outside: start, find, restart, stop.
+
+`LocalController` drives a process on this machine, `RemoteController` a service
+on a host that is reached over SSH. They know no gRPC: whether a local controller
+answers is the caller's probe to say. Importing this imports neither paramiko nor
+cryptography.
+"""
+
+from __future__ import annotations
+
+from iris_platform.controller_vm.base import (
+    ControllerState,
+    ControllerStatus,
+    ControllerVm,
+    Operator,
+    Probe,
+    StateTaken,
+)
+from iris_platform.controller_vm.create import CONTROLLERS, Recipe, create_controller_vm, pools_of
+from iris_platform.controller_vm.local import (
+    STOP_S,
+    LocalController,
+    find_controller,
+    find_controllers,
+    stop_controller,
+)
+from iris_platform.controller_vm.site import Site, dial, read_site
+
+__all__ = [
+    "CONTROLLERS",
+    "STOP_S",
+    "ControllerState",
+    "ControllerStatus",
+    "ControllerVm",
+    "LocalController",
+    "Operator",
+    "Probe",
+    "Recipe",
+    "Site",
+    "StateTaken",
+    "create_controller_vm",
+    "dial",
+    "find_controller",
+    "find_controllers",
+    "pools_of",
+    "read_site",
+    "stop_controller",
+]

@@ -1,0 +1,197 @@
+"""A controller on a machine that is reached over SSH; see `ControllerVm`.
+
+What is decided here is the order of things: nothing is let into the fleet's
+hosts before the keys are where they stay, and nothing runs before it could do
+its work.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from iris_platform.base import NotOurs
+from iris_platform.bootstrap import BundleSource
+from iris_platform.bundle import PROGRAMS, Shelf
+from iris_platform.controller_vm.base import ControllerState, ControllerStatus, Operator, nothing
+from iris_platform.controller_vm.forget import forget_places
+from iris_platform.controller_vm.host import ControllerHost, Keys, Seen
+from iris_platform.controller_vm.pools import Pools
+from iris_platform.controller_vm.site import BACKUP_FILE, OPERATOR_DIR, Site, dial, write_site
+from iris_platform.credentials import CredentialsError
+from iris_platform.files import write_atomic
+from iris_platform.paths import ClusterPaths
+from iris_platform.pki.keyring import Keyring
+
+# Not to hide a cycle: paramiko must not be loaded with this package.
+if TYPE_CHECKING:
+    from iris_platform.ssh import SshConnection
+
+BUNDLES = "bundles"
+
+Dial = Callable[[], "SshConnection"]
+
+
+class RemoteController:
+    """A controller on a host of the operator's own."""
+
+    def __init__(
+        self,
+        cluster: str,
+        site: Site,
+        paths: ClusterPaths,
+        operator: Operator,
+        pools: Pools | None = None,
+        connect: Dial | None = None,
+    ) -> None:
+        """`pools` are the hosts that it is to reach; `connect` replaces the way to its own."""
+        self._cluster = cluster
+        self._site = site
+        self._paths = paths
+        self._operator = operator
+        self._pools = pools
+        self._connect = connect or (lambda: dial(site, paths.pki_dir))
+        self._ring = Keyring(paths.pki_dir / OPERATOR_DIR)
+        self._connection: SshConnection | None = None
+        atexit.register(self.close)
+
+    def start(self, config: str, before: Callable[[], None] = nothing) -> ControllerStatus:
+        """See `ControllerVm.start`. Also lets it into the hosts, and us into the cluster."""
+        host = self._reach()
+        seen = host.look()
+        if seen.is_up:
+            self.let_in(host, seen)
+            return self._serving(seen.pid)
+        before()
+        return self._start(host, config)
+
+    def discover(self) -> ControllerStatus | None:
+        """See `ControllerVm.discover`."""
+        status = self.status()
+        return None if status.state is ControllerState.ABSENT else status
+
+    def status(self) -> ControllerStatus:
+        """See `ControllerVm.status`; as its host's service manager sees it."""
+        host = self._reach()
+        seen = host.look()
+        if seen.phase == "ready":
+            return self._serving(seen.pid)
+        if seen.is_up or seen.phase in ("backing_off", "gave_up"):
+            words = f"{seen.phase.replace('_', ' ')} {seen.detail}".strip()
+            return ControllerStatus(ControllerState.UNRESPONSIVE, seen.pid, self._site.place, words)
+        return ControllerStatus(ControllerState.ABSENT)
+
+    def restart(self, config: str) -> ControllerStatus:
+        """See `ControllerVm.restart`."""
+        host = self._reach()
+        host.look()
+        with self._operator.step("stop the controller"):
+            host.stop()
+        return self._start(host, config)
+
+    def stop(self) -> bool:
+        """See `ControllerVm.stop`; what is left of it on its host is its state and its keys."""
+        host = self._reach()
+        there = host.look().phase != "absent"
+        with self._operator.step("stop the controller"):
+            host.remove(forget=False)
+        return there
+
+    def kept(self) -> dict[str, str]:
+        """Where its state and its keys are on its host; empty where there are none."""
+        host = self._reach()
+        return host.places()
+
+    def forget(self) -> None:
+        """See `ControllerVm.forget`."""
+        host = self._reach()
+        host.look()
+        with self._operator.step("remove the controller's state and keys"):
+            host.remove(forget=True)
+        forget_places(self._paths)
+
+    def log_in(self) -> None:
+        """Get a certificate for this operator of a controller that others started.
+
+        Raises:
+            PlatformError: there is none, or its host does not let us.
+        """
+        host = self._reach()
+        seen = host.look()
+        if not seen.bundle:
+            raise NotOurs(f"{host.address}: no controller of cluster {self._cluster} is installed there")
+        self.let_in(host, seen)
+
+    def let_in(self, host: ControllerHost, seen: Seen) -> None:
+        """Keys for us from a controller that is installed, and its way into the hosts."""
+        with self._operator.step("get the operator's certificate"):
+            keys, state = self._install(host, BundleSource(seen.bundle, path="/nonexistent"))
+        self._open_pools(host, keys, state)
+
+    def _start(self, host: ControllerHost, config: str) -> ControllerStatus:
+        step = self._operator.step
+        # From here on there is something to be stopped.
+        write_site(self._paths, self._site)
+        with step("bring what runs there"):
+            bundle = host.bring(Shelf(self._paths.state_dir / BUNDLES, PROGRAMS))
+        with step("install it, and make the cluster's keys"):
+            keys, state = self._install(host, bundle)
+        self._open_pools(host, keys, state)
+        with step("start the controller"):
+            # Whose it is was not known before.
+            return self._serving(host.of(self._site).start(bundle, json.loads(config)))
+
+    def _install(self, host: ControllerHost, bundle: BundleSource) -> tuple[Keys, str]:
+        """The keys, kept here as well."""
+        try:
+            self._ring.make_key()
+            keys, state = host.install(bundle, self._operator.name, self._ring.make_csr())
+            self._keep(keys)
+        except CredentialsError as error:
+            raise NotOurs(f"{host.address}: {error}") from error
+        return keys, state
+
+    def _keep(self, keys: Keys) -> None:
+        """What must be here for every later command.
+
+        Raises:
+            CredentialsError: it is another cluster than the one that is known here.
+        """
+        self._ring.prepare(keys.ca.encode("ascii"))
+        self._ring.store(keys.certificate.encode("ascii"), time.time())
+        write_atomic(self._paths.pki_dir / BACKUP_FILE, keys.backup.encode("ascii"))
+        self._site = replace(self._site, cluster_id=keys.cluster_id)
+        write_site(self._paths, self._site)
+
+    def _open_pools(self, host: ControllerHost, keys: Keys, state: str) -> None:
+        """The hosts let the controller in, and it has what to put on them."""
+        pools = self._pools
+        if pools is None or not pools.targets:
+            return
+        with self._operator.step(f"let it into {len(pools.targets)} hosts"):
+            kinds, troubles = pools.invite(keys.ssh_key, keys.cluster_id)
+        for trouble in troubles:
+            self._operator.note(f"{trouble}; `iris cluster start` once more lets it in")
+        with self._operator.step("bring it what runs on them"):
+            host.stock(f"{state}/{BUNDLES}", kinds, Shelf(self._paths.state_dir / BUNDLES))
+
+    def close(self) -> None:
+        """Hang up; calls after this connect again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _reach(self) -> ControllerHost:
+        """The controller's host, over one connection as long as that is of use."""
+        connection = self._connection
+        if connection is None or not connection.is_alive:
+            with self._operator.step(f"connect to {self._site.host}"):
+                connection = self._connection = self._connect()
+        return ControllerHost(connection, self._cluster, self._site)
+
+    def _serving(self, pid: int) -> ControllerStatus:
+        return ControllerStatus(ControllerState.SERVING, pid, self._site.place)
