@@ -7,11 +7,11 @@ has ten tasks, a task ten attempts.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TypeAlias
 
 from iris_controller.codec.rows import writes
@@ -39,7 +39,8 @@ from iris_controller.core.values import (
     TaskId,
 )
 from iris_controller.core.world import RECORDS_KEPT, Changes, Key
-from iris_controller.shell.store import Store
+from iris_controller.shell.memory import open_store
+from iris_platform import ClusterPaths
 from iris_platform.names import slice_name
 
 TASKS_A_JOB = 10
@@ -81,10 +82,9 @@ def job_name(number: int) -> str:
     return "j" + "".join(random.Random(number).choices(LETTERS, k=9))
 
 
-def fill(path: Path, past: Past) -> int:
+def fill(paths: ClusterPaths, past: Past) -> int:
     """Adds it to the store of a controller that does not run; returns how many rows."""
-    store = Store(path)
-    store.open()
+    store = open_store(paths.store_file, paths.pki_dir, past.cluster_id, os.urandom)
     try:
         (last,) = store.db.execute("SELECT coalesce(max(event_id), 0) FROM events").fetchone()
         rows = _rows(past, last)

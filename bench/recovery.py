@@ -39,6 +39,7 @@ from bench.measure import (
 )
 from iris_controller.core.values import Resources
 from iris_platform.controller_file import read_controller_file
+from iris_platform.paths import default_paths
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1.job_pb2 import JobState
 from tests.harness.cluster import LocalCluster
@@ -79,7 +80,7 @@ class Restarts:
         pid = cluster.controller_pid()
         self._argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
         cluster.kill_controller()
-        self.rows = fill(cluster.state_dir / "iris.db", past)
+        self.rows = fill(default_paths(cluster.name, cluster.environ), past)
         self._process: subprocess.Popen[bytes] | None = None
         self._called_ns = 0
         self.again().close()

@@ -21,6 +21,7 @@ from iris_controller.shell.memory import Memory
 from iris_controller.shell.store import Store
 from iris_platform.base import SliceCloudState, VmState
 from tests.controller.agents import REPORTED, spec
+from tests.controller.stores import CIPHER
 from tests.controller.worlds import CLUSTER_ID, EPOCH, START, group, info, settings
 
 # Far beyond what anything here takes, so that a hang fails and a slow machine does not.
@@ -68,6 +69,7 @@ class Running:
     def __init__(self, home: Path, its_settings: Settings) -> None:
         self.store = SlowStore(home / "iris.db")
         self.store.open()
+        self.store.unlock(CIPHER)
         self.memory = Memory(self.store, home / "pki")
         self.now = START
         self.delivered: list[fx.Effect] = []

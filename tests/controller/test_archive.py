@@ -1,6 +1,8 @@
 """Jobs that ended before a start: their tasks are not loaded, and readers see no difference."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from iris_controller.core import effects as fx
@@ -8,12 +10,12 @@ from iris_controller.core import events as e
 from iris_controller.core.restore import restore
 from iris_controller.core.states import TaskState
 from iris_controller.core.values import AttemptId, TaskId
-from iris_controller.shell.store import MIGRATIONS, Store
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1 import job_pb2
 from tests.controller.agents import failed, observed, spec, succeeded
 from tests.controller.running import PATIENCE_S, run, running
 from tests.controller.serving import AUTH, Serving, serving
+from tests.controller.stores import go_back, opened
 from tests.controller.test_follow import Heard, read
 from tests.controller.worlds import EPOCH, START
 
@@ -119,12 +121,11 @@ def test_a_task_whose_log_is_still_coming_is_loaded(tmp_path: Path) -> None:
 def test_jobs_of_an_earlier_release_are_counted_when_the_store_is_opened(tmp_path: Path) -> None:
     async def test() -> None:
         job, _ = await a_job_that_ended(tmp_path)
-        store = Store(tmp_path / "iris.db")
-        store.open()
-        store.db.execute("ALTER TABLE job_status DROP COLUMN counts")
-        store.db.execute(f"PRAGMA user_version={len(MIGRATIONS) - 1}")
-        store.close()
-        store.open()
+        go_back(tmp_path / "iris.db")
+        with closing(sqlite3.connect(tmp_path / "iris.db")) as db:
+            db.execute("ALTER TABLE job_status DROP COLUMN counts")
+            db.execute("PRAGMA user_version=2")
+        store = opened(tmp_path / "iris.db")
         async with running(tmp_path) as it:
             settings = it.controller.world.settings
         world = restore(settings, EPOCH, store.load(), START)

@@ -15,6 +15,7 @@ from iris_controller.core.values import NO_REASON, AttemptId, Place, Reason, Tas
 from iris_controller.core.world import Changes
 from iris_controller.shell.history import History
 from iris_controller.shell.store import Store
+from tests.controller.stores import opened
 
 Test = Callable[[History, Store], Coroutine[Any, Any, None]]
 
@@ -37,8 +38,7 @@ def commit(store: Store, *rows: Record | PastAttempt) -> None:
 
 def on_a_store(path: Path, test: Test) -> None:
     async def run() -> None:
-        store = Store(path)
-        store.open()
+        store = opened(path)
         history = store.history()
         try:
             await test(history, store)

@@ -10,6 +10,7 @@ import pytest
 from iris_controller.shell.memory import COMMIT_BLOCK, Memory
 from iris_controller.shell.store import Store
 from iris_platform.identity import IdentityError, Mirror, read_mirror, write_mirror
+from tests.controller.stores import opened
 
 WALL_MS = 1_700_000_000_000
 
@@ -18,8 +19,7 @@ WALL_MS = 1_700_000_000_000
 def memory(home: Path) -> Iterator[Memory]:
     """The memory of one start, in `home/state` and `home/pki`."""
     (home / "state").mkdir(exist_ok=True)
-    store = Store(home / "state" / "iris.db")
-    store.open()
+    store = opened(home / "state" / "iris.db")
     yield Memory(store, home / "pki")
     store.close()
 
@@ -76,8 +76,7 @@ def test_a_mirror_that_cannot_be_read_is_no_start(tmp_path: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "iris.db")
-    store.open()
+    store = opened(tmp_path / "iris.db")
     yield store
     store.close()
 
@@ -109,9 +108,8 @@ class TestIncomplete:
     """B45, B47: a store that is not the one that was written last."""
 
     def begin(self, tmp_path: Path) -> Memory:
-        store = Store(tmp_path / "state" / "iris.db")
         (tmp_path / "state").mkdir(exist_ok=True)
-        store.open()
+        store = opened(tmp_path / "state" / "iris.db")
         it = Memory(store, tmp_path / "pki")
         it.begin(WALL_MS, 0)
         return it
@@ -141,8 +139,7 @@ class TestIncomplete:
         it.commit([])
         it.close()
         shutil.copytree(tmp_path / "state", tmp_path / "copy")
-        store = Store(tmp_path / "state" / "iris.db")
-        store.open()
+        store = opened(tmp_path / "state" / "iris.db")
         (tmp_path / "pki" / "commit").write_bytes(b"%20d" % 2)
         store.close()
         assert self.begin(tmp_path).incomplete == "the store has 1 commits, and 2 were made"
@@ -160,8 +157,7 @@ class TestIncomplete:
         it.commit([])
         it.close()
         shutil.copytree(tmp_path / "state", tmp_path / "copy")
-        store = Store(tmp_path / "state" / "iris.db")
-        store.open()
+        store = opened(tmp_path / "state" / "iris.db")
         mirror = read_mirror(tmp_path / "pki")
         assert mirror is not None
         write_mirror(tmp_path / "pki", Mirror(mirror.epoch, 3 * COMMIT_BLOCK))

@@ -15,6 +15,7 @@ from iris_controller.core.entities import Job, PastAttempt, Record, Row
 from iris_controller.core.values import TaskId
 from iris_controller.shell.store import MIGRATIONS, Store, StoreError
 from tests.controller.drawn import ROWS, key_of, quick
+from tests.controller.stores import opened
 from tests.controller.worlds import world
 
 
@@ -25,8 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
-    made = Store(path)
-    made.open()
+    made = opened(path)
     yield made
     made.close()
 
@@ -61,8 +61,7 @@ def some(kind: str) -> st.SearchStrategy[list[Any]]:
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store that a test empties again each time: to make one takes long."""
-    made = Store(tmp_path_factory.mktemp("used") / "iris.db")
-    made.open()
+    made = opened(tmp_path_factory.mktemp("used") / "iris.db")
     made.db.execute("PRAGMA synchronous=OFF")
     yield made
     made.close()
@@ -82,8 +81,7 @@ def test_every_row_comes_back(used: Store, drawn: dict[str, list[Any]]) -> None:
 def test_a_commit_is_there_after_reopening(store: Store, path: Path) -> None:
     store.commit(a_job())
     store.close()
-    again = Store(path)
-    again.open()
+    again = opened(path)
     assert ids(again.load()) == ["j1"]
     again.close()
 
@@ -120,8 +118,7 @@ def test_a_full_disk_loses_the_batch_and_nothing_else(store: Store, path: Path) 
 def test_commits_are_counted_across_restarts(store: Store, path: Path) -> None:
     assert [store.commit(a_job()), store.commit([])] == [1, 2]
     store.close()
-    again = Store(path)
-    again.open()
+    again = opened(path)
     assert (again.commit_number, again.commit([])) == (2, 3)
     again.close()
 
@@ -131,8 +128,7 @@ def test_an_empty_database_is_migrated_once(store: Store, path: Path) -> None:
     assert (store.load(), store.commit_number, store.get_meta("epoch")) == ([], 0, 0)
     store.set_meta("epoch", 7)
     store.close()
-    again = Store(path)
-    again.open()
+    again = opened(path)
     assert again.get_meta("epoch") == 7
     again.close()
 
@@ -193,8 +189,7 @@ def test_a_store_belongs_to_the_cluster_that_made_it(store: Store, path: Path) -
     store.claim("abcdefgh27")
     store.claim("abcdefgh27")
     store.close()
-    again = Store(path)
-    again.open()
+    again = opened(path)
     with pytest.raises(
         StoreError, match=r"belongs to cluster abcdefgh27, and the keys are those of zzzzzzzzzz"
     ):

@@ -138,7 +138,7 @@ def test_zero_is_a_budget_and_not_a_default() -> None:
             job_pb2.JobSpec(command=["true"], env={"A\0": ""}),
             "env: a NUL character cannot be passed to a program",
         ),
-        (job_pb2.JobSpec(command=["true"], env={"A=B": ""}), "env: 'A=B' is not the name of a variable"),
+        (job_pb2.JobSpec(command=["true"], env={"A=B": ""}), "env: 'A=' is not the name of a variable"),
         (job_pb2.JobSpec(command=["true"], env={"": ""}), "env: '' is not the name of a variable"),
         (
             job_pb2.JobSpec(command=["true"], resources=job_pb2.Resources(cpu_millis=-1)),

@@ -1,5 +1,6 @@
 """The authority: its files, the cluster's id, its backup."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from iris_platform.pki.authority import (
     restore_backup,
     seed_of,
 )
+from iris_platform.store_key import load_store_key, make_store_key
 
 NOW_S = 1_800_000_000.0
 
@@ -123,6 +125,44 @@ def test_a_backup_brings_the_same_cluster_back(tmp_path: Path, grown: bool) -> N
     assert restore_backup("demo", pki, backup).identity == authority.identity
 
 
+def test_a_backup_has_the_store_s_key_where_there_is_one(tmp_path: Path) -> None:
+    pki, new = tmp_path / "pki", tmp_path / "new"
+    made(pki)
+    before = make_backup("demo", pki)
+    key = make_store_key(pki, os.urandom)
+    backup = make_backup("demo", pki)
+    restore_backup("demo", new, backup)
+    assert (files(new), load_store_key(new)) == (files(pki), key)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in new.iterdir()} == {0o600}
+    # One from before the key was made takes nothing away.
+    restore_backup("demo", pki, before)
+    assert files(new) == files(pki)
+
+
+def test_a_backup_never_replaces_another_store_s_key(tmp_path: Path) -> None:
+    made(tmp_path)
+    make_store_key(tmp_path, os.urandom)
+    backup = make_backup("demo", tmp_path)
+    (tmp_path / "store.key").unlink()
+    make_store_key(tmp_path, os.urandom)
+    (tmp_path / "ca.pem").unlink()
+    before = files(tmp_path)
+    with pytest.raises(IdentityError, match=r"store\.key: is not the backup's; .* nothing was changed"):
+        restore_backup("demo", tmp_path, backup)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(("text", "mode"), [(b"0" * 60, 0o600), (b"0" * 64, 0o644)])
+def test_no_backup_is_made_of_a_store_s_key_that_cannot_be_used(
+    tmp_path: Path, text: bytes, mode: int
+) -> None:
+    made(tmp_path)
+    (tmp_path / "store.key").write_bytes(text)
+    (tmp_path / "store.key").chmod(mode)
+    with pytest.raises(IdentityError, match=r"store\.key: the store's key is"):
+        make_backup("demo", tmp_path)
+
+
 def test_a_backup_never_replaces_another_cluster(tmp_path: Path) -> None:
     made(tmp_path / "a")
     ensure_identity("demo", tmp_path / "b")
@@ -140,7 +180,8 @@ def test_what_is_no_backup(tmp_path: Path) -> None:
     one, other = make_backup("demo", tmp_path / "a"), make_backup("demo", tmp_path / "b")
     start = one.index(b"-----BEGIN CERTIFICATE")
     mixed = one[:start] + other[other.index(b"-----BEGIN CERTIFICATE") :]
-    for text in (b"", one[:start], one + b"x" * 70_000, mixed):
+    short = one + b"-----BEGIN IRIS STORE KEY-----\nMDAK\n-----END IRIS STORE KEY-----\n"
+    for text in (b"", one[:start], one + b"x" * 70_000, mixed, short):
         with pytest.raises(IdentityError, match="expected a backup"):
             restore_backup("demo", tmp_path / "new", text)
     assert not (tmp_path / "new").exists()

@@ -209,7 +209,10 @@ def test_credentials_that_cannot_be_used(tmp_path: Path, authority: Authority) -
         ring.facts()
 
 
-@pytest.mark.parametrize("module", ["iris_platform", "iris_platform.credentials", "iris_platform.pki.names"])
+@pytest.mark.parametrize(
+    "module",
+    ["iris_platform", "iris_platform.credentials", "iris_platform.pki.names", "iris_platform.store_key"],
+)
 def test_who_needs_no_certificates_loads_no_cryptography(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'cryptography', 'grpc', 'google.protobuf'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -82,7 +82,7 @@ def make_environment(words: list[str], environ: Mapping[bytes, bytes]) -> dict[s
 
 
 def _value(key: str, word: str) -> str:
-    value = _text(word, f"-e {key}")
+    value = _text(word, f"-e {key}", is_shown=False)
     # The kernel takes name and value as one string.
     _check_length(f"{key}={value}", f"-e {key}")
     return value
@@ -115,19 +115,20 @@ def _check_total(strings: list[str]) -> None:
         )
 
 
-def _text(word: str, what: str) -> str:
-    """A word of the command line as the text that its bytes are."""
+def _text(word: str, what: str, *, is_shown: bool = True) -> str:
+    """A word of the command line as the text that its bytes are; errors show it unless it may be a secret."""
     data = os.fsencode(word)
+    shown = f": {_shown(word)}" if is_shown else ""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CliError(
             USAGE,
-            f"{what} is not UTF-8 text and cannot travel: {_shown(word)}",
+            f"{what} is not UTF-8 text and cannot travel{shown}",
             hint="put the bytes into a file, or encode them",
         ) from error
     if "\0" in text:
-        raise CliError(USAGE, f"{what} holds a NUL byte and cannot travel: {_shown(word)}")
+        raise CliError(USAGE, f"{what} holds a NUL byte and cannot travel{shown}")
     return text
 
 

@@ -30,12 +30,12 @@ from iris_controller.shell.clock import now
 from iris_controller.shell.controller import Controller, SteppedDown
 from iris_controller.shell.join import PortTaken
 from iris_controller.shell.logs import LogStore
-from iris_controller.shell.memory import Memory
+from iris_controller.shell.memory import Memory, open_store
 from iris_controller.shell.perform import Performer
 from iris_controller.shell.platforms import by_provider, distinct, highest_epoch, reachable
 from iris_controller.shell.secure import SecurePorts, joining_of, ports_of
 from iris_controller.shell.sessions import Sessions
-from iris_controller.shell.store import Store, StoreError
+from iris_controller.shell.store import StoreError
 from iris_platform import ClusterPaths, Platform, create_platforms, processes
 from iris_platform.base import ClusterIdentity
 from iris_platform.bootstrap.notify import notify_ready
@@ -169,9 +169,7 @@ def _assemble(cluster: _Cluster) -> _Parts:
         settings=settings(config.proto, identity.cluster_id),
         started_ms=now().wall_ms,
     )
-    store = Store(paths.state_dir / "iris.db")
-    store.open()
-    store.claim(identity.cluster_id)
+    store = open_store(paths.store_file, paths.pki_dir, identity.cluster_id, secrets.token_bytes)
     memory = Memory(store, paths.pki_dir)
     epoch = memory.begin(now().wall_ms, highest_epoch(platforms.values()))
     logs = LogStore(paths.state_dir / "logs", config.proto.logs.max_size)

@@ -40,7 +40,11 @@ _ATTEMPT_COLUMNS = (
 
 
 class Table(NamedTuple):
-    """A table: its kind of change, its columns (the key's first), and both conversions."""
+    """A table: its kind of change, its columns (the key's first), and both conversions.
+
+    `sealed` is the column of bytes that nobody but the controller may read on
+    its disk; a store encrypts it. "" is none.
+    """
 
     name: str
     key_columns: tuple[str, ...]
@@ -48,6 +52,7 @@ class Table(NamedTuple):
     key: Callable[[Any], Values]
     encode: Callable[[Any], Values]
     decode: Callable[[Values], n.Row]
+    sealed: str = ""
 
     @property
     def names(self) -> str:
@@ -291,6 +296,8 @@ TABLES: Mapping[str, Table] = {
         _single,
         _encode_job,
         _decode_job,
+        # Environments and commands carry people's secrets.
+        sealed="spec",
     ),
     "status": Table("job_status", ("job_id",), _STATUS_COLUMNS, _single, _encode_status, _decode_status),
     "task": Table("tasks", ("job_id", "task_index"), _TASK_COLUMNS, tuple, _encode_task, _decode_task),

@@ -75,7 +75,9 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
 def _check_texts(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
     for key in env:
         if not key or "=" in key:
-            raise ValueError(f"env: {key!r} is not the name of a variable")
+            # What follows is probably a value that slipped in there.
+            name, equals, _ = key.partition("=")
+            raise ValueError(f"env: {name + equals!r} is not the name of a variable")
     if "\0" not in "".join((name, *command, *env, *env.values())):
         return
     _check_text("name", name)

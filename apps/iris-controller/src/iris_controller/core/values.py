@@ -7,7 +7,7 @@ which clock: `_boot_ms` counts from this machine's boot, `_ms` is wall time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -102,7 +102,8 @@ class JobSpec:
 
     name: str
     command: tuple[str, ...]
-    env: Mapping[str, str]
+    # In no text that is made of this: such texts end up in logs.
+    env: Mapping[str, str] = field(repr=False)
     replicas: int
     resources: Resources
     gang: bool = False

@@ -1,21 +1,23 @@
-"""What the controller must not forget: the store, and its mirror in `--pki-dir`.
+"""What the controller must not forget: the store, and in `--pki-dir` its key and its mirror.
 
-Makes the epoch of this start (DESIGN 3) and keeps the mirror of the commit
+Opens the store. Makes the epoch of this start (DESIGN 3) and keeps the mirror of the commit
 number ahead of the store, so that a store that was lost or restored is noticed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from iris_controller.codec.rows import RowWrite
 from iris_controller.core.entities import Row
+from iris_controller.shell.cipher import Cipher
 from iris_controller.shell.history import History
-from iris_controller.shell.store import Store
+from iris_controller.shell.store import Store, StoreError
 from iris_platform.identity import Mirror, read_mirror, write_mirror
+from iris_platform.store_key import STORE_KEY_FILE, load_store_key, make_store_key
 
 # Commits between two writes of the mirror.
 COMMIT_BLOCK = 10_000
@@ -23,6 +25,42 @@ COMMIT_BLOCK = 10_000
 # to nothing; a copy that is restored while the machine stays up is noticed by it.
 LAST_COMMIT_FILE = "commit"
 LAST_COMMIT_WIDTH = 20
+
+
+def open_store(path: Path, pki_dir: Path, cluster_id: str, randomness: Callable[[int], bytes]) -> Store:
+    """The cluster's store, new or as it was, with its key; `randomness` gives so many bytes.
+
+    The key is made for a store that has had none, and never in place of one that is lost.
+
+    Raises:
+        StoreError: it cannot be used with what is in `pki_dir`.
+        IdentityError: the key cannot be used or made.
+    """
+    store = Store(path)
+    store.open()
+    try:
+        store.claim(cluster_id)
+        store.unlock(_cipher_for(store, pki_dir, randomness))
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _cipher_for(store: Store, pki_dir: Path, randomness: Callable[[int], bytes]) -> Cipher:
+    path = pki_dir / STORE_KEY_FILE
+    key = load_store_key(pki_dir)
+    if key is None and store.key_id:
+        raise StoreError(
+            f"{path}: missing, and {store.path} is encrypted with it; restore it from a backup, "
+            "or move the state directory away to start anew"
+        )
+    cipher = Cipher(key or make_store_key(pki_dir, randomness), randomness)
+    if store.key_id not in ("", cipher.key_id):
+        raise StoreError(
+            f"{path}: is not the key that {store.path} is encrypted with; restore that one from a backup"
+        )
+    return cipher
 
 
 class Memory:

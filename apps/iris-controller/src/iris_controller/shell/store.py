@@ -1,17 +1,22 @@
 """The controller's memory: SQLite, WAL, `synchronous=FULL`, one writer.
 
-Knows tables and rows, not what they mean. Every method blocks and belongs on
-the one store thread.
+Knows tables and rows, not what they mean; what the codec calls sealed is
+encrypted before SQLite sees it. Every method blocks and belongs on the one
+store thread.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from iris_controller.codec.rows import TABLES, RowWrite, Table
+from iris_controller.codec.rows import TABLES, RowWrite, Table, Values
 from iris_controller.core.entities import Row
+from iris_controller.shell.cipher import Cipher, NotSealed
 from iris_controller.shell.history import History
 
 # `PRAGMA user_version` of the schema that MIGRATIONS lead to.
@@ -71,6 +76,9 @@ MIGRATIONS: Sequence[str] = (
             SELECT state, count(*) AS n FROM tasks
             WHERE tasks.job_id = job_status.job_id GROUP BY state)), '');
     """,
+    """
+    CREATE TABLE sealed_with (id INTEGER PRIMARY KEY CHECK (id = 0), key_id TEXT NOT NULL);
+    """,
 )
 
 NEVER_LOADED = frozenset({"past"})
@@ -99,6 +107,13 @@ class Store:
         self._commit = 0
         self._insert = {t.name: _insert_sql(t) for t in TABLES.values()}
         self._delete = {t.name: _delete_sql(t) for t in TABLES.values()}
+        self._sealed = {self._insert[t.name]: t for t in TABLES.values() if t.sealed}
+        self._cipher: Cipher | None = None
+
+    @property
+    def path(self) -> Path:
+        """The database's main file."""
+        return self._path
 
     def open(self) -> None:
         """Opens or makes the database and brings its schema up to date.
@@ -157,6 +172,51 @@ class Store:
                 "bring back the keys, or move this state directory away to start anew"
             )
 
+    @property
+    def key_id(self) -> str:
+        """Of the key that it is encrypted with; "" where there has been none yet."""
+        row = self.db.execute("SELECT key_id FROM sealed_with").fetchone()
+        return "" if row is None else str(row[0])
+
+    def unlock(self, cipher: Cipher) -> None:
+        """Takes the cipher of sealed columns: of the key with this `key_id`, or of the first.
+
+        Raises:
+            StoreError: it could not be noted as the first.
+        """
+        try:
+            if not self.key_id:
+                with self._transaction():
+                    self._seal_everything(cipher)
+            assert self.key_id == cipher.key_id, "who has the key compares it"
+            if self.get_meta("tidy"):
+                self._tidy()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        self._cipher = cipher
+
+    def _seal_everything(self, cipher: Cipher) -> None:
+        """What was written before there was a key."""
+        for table in self._sealed.values():
+            found = self.db.execute(f"SELECT {table.names} FROM {table.name}").fetchall()
+            self.db.executemany(self._insert[table.name], [_seal(cipher, table, values) for values in found])
+            if found:
+                self.set_meta("tidy", 1)
+        self.db.execute("INSERT INTO sealed_with VALUES (0, ?)", (cipher.key_id,))
+
+    def _tidy(self) -> None:
+        # A replaced row leaves its bytes behind, in the file and in the log.
+        self.db.execute("VACUUM")
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.set_meta("tidy", 0)
+
+    @property
+    def cipher(self) -> Cipher:
+        """What seals."""
+        if self._cipher is None:
+            raise StoreError(f"{self._path}: has not been given its key")
+        return self._cipher
+
     def get_meta(self, key: str) -> int:
         """A number beside the tables, such as the epoch; 0 if it was never set."""
         row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -167,7 +227,11 @@ class Store:
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def load(self) -> list[Row]:
-        """Every row that something can still happen to, and the last event."""
+        """Every row that something can still happen to, and the last event.
+
+        Raises:
+            StoreError: a row cannot be decrypted.
+        """
         rows: list[Row] = []
         for kind, table in TABLES.items():
             if kind in NEVER_LOADED:
@@ -175,8 +239,19 @@ class Store:
             order = ", ".join(table.key_columns)
             rest = LOADED.get(kind, f"ORDER BY {order}")
             cursor = self.db.execute(f"SELECT {table.names} FROM {table.name} {rest}")
-            rows += [table.decode(values) for values in cursor]
+            found = (self._unseal(table, values) for values in cursor) if table.sealed else cursor
+            rows += [table.decode(values) for values in found]
         return rows
+
+    def _unseal(self, table: Table, values: Values) -> Values:
+        try:
+            return _replace(table, values, self.cipher.unseal)
+        except NotSealed as error:
+            key = ", ".join(map(str, values[: len(table.key_columns)]))
+            raise StoreError(
+                f"{self._path}: the row of {key} in {table.name} is damaged or was moved: it cannot be"
+                " decrypted; restore the state directory from a backup"
+            ) from error
 
     def history(self) -> History:
         """The rest, to be read beside it."""
@@ -194,22 +269,43 @@ class Store:
             sqlite3.Error: nothing of the batch is in the store.
         """
         number = max(number, self._commit + 1)
-        by_statement: dict[str, list[tuple[object, ...]]] = {}
+        by_statement: dict[str, list[Values]] = {}
         for table, key, values in writes:
             sql = self._delete[table] if values is None else self._insert[table]
             by_statement.setdefault(sql, []).append(key if values is None else values)
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
+        # Once for each statement, so that tables without secrets pay nothing for them.
+        for sql in self._sealed.keys() & by_statement.keys():
+            by_statement[sql] = [_seal(self.cipher, self._sealed[sql], row) for row in by_statement[sql]]
+        with self._transaction():
             for sql, batch in by_statement.items():
                 self.db.executemany(sql, batch)
             self.set_meta("commit", number)
+        self._commit = number
+        return number
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of what is done in it, or nothing."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self.db.execute("COMMIT")
         except BaseException:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
             raise
-        self._commit = number
-        return number
+
+
+def _seal(cipher: Cipher, table: Table, values: Values) -> Values:
+    return _replace(table, values, cipher.seal)
+
+
+def _replace(table: Table, values: Values, change: Callable[[Any, bytes], bytes]) -> Values:
+    """A row with its sealed column changed. Whose it is goes along, so that rows cannot be swapped."""
+    keys = len(table.key_columns)
+    at = keys + table.columns.index(table.sealed)
+    about = json.dumps([table.name, table.sealed, *values[:keys]]).encode("ascii")
+    return (*values[:at], change(values[at], about), *values[at + 1 :])
 
 
 def _insert_sql(table: Table) -> str:

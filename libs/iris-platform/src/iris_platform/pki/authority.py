@@ -1,4 +1,4 @@
-"""The cluster's certificate authority, in `--pki-dir` on the controller's host, and its backup.
+"""The cluster's certificate authority, in `--pki-dir` on the controller's host, and the backup of all keys there.
 
 `ca.key` (0600) is made first and everything else follows from it, so that a
 crash at any moment is completed by the next start. The cluster id is that of
@@ -9,7 +9,6 @@ see docs/decisions/008-certificates.md.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass
@@ -32,10 +31,13 @@ from iris_platform.identity import (
 from iris_platform.pki import certificates
 from iris_platform.pki.certificates import NotAKey, PrivateKey
 from iris_platform.pki.names import Subject
+from iris_platform.store_key import STORE_KEY_FILE, load_store_key, store_key_from_text
 
 _SEED = "IRIS CLUSTER KEY"
+# Missing where the controller has never opened its store.
+_STORE_KEY = "IRIS STORE KEY"
 _BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----\n.*?\n-----END \1-----\n", re.DOTALL)
-# A backup has about 1,500 bytes.
+# A backup has about 1,700 bytes.
 _BACKUP_MOST_BYTES = 65_536
 
 
@@ -142,19 +144,31 @@ def seed_of(key: PrivateKey) -> bytes:
 def make_backup(cluster: str, pki_dir: Path) -> bytes:
     """Everything that makes this cluster this cluster, as one PEM text. Secret: for a 0600 file.
 
+    With it a store that was copied can be read again, too.
+
     Raises:
-        IdentityError: there is no authority, or it cannot be used.
+        IdentityError: there is no authority, or a key cannot be used.
     """
     found = load_authority(cluster, pki_dir)
     if found is None:
         raise IdentityError(f"{pki_dir}: has no authority to back up; it is made at the controller's start")
+    blocks = certificates.key_to_pem(found.key) + found.ca_pem
     try:
-        seed = (pki_dir / KEY_FILE).read_bytes()
+        blocks += _block(_SEED, (pki_dir / KEY_FILE).read_bytes())
+        if load_store_key(pki_dir) is not None:
+            blocks += _block(_STORE_KEY, (pki_dir / STORE_KEY_FILE).read_bytes())
     except OSError as error:
-        raise IdentityError(f"{pki_dir / KEY_FILE}: cannot read: {error.strerror}") from error
-    body = base64.encodebytes(seed).decode("ascii")
-    block = f"-----BEGIN {_SEED}-----\n{body}-----END {_SEED}-----\n"
-    return certificates.key_to_pem(found.key) + found.ca_pem + block.encode("ascii")
+        raise IdentityError(f"{error.filename}: cannot read: {error.strerror}") from error
+    return blocks
+
+
+def _block(name: str, data: bytes) -> bytes:
+    body = base64.encodebytes(data)
+    return b"-----BEGIN %b-----\n%b-----END %b-----\n" % (name.encode(), body, name.encode())
+
+
+def _unblock(block: bytes) -> bytes:
+    return base64.b64decode(b"".join(block.splitlines()[1:-1]), validate=True)
 
 
 def restore_backup(cluster: str, pki_dir: Path, backup: bytes) -> Authority:
@@ -193,17 +207,21 @@ def _read_backup(backup: bytes) -> dict[str, bytes]:
         raise wrong
     text = backup.decode("ascii", "replace")
     blocks = {found.group(1): found.group(0).encode("ascii", "replace") for found in _BLOCK.finditer(text)}
-    if set(blocks) != {"PRIVATE KEY", "CERTIFICATE", _SEED}:
+    if set(blocks) - {_STORE_KEY} != {"PRIVATE KEY", "CERTIFICATE", _SEED}:
         raise wrong
+    parts = {CA_KEY_FILE: blocks["PRIVATE KEY"]}
     try:
-        seed = base64.b64decode(b"".join(blocks[_SEED].splitlines()[1:-1]), validate=True)
+        parts[KEY_FILE] = _unblock(blocks[_SEED])
+        if _STORE_KEY in blocks:
+            parts[STORE_KEY_FILE] = _unblock(blocks[_STORE_KEY])
+            store_key_from_text(parts[STORE_KEY_FILE])
         key = certificates.key_from_pem(blocks["PRIVATE KEY"])
         certificate = certificates.certificate_from_pem(blocks["CERTIFICATE"])
-    except (binascii.Error, NotAKey) as error:
+    except ValueError as error:
         raise wrong from error
     if certificates.public_bytes(certificate.public_key()) != certificates.public_bytes(key.public_key()):
         raise wrong
-    return {CA_KEY_FILE: blocks["PRIVATE KEY"], KEY_FILE: seed, CA_CERTIFICATE_FILE: blocks["CERTIFICATE"]}
+    return {**parts, CA_CERTIFICATE_FILE: blocks["CERTIFICATE"]}
 
 
 def _read_key(path: Path) -> PrivateKey | None:
