@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.harness.cluster import wait_until
 from tests.harness.hosts import Host, Lab
 from tests.hosts.test_manual_cluster import ManualCluster, hosts_of
 
@@ -43,16 +45,36 @@ class RemoteCluster(ManualCluster):
             )
         )
 
+    def controller(self) -> int:
+        """The controller's process, by its number on its host; 0 while there is none."""
+        found = [pid for pid, line in self.controller_host.processes().items() if "iris-controller" in line]
+        return min(found, default=0)
 
-Make = Callable[[list[Host]], RemoteCluster]
+    def begin(self) -> str:
+        """A task that counts, which has begun."""
+        job = self.submit("--", "sh", "-c", "for n in $(seq 1 24); do echo $n; sleep 0.5; done")
+        wait_until(lambda: "1" in self.iris("job", "logs", job).out)
+        return job
+
+    def finish(self, job: str) -> None:
+        """The task has counted to its end, undisturbed."""
+        self.iris("job", "wait", job)
+        assert self.iris("job", "logs", job).out.split() == [str(n) for n in range(1, 25)]
+        (task,) = self.json("job", "show", job)["tasks"]
+        assert (task["attempts"], task["losses"]) == (1, 0)
+
+
+Make = Callable[..., RemoteCluster]
 
 
 @pytest.fixture
 def make(lab: Lab, tmp_path: Path) -> Iterator[Make]:
     made: list[RemoteCluster] = []
 
-    def one(hosts: list[Host]) -> RemoteCluster:
-        made.append(RemoteCluster(tmp_path, lab, hosts))
+    def one(hosts: list[Host], machine: str = "mine") -> RemoteCluster:
+        home = tmp_path / machine
+        home.mkdir()
+        made.append(RemoteCluster(home, lab, hosts))
         return made[-1]
 
     yield one
@@ -65,9 +87,110 @@ def test_from_bare_hosts_to_a_job_and_back(make: Make, lab: Lab, base: str, pyth
     hosts = hosts_of(lab, 3, base, python)
     before = [host.listing() for host in hosts]
     cluster = make(hosts)
+    planned = cluster.json("cluster", "start", "--dry-run")
+    assert planned["hosts"] == sorted(host.address for host in cluster.hosts)
+    assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], [], []]
     cluster.iris("cluster", "start")
     ran = cluster.iris("job", "run", "--replicas", "4", "--", "hostname")
     assert {line.split()[-1] for line in ran.out.splitlines()} <= {host.name for host in cluster.hosts}
+    planned = cluster.json("cluster", "stop", "--dry-run", "--forget")
+    assert planned["controller_pid"] == cluster.controller()
     cluster.iris("cluster", "stop", "-y", "--forget")
     assert not list(cluster.home.glob("state/iris*/test"))
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], [], []]
+
+
+def test_commands_from_another_machine_and_through_a_tunnel(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 2)
+    cluster, other = make(hosts), make(hosts, "another")
+    assert "installed" in other.iris("cluster", "login", expect=1).err
+    cluster.iris("cluster", "start")
+    assert other.iris("job", "list", expect=5).code == 5
+    other.iris("cluster", "login")
+    assert other.json("job", "list")["jobs"] == []
+    assert "is running already" in other.iris("cluster", "start").err
+    tunnel = other.spawn("cluster", "tunnel")
+    assert tunnel.stdout is not None
+    address = tunnel.stdout.readline().strip()
+    assert address.startswith("127.0.0.1:")
+    # No handshake of its own: the controller's host may refuse it.
+    cluster.controller_host.refuse_key()
+    assert other.json("job", "list")["jobs"] == []
+    assert cluster.iris("job", "list", expect=5).err
+    cluster.controller_host.accept_key()
+    tunnel.send_signal(signal.SIGINT)
+    assert tunnel.wait(20) == 130
+    assert other.json("job", "list")["jobs"] == []
+    kept = cluster.json("cluster", "stop", "-y")["kept"]
+    assert kept["state_dir"].startswith(f"{cluster.controller_host.address}:/var/lib/iris-host/")
+    # The authority is what it was, and so is the operator.
+    cluster.iris("cluster", "start")
+    assert other.json("job", "list")["jobs"] == []
+
+
+def test_b40_b43_the_controller_ends_and_tasks_do_not_notice(make: Make, lab: Lab) -> None:
+    cluster = make(hosts_of(lab, 2))
+    cluster.iris("cluster", "start")
+    job = cluster.begin()
+    killed = cluster.controller()
+    cluster.controller_host.run(["kill", "-9", str(killed)])
+    wait_until(lambda: cluster.controller() not in (0, killed))
+    wait_until(lambda: cluster.iris("cluster", "status", expect=None).code == 0)
+    restarted = cluster.controller()
+    cluster.iris("cluster", "restart")
+    assert cluster.controller() not in (0, restarted)
+    cluster.finish(job)
+
+
+def test_a_host_that_does_not_let_us_in_and_a_controller_that_others_have(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 3)
+    bad, good = hosts[1:]
+    cluster = make(hosts)
+    bad.refuse_key()
+    started = cluster.iris("cluster", "start").err
+    assert f"host {bad.address}: " in started and "once more lets it in" in started
+    assert cluster.iris("job", "run", "--", "hostname").out == f"{good.name}\n"
+    bad.accept_key()
+    assert f"host {bad.address}" not in cluster.iris("cluster", "start").err
+    taken = make(hosts, "another")
+    taken.config.write_text(taken.config.read_text().replace("name: test", "name: second"))
+    refused = taken.iris("cluster", "start", expect=1).err
+    assert "has the controller of cluster test" in refused and "take another host" in refused
+    assert cluster.json("cluster", "status")["name"] == "test"
+    changed = make(hosts, "third")
+    changed.config.write_text(changed.config.read_text().replace("idle_timeout: 2s", "idle_timeout: 3s"))
+    assert "idle_timeout" in changed.iris("cluster", "start", expect=6).out
+
+
+def test_a_stop_when_the_controllers_host_is_gone(make: Make, lab: Lab) -> None:
+    controller_host, host = hosts_of(lab, 2)
+    before = host.listing()
+    cluster = make([controller_host, host])
+    cluster.iris("cluster", "start")
+    job = cluster.begin()
+    assert job and host.listing().since(before)
+    controller_host.power_off()
+    stopped = cluster.iris("cluster", "stop", "-y", expect=6)
+    assert controller_host.address in stopped.err and "the controller: " in stopped.err
+    assert host.listing().since(before) == []
+    controller_host.boot()
+    controller_host.wait()
+    assert (
+        cluster.iris("cluster", "stop", "-y").out.splitlines()[-2:][0].startswith("controller: not running")
+    )
+
+
+def test_a_start_that_is_interrupted_leaves_what_a_stop_removes(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 2)
+    before = [host.listing() for host in hosts]
+    cluster = make(hosts)
+    start = cluster.spawn("cluster", "start")
+    assert start.stderr is not None
+    for line in start.stderr:
+        if "install it" in line:
+            break
+    start.send_signal(signal.SIGINT)
+    _, err = start.communicate(timeout=60)
+    assert start.returncode == 130, err
+    cluster.iris("cluster", "stop", "-y", "--forget")
+    assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]

@@ -7,6 +7,7 @@ keys' directory may do everything with the cluster anyway.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from iris_platform.pki.authority import ensure_authority, make_backup
 from iris_platform.pki.certificates import CSR_MOST_BYTES, CsrRefused
 from iris_platform.pki.names import Person, Role
 from iris_platform.pki.ssh_key import ensure_ssh_key
+from iris_platform.store_key import make_store_key
 
 
 class NoKeys(Exception):
@@ -34,6 +36,8 @@ def run(cluster: str, pki_dir: Path, operator: str, given: IO[bytes]) -> int:
     """
     try:
         authority = ensure_authority(cluster, pki_dir, time.time())
+        # In the backup from the first day.
+        make_store_key(pki_dir, os.urandom)
         found = {
             "cluster_id": authority.identity.cluster_id,
             "ca": authority.ca_pem.decode("ascii"),
