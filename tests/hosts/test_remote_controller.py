@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,8 +48,8 @@ class RemoteCluster(ManualCluster):
 
     def controller(self) -> int:
         """The controller's process, by its number on its host; 0 while there is none."""
-        found = [pid for pid, line in self.controller_host.processes().items() if "iris-controller" in line]
-        return min(found, default=0)
+        path = "/var/lib/iris-host/controller/state.json"
+        return int(json.loads(self.controller_host.output("cat", path)).get("pid") or 0)
 
     def begin(self) -> str:
         """A task that counts, which has begun."""
@@ -119,7 +120,8 @@ def test_commands_from_another_machine_and_through_a_tunnel(make: Make, lab: Lab
     assert cluster.iris("job", "list", expect=5).err
     cluster.controller_host.accept_key()
     tunnel.send_signal(signal.SIGINT)
-    assert tunnel.wait(20) == 130
+    tunnel.communicate(timeout=20)
+    assert tunnel.returncode == 130
     assert other.json("job", "list")["jobs"] == []
     kept = cluster.json("cluster", "stop", "-y")["kept"]
     assert kept["state_dir"].startswith(f"{cluster.controller_host.address}:/var/lib/iris-host/")
@@ -151,7 +153,7 @@ def test_a_host_that_does_not_let_us_in_and_a_controller_that_others_have(make: 
     assert f"host {bad.address}: " in started and "once more lets it in" in started
     assert cluster.iris("job", "run", "--", "hostname").out == f"{good.name}\n"
     bad.accept_key()
-    assert f"host {bad.address}" not in cluster.iris("cluster", "start").err
+    assert "once more" not in cluster.iris("cluster", "start").err
     taken = make(hosts, "another")
     taken.config.write_text(taken.config.read_text().replace("name: test", "name: second"))
     refused = taken.iris("cluster", "start", expect=1).err
@@ -175,9 +177,7 @@ def test_a_stop_when_the_controllers_host_is_gone(make: Make, lab: Lab) -> None:
     assert host.listing().since(before) == []
     controller_host.boot()
     controller_host.wait()
-    assert (
-        cluster.iris("cluster", "stop", "-y").out.splitlines()[-2:][0].startswith("controller: not running")
-    )
+    assert "controller: not running" in cluster.iris("cluster", "stop", "-y").out
 
 
 def test_a_start_that_is_interrupted_leaves_what_a_stop_removes(make: Make, lab: Lab) -> None:

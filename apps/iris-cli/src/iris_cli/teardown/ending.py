@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from iris_cli.exits import LEFT_OVER, CliError
 from iris_cli.health import is_serving
 from iris_cli.locate import Cluster
 from iris_cli.operator import this_operator
 from iris_cli.output import Output
 from iris_cli.steps import Steps
 from iris_config import IrisConfig
-from iris_platform.base import PlatformError
+from iris_platform.base import Unreachable
 from iris_platform.controller_vm import (
     STOP_S,
     ControllerState,
@@ -22,6 +22,8 @@ from iris_platform.controller_vm import (
     pools_of,
     stop_controller,
 )
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,6 @@ class Ending(Protocol):
 
     def kept(self) -> dict[str, str]:
         """The places that outlive the cluster, by what is in them; empty where there is none any more."""
-        ...
-
-    def may_have_jobs(self) -> bool:
-        """Whether there may be jobs that wait for the next start."""
         ...
 
     def forget(self) -> None:
@@ -83,10 +81,6 @@ class LocalEnding:
         places = {"state_dir": self._paths.state_dir, "pki_dir": self._paths.pki_dir}
         return {name: str(path) if path.exists() else "" for name, path in places.items()}
 
-    def may_have_jobs(self) -> bool:
-        """See `Ending.may_have_jobs`."""
-        return self._paths.store_file.exists()
-
     def forget(self) -> None:
         """See `Ending.forget`."""
         LocalController(self._paths, is_serving).forget()
@@ -103,17 +97,19 @@ class RemoteEnding:
         self._site = site
         operator = this_operator(Steps(output).step, output.note)
         self._vm = RemoteController(cluster.name, site, cluster.paths, operator)
+        # Who does not answer is not asked again: each time takes as long.
+        self._silence: Unreachable | None = None
 
     def running(self) -> list[Running]:
         """See `Ending.running`."""
-        status = self._vm.status()
+        status = self._ask(self._vm.status)
         if status.state is ControllerState.ABSENT:
             return []
         return [Running(status.pid, f"process {status.pid} on {self._site.host}")]
 
     def stop(self) -> bool:
         """See `Ending.stop`."""
-        return self._vm.stop()
+        return self._ask(self._vm.stop)
 
     def shut_out(self, config: IrisConfig | None) -> list[str]:
         """See `Ending.shut_out`."""
@@ -123,16 +119,18 @@ class RemoteEnding:
 
     def kept(self) -> dict[str, str]:
         """See `Ending.kept`."""
-        try:
-            found = self._vm.kept()
-        except PlatformError as error:
-            raise CliError(LEFT_OVER, str(error)) from error
+        found = self._ask(self._vm.kept)
         return {name: f"{self._site.host}:{path}" if path else "" for name, path in found.items()}
-
-    def may_have_jobs(self) -> bool:
-        """See `Ending.may_have_jobs`."""
-        return bool(self.kept()["state_dir"])
 
     def forget(self) -> None:
         """See `Ending.forget`."""
-        self._vm.forget()
+        self._ask(self._vm.forget)
+
+    def _ask(self, call: Callable[[], Answer]) -> Answer:
+        if self._silence is not None:
+            raise self._silence
+        try:
+            return call()
+        except Unreachable as error:
+            self._silence = error
+            raise
