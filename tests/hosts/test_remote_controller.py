@@ -12,6 +12,7 @@ import pytest
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Host, Lab
 from tests.hosts.test_manual_cluster import ManualCluster, hosts_of
+from tests.hosts.walking import walk
 
 CONFIG = """\
 name: test
@@ -83,9 +84,8 @@ def make(lab: Lab, tmp_path: Path) -> Iterator[Make]:
         cluster.destroy()
 
 
-@pytest.mark.parametrize(("base", "python"), [("machine", "3.11"), ("trixie", "3.13")])
-def test_from_bare_hosts_to_a_job_and_back(make: Make, lab: Lab, base: str, python: str) -> None:
-    hosts = hosts_of(lab, 3, base, python)
+def test_from_bare_hosts_to_a_job_and_back(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 3, "trixie", "3.13")
     before = [host.listing() for host in hosts]
     cluster = make(hosts)
     planned = cluster.json("cluster", "start", "--dry-run")
@@ -98,6 +98,20 @@ def test_from_bare_hosts_to_a_job_and_back(make: Make, lab: Lab, base: str, pyth
     assert planned["controller_pid"] == cluster.controller()
     cluster.iris("cluster", "stop", "-y", "--forget")
     assert not list(cluster.home.glob("state/iris*/test"))
+    assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], [], []]
+
+
+def test_the_walk_through(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 3, "bookworm")
+    before = [host.listing() for host in hosts]
+    cluster = make(hosts)
+    replaced = {
+        "10.0.0.11, 10.0.0.12": ", ".join(host.address for host in cluster.hosts),
+        "10.0.0.10": cluster.controller_host.address,
+        "~/.ssh/id_ed25519": str(lab.user_key),
+    }
+    said = walk(cluster, replaced, "## A controller on a host of yours")
+    assert any(host.name in said for host in cluster.hosts)
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], [], []]
 
 

@@ -34,7 +34,7 @@ from tests.platform.world import LocalWorld
 
 pytestmark = pytest.mark.contract
 
-STAND_IN = Path(__file__).with_name("stand_in_controller.py")
+STAND_IN = Path(__file__).parent.parent / "stand_in_controller.py"
 
 
 def serves(record: ControllerRecord) -> bool:

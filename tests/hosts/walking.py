@@ -1,0 +1,36 @@
+"""Runs the commands of docs/manual-hosts.md, word for word; only addresses and keys are the bench's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.harness.cluster import LocalCluster
+
+PAGE = Path(__file__).parent.parent.parent / "docs/manual-hosts.md"
+
+
+def walk(cluster: LocalCluster, replaced: Mapping[str, str], heading: str = "# Hosts of your own") -> str:
+    """What the commands below a heading printed; each has to succeed."""
+    _, _, page = PAGE.read_text().partition(f"\n{heading}\n" if heading[1] == "#" else heading)
+    config, commands = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("yaml", "sh"))
+    for old, new in replaced.items():
+        assert old in config
+        config = config.replace(old, new)
+    (cluster.home / "boxes.yaml").write_text(config)
+    environ = {**cluster.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    said = ""
+    for line in commands.splitlines():
+        words = shlex.split(line)
+        done = subprocess.run(
+            words, cwd=cluster.home, env=environ, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        said += done.stdout
+    assert "controller: not running" in said
+    return said
