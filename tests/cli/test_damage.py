@@ -87,12 +87,14 @@ def test_a_stop_is_repeated_with_its_options(bench: Bench) -> None:
 
 
 def test_words_of_a_stop() -> None:
-    options = Namespace(zones=["a b"], cluster_ids=["x"], state_dir=None, pki_dir="", forget=False)
+    options = Namespace(
+        zones=["a b"], cluster_ids=["x"], state_dir=None, pki_dir="", forget=False, controller=False
+    )
     assert stop_words(options, yes=False, also_ids=["y", "x"]) == (
         "cluster stop --zone 'a b' --cluster-id x --cluster-id y"
     )
-    options = Namespace(zones=[], cluster_ids=[], state_dir=None, pki_dir="", forget=True)
-    assert stop_words(options, yes=True) == "cluster stop -y --forget"
+    options = Namespace(zones=[], cluster_ids=[], state_dir=None, pki_dir="", forget=True, controller=True)
+    assert stop_words(options, yes=True) == "cluster stop -y --controller --forget"
 
 
 def test_a_start_tells_what_is_wrong(bench: Bench) -> None:

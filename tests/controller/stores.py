@@ -37,5 +37,6 @@ def go_back(path: Path) -> None:
     plain = [(job_spec_to_proto(job.spec).SerializeToString(), job.job_id) for job in jobs]
     store.db.executemany("UPDATE jobs SET spec = ? WHERE job_id = ?", plain)
     store.db.execute("DROP TABLE sealed_with")
+    store.db.execute("ALTER TABLE cluster DROP COLUMN paused_zones")
     store.db.execute("PRAGMA user_version=3")
     store.close()

@@ -189,6 +189,6 @@ def test_what_is_not_there_any_more_is_not_heard_for_ever() -> None:
     w.stop(job)
     w.shows(name, VmState.FAILED)
     w.absent(name)
-    w.tick(24 * 3600 + 1)
+    w.tick(8 * 24 * 3600 + 1)
     assert agent.beats() == []
     assert w.world.workers == {}

@@ -114,3 +114,52 @@ def test_what_drained_before_the_resume_is_not_taken_back() -> None:
     assert w.slices[name] == "DRAINING"
     agent.says(w.attempt(job), killed("cluster_stop"))
     assert [v for n, v in w.slices.items() if n != name] == ["REQUESTING"]
+
+
+def two_zones() -> Scene:
+    return world(group("a", at_most=2, cpu=1, zone="a"), group("b", at_most=2, cpu=1, zone="b"))
+
+
+def in_zone(w: Scene, zone: str) -> list[str]:
+    return [slice_.name for slice_ in w.world.present_slices() if slice_.zone == zone]
+
+
+def test_b61_one_zone_is_given_back_and_not_filled_again() -> None:
+    w = two_zones()
+    job = w.submit(tasks=3, losses=0)
+    a, b = in_zone(w, "a"), in_zone(w, "b")
+    assert len(a) == 2 and len(b) == 1
+    for name in (*a, *b):
+        w.boots(name)
+    w.shut_down("a")
+    assert {w.slices[name] for name in a} == {"DRAINING"}
+    assert set(deletes(w.later(41))) == set(a)
+    for name in a:
+        w.absent(name)
+    # Two tasks wait again: for b, which may have one more, and never for a.
+    w.later(120)
+    assert in_zone(w, "a") == [] and set(b) <= set(in_zone(w, "b"))
+    assert w.job(job) in ("PENDING", "RUNNING") and w.task(job).losses == 0
+    assert w.world.availability["a"][0] == "PAUSED"
+    assert "cluster start" in w.world.availability["a"][1].message
+    assert w.submit(tasks=1)
+    w.resume()
+    assert in_zone(w, "a") != []
+
+
+def test_what_appears_in_a_paused_zone_goes_too_and_other_zones_are_left_alone() -> None:
+    w = two_zones()
+    w.submit(tasks=3)
+    (a, *_), (b,) = in_zone(w, "a"), in_zone(w, "b")
+    assert set(deletes(w.shut_down("a"))) == set(in_zone(w, "a"))
+    w.boots(b)
+    assert w.slices[b] == "READY" and w.slices[a] == "DELETING"
+    assert "b" not in w.world.cluster.paused_zones
+
+
+def test_a_pause_outlives_a_crash() -> None:
+    w = two_zones()
+    w.shut_down("a")
+    w.restart()
+    w.submit(tasks=4)
+    assert in_zone(w, "a") == [] and in_zone(w, "b") != []

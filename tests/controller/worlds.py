@@ -41,12 +41,13 @@ def group(
     boot_s: float = 30,
     lease_s: float = 600,
     fence_s: float | None = 635,
+    zone: str = "local",
 ) -> GroupPolicy:
     """A scale group of the local provider; times in seconds."""
     return GroupPolicy(
         name=name,
         provider="local",
-        zones=("local",),
+        zones=(zone,),
         min_slices=at_least,
         max_slices=at_most,
         buffer_slices=buffer,
@@ -169,8 +170,8 @@ class Scene:
     def stop(self, job_id: str) -> list[fx.Effect]:
         return self.batch(e.JobStopRequested(job_id))
 
-    def shut_down(self) -> list[fx.Effect]:
-        return self.batch(e.ShutdownBegun(Reason("cluster_stop", "the cluster is being stopped")))
+    def shut_down(self, *zones: str) -> list[fx.Effect]:
+        return self.batch(e.ShutdownBegun(Reason("cluster_stop", "the cluster is being stopped"), zones))
 
     def resume(self) -> list[fx.Effect]:
         return self.batch(e.ShutdownEnded())

@@ -27,7 +27,12 @@ def _stop(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ZONE",
         dest="zones",
-        help="only this zone; may be given several times",
+        help="only this zone, which then stays empty until the next start; may be given several times",
+    )
+    parser.add_argument(
+        "--controller",
+        action="store_true",
+        help="with --zone: stop the controller too, although slices are left elsewhere",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
     parser.add_argument(

@@ -134,6 +134,10 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
     if is_here(config):
         refuse_other_controller(cluster, status.cluster_id, own_identity(cluster, status.cluster_id, ()))
     _refuse_other(status, cluster, given, output)
+    if status.paused_zones:
+        output.note(f"zones that were stopped are filled again: {', '.join(status.paused_zones)}")
+        with worded_errors(cluster):
+            found = vm.restart(given.to_json())
     if not started:
         remember_start(cluster, config)
     how = "is up" if started else "is running already"

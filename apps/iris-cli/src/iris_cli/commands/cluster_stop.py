@@ -58,7 +58,6 @@ def run(options: Namespace) -> int:
         return stop.report(stop.looks, {}, dry_run=True)
     if stop.plan.empty and not options.forget:
         return stop.report(stop.looks, {})
-    stop.refuse_single_zones()
     if not _agreed(cluster, stop.plan, options, output):
         return FAILED
     try:
@@ -92,35 +91,27 @@ class Stop:
     shut_out: tuple[str, ...] = ()
     forgotten: bool = False
 
-    def refuse_single_zones(self) -> None:
-        """The controller would fill again what is deleted behind its back.
-
-        Raises:
-            CliError: only some zones are meant and the controller runs.
-        """
-        if self.plan.others and self.plan.controller is not None:
-            others = ", ".join(self.plan.others)
-            raise CliError(
-                USAGE,
-                f"this release stops single zones only while the controller is not running;"
-                f" other zones are: {others}",
-                hint=f"stop all of them: {self.cluster.command('cluster stop')}",
-            )
-
     def carry_out(self) -> int:
-        """Delete, stop the controller, look again, report."""
+        """Delete, stop the controller unless it goes on, look again, report."""
         if self.believed is not None:
-            self.told = shut_down(self.controller, self.believed, self.output.note)
+            zones = self.plan.zones if self.plan.others else ()
+            self.told = shut_down(self.controller, self.believed, zones, self.output.note)
+        if self.plan.pauses:
+            return self.report(look_at(self.sites_now(), self.plan.zones), {})
         self._stop_controller()
         # One that could not be stopped cannot come back to the hosts either.
         self.shut_out = () if self.plan.others else tuple(self.ending.shut_out(self.scope.started))
-        if self.site is not None:
-            # The look before remembers what was there then.
-            self.sites = open_sites_from_afar(self.scope, self.identity, self.cluster)
+        self.sites = self.sites_now()
         result = clear(self.sites, self.plan.zones, self.cluster.paths, self.output.note)
         if self.options.forget and not (left_over(result.looks, result.errors) or self.shut_out):
             self._forget()
         return self.report(list(result.looks), result.errors)
+
+    def sites_now(self) -> list[Place]:
+        """The places for a fresh look: one from afar remembers what was there at the last."""
+        if self.site is None:
+            return self.sites
+        return open_sites_from_afar(self.scope, self.identity, self.cluster)
 
     def report(self, seen: list[Seen | Blind], errors: dict[str, str], *, dry_run: bool = False) -> int:
         """Print the proof and what stays; returns the exit status."""
@@ -177,6 +168,8 @@ class Stop:
                 self.output.line("controller: not running")
         for zone in self.plan.others:
             self.output.line(f"left as it was: zone {zone}")
+        for zone in () if dry_run else self.plan.pauses:
+            self.output.line(f"zone {zone} stays empty until the next start; the controller goes on")
         jobs = self._jobs()
         if jobs is None:
             self.output.line(
@@ -244,22 +237,51 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
     ]
     others = tuple(zone for zone in known if zone not in zones)
     beyond = look_beyond(census, looks, zones if others else None)
+    goes_on = _goes_on(running, believed, others, options, cluster)
     plan = Plan(
         cluster.name,
         identity.cluster_id,
         zones,
         doomed_slices(told, looks, zones),
-        running[0] if running else None,
+        running[0] if running and not goes_on else None,
         tuple(look for look in looks if isinstance(look, Blind)),
         others,
         tuple(entry for look in beyond for entry in look.slices),
     )
     forgets = ending.kept() if options.forget else {}
-    plan = replace(plan, forgets=tuple(path for path in forgets.values() if path))
+    plan = replace(
+        plan,
+        forgets=tuple(path for path in forgets.values() if path),
+        pauses=zones if goes_on else (),
+    )
     return Stop(
         *(options, cluster, output, plan, sites, looks, site, ending, controller, believed),
         *(identity, scope),
     )
+
+
+def _goes_on(
+    running: list[Running],
+    believed: Believed | None,
+    others: tuple[str, ...],
+    options: Namespace,
+    cluster: Cluster,
+) -> bool:
+    """Whether the controller stays for the sake of other zones.
+
+    Raises:
+        CliError: it would have to, and does not answer: it would fill the zone again.
+    """
+    if not running or not others or options.controller:
+        return False
+    if believed is None:
+        raise CliError(
+            LEFT_OVER,
+            f"the controller ({running[0].words}) runs and does not answer; nothing was changed, since it"
+            " would fill the zone again",
+            hint=f"stop it too: {cluster.command('cluster stop --controller ...')}",
+        )
+    return any(entry.zone in others for entry in believed.slices)
 
 
 def _site_of(cluster: Cluster) -> Site | None:

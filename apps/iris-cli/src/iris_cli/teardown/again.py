@@ -15,6 +15,8 @@ def stop_words(options: Namespace, *, yes: bool, also_ids: Iterable[str] = ()) -
     words = ["cluster", "stop"]
     if yes:
         words.append("-y")
+    if options.controller:
+        words.append("--controller")
     if options.forget:
         words.append("--forget")
     for zone in options.zones:

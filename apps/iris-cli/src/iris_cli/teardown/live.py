@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from iris_cli.client import Controller, RpcFailed
@@ -57,13 +57,19 @@ def ask_controller(controller: Controller, note: Callable[[str], None]) -> Belie
         return None
 
 
-def shut_down(controller: Controller, believed: Believed, note: Callable[[str], None]) -> tuple[Slice, ...]:
-    """Let the controller delete every slice; returns those that it last said are left.
+def shut_down(
+    controller: Controller, believed: Believed, zones: Sequence[str], note: Callable[[str], None]
+) -> tuple[Slice, ...]:
+    """Let the controller delete every slice, or those in `zones`; returns those that it last said are left.
 
     Some are where it stopped answering or took too long: the caller then
     deletes what is left without it.
     """
-    left = believed.slices
+
+    def meant(slices: Iterable[Slice]) -> tuple[Slice, ...]:
+        return tuple(entry for entry in slices if not zones or entry.zone in zones)
+
+    left = meant(believed.slices)
     teller = SliceTeller(left)
     troubles = TroubleTeller()
     began = time.monotonic()
@@ -71,11 +77,11 @@ def shut_down(controller: Controller, believed: Believed, note: Callable[[str], 
     pause = threading.Event()
     try:
         with controller.connect() as connection:
-            request = BeginShutdownRequest(reason="iris cluster stop")
+            request = BeginShutdownRequest(reason="iris cluster stop", zones=zones)
             connection.call(connection.stub.BeginShutdown, request)
             note("the controller deletes the slices")
             while time.monotonic() < deadline:
-                left = tuple(list_slices(connection).slices)
+                left = meant(list_slices(connection).slices)
                 lines = teller.lines(left)
                 if left and troubles.due(time.monotonic()):
                     status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())

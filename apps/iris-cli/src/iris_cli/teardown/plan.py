@@ -27,7 +27,11 @@ class Doomed:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a stop does. `controller` ends, if any; `forgets` are the places that go too."""
+    """Everything that a stop does.
+
+    `controller` ends, if any; `forgets` are the places that go too. In the zones
+    `pauses` a controller that goes on asks for nothing any more.
+    """
 
     cluster: str
     cluster_id: str
@@ -39,11 +43,12 @@ class Plan:
     # Under the cluster's local root, and not to be deleted: another identity's.
     foreign: tuple[Found, ...] = ()
     forgets: tuple[str, ...] = ()
+    pauses: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.slices and self.controller is None
+        return not self.slices and self.controller is None and not self.pauses
 
 
 def doomed_slices(
@@ -79,6 +84,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"delete slice {slice_.name} in zone {slice_.zone} ({about})")
     if plan.controller is not None:
         lines.append(f"stop the controller ({plan.controller.words})")
+    lines += [f"keep zone {zone} empty until the next start" for zone in plan.pauses]
     lines += [f"remove {path}, and what it knows" for path in plan.forgets]
     for blind in plan.blind:
         lines.append(f"zone {blind.zone} ({blind.provider}) cannot be listed: {blind.why}")
@@ -107,4 +113,5 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         ],
         "controller_pid": plan.controller.pid if plan.controller is not None else None,
         "forgets": list(plan.forgets),
+        "pauses": list(plan.pauses),
     }

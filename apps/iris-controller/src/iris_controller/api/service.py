@@ -199,6 +199,7 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
             slices=sum(1 for v in view.slices.values() if not isinstance(v.state, s.SliceGone)),
             workers_healthy=sum(1 for w in view.workers.values() if w.state is WorkerState.HEALTHY),
             problems=self._problems(),
+            paused_zones=view.cluster.paused_zones,
         )
 
     def _problems(self) -> list[str]:
@@ -272,11 +273,20 @@ class ControllerService(controller_pb2_grpc.ControllerServiceServicer):
     async def BeginShutdown(
         self, request: controller_pb2.BeginShutdownRequest, context: Context
     ) -> controller_pb2.BeginShutdownResponse:
-        """Gives back every slice; unfinished jobs stay."""
+        """Gives back every slice, or those of some zones; unfinished jobs stay."""
+        zones = tuple(dict.fromkeys(request.zones))
+        known = {zone for group in self._facts.settings.groups.values() for zone in group.zones}
+        if strange := sorted(set(zones) - known - {v.zone for v in self._controller.view.slices.values()}):
+            words = f"zones: there is no zone {strange[0]}; there are {', '.join(sorted(known))}"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words)
         why = Reason("cluster_stop", request.reason or "the cluster is being stopped")
-        await self._ask(e.ShutdownBegun(why), context)
+        await self._ask(e.ShutdownBegun(why, zones), context)
         view = self._controller.view
-        present = [v for v in view.slices.values() if not isinstance(v.state, s.SliceGone)]
+        present = [
+            v
+            for v in view.slices.values()
+            if not isinstance(v.state, s.SliceGone) and (not zones or v.zone in zones)
+        ]
         kept = sum(count for state, count in view.job_counts.items() if not state.is_terminal)
         return controller_pb2.BeginShutdownResponse(
             slices=[views.slice_(view, row) for row in present], jobs_kept=kept

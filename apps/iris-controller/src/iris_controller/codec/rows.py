@@ -6,6 +6,7 @@ simulator's store uses the same tables.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -248,15 +249,16 @@ def _decode_job(values: Values) -> n.Job:
 
 def _encode_cluster(row: n.ClusterState) -> Values:
     reasons = [(None, None) if why is None else tuple(why) for why in (row.stopping, row.incomplete)]
-    return (*reasons[0], *reasons[1], row.commits_lost, row.unknown_deleted)
+    return (*reasons[0], *reasons[1], row.commits_lost, row.unknown_deleted, json.dumps(row.paused_zones))
 
 
 def _decode_cluster(values: Values) -> n.ClusterState:
-    _, *reasons, commits_lost, unknown_deleted = values
+    _, *reasons, commits_lost, unknown_deleted, paused_zones = values
     stopping, incomplete = (
         None if code is None else Reason(code, message) for code, message in (reasons[:2], reasons[2:])
     )
-    return n.ClusterState(stopping, incomplete, commits_lost, unknown_deleted)
+    paused = tuple(map(str, json.loads(paused_zones)))
+    return n.ClusterState(stopping, incomplete, commits_lost, unknown_deleted, paused)
 
 
 def _single(key: Any) -> Values:
@@ -329,7 +331,10 @@ TABLES: Mapping[str, Table] = {
     "cluster": Table(
         "cluster",
         ("id",),
-        ("stopping", "message", "incomplete", "incomplete_message", "commits_lost", "unknown_deleted"),
+        (
+            *("stopping", "message", "incomplete", "incomplete_message"),
+            *("commits_lost", "unknown_deleted", "paused_zones"),
+        ),
         _single,
         _encode_cluster,
         _decode_cluster,

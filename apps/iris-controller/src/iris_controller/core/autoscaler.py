@@ -90,7 +90,9 @@ def _creates(view: GroupView, demand: Demand, left: Headroom) -> list[Create]:
     target = floor(view, _needed(view, demand))
     count = min(left.slices, max(for_demand, target - len(view.in_service)))
     below_min = policy.min_slices - len(view.in_service)
-    return [Create(policy.name, policy.zones[0], _why(i, for_demand, below_min)) for i in range(count)]
+    if view.zone is None:
+        return []
+    return [Create(policy.name, view.zone, _why(i, for_demand, below_min)) for i in range(count)]
 
 
 def _why(i: int, for_demand: int, below_min: int) -> Reason:
@@ -116,6 +118,8 @@ def _report(view: GroupView, creates: int, left: Headroom) -> GroupReport:
         availability = "QUOTA_EXCEEDED"
     elif code == "at_max_slices":
         availability = "AT_MAX_SLICES"
+    elif code == "paused":
+        availability = "PAUSED"
     elif code:
         availability = "BACKOFF"
     elif creates or coming:

@@ -161,13 +161,15 @@ class ClusterState:
     `incomplete` says why the store does not know everything that may run
     (DESIGN 3). Commit numbers up to `commits_lost` were given to agents by
     stores that are gone, and are accounted for. `unknown_deleted` counts
-    slices that were deleted because nobody knew them.
+    slices that were deleted because nobody knew them. In `paused_zones`, sorted,
+    nothing is asked for until the next start.
     """
 
     stopping: Reason | None = None
     incomplete: Reason | None = None
     commits_lost: int = 0
     unknown_deleted: int = 0
+    paused_zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

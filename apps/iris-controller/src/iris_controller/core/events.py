@@ -36,9 +36,10 @@ class JobStopRequested:
 
 @dataclass(frozen=True, slots=True)
 class ShutdownBegun:
-    """`cluster stop`: give back every slice, keep unfinished jobs."""
+    """`cluster stop`: give back every slice, keep unfinished jobs; with `zones` those of these alone."""
 
     reason: Reason
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Pure functions over values; knows no other group and nothing of tasks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from iris_controller.core import states as s
@@ -30,12 +30,18 @@ class SliceView:
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """A group at one moment; `slices` are those that are not GONE."""
+    """A group at one moment; `slices` are those that are not GONE, `paused` the zones that were stopped."""
 
     policy: GroupPolicy
     standing: GroupStanding
     slices: Sequence[SliceView]
     created_last_minute: int = 0
+    paused: Collection[str] = ()
+
+    @property
+    def zone(self) -> str | None:
+        """Where the next slice is asked for; None while all zones are paused."""
+        return next((zone for zone in self.policy.zones if zone not in self.paused), None)
 
     @property
     def in_service(self) -> list[SliceView]:
@@ -54,6 +60,10 @@ class Headroom:
 def headroom(view: GroupView, creates_per_minute: int, now: Now) -> Headroom:
     """How many more slices a group may ask for; DELETING ones still count, they hold quota."""
     policy, standing = view.policy, view.standing
+    if view.zone is None:
+        zones = ", ".join(policy.zones)
+        words = f"{policy.name} asks for nothing in {zones}, which was stopped, until the next cluster start"
+        return Headroom(0, Reason("paused", words))
     if standing.not_before_ms > now.wall_ms:
         wait = duration(min(standing.not_before_ms - now.wall_ms, MOST_BACKOFF_MS))
         words = f"{policy.name} waits {wait} after {standing.failures} failed: {standing.reason.message}"

@@ -6,7 +6,7 @@ we believe, and a scaling plan what we want. A failed look changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from iris_controller.core import states as s
@@ -48,8 +48,9 @@ LIST_INTERVAL_MS = 30_000
 # what is slow is not made faster by asking, and every call counts against a limit.
 ASK_AGAIN_SHARE = 8
 # How long a name that is GONE is remembered, so that what a slow cloud makes
-# of it after all is deleted and not adopted.
-TOMBSTONE_MS = 24 * 3600 * 1_000
+# of it after all is deleted and not adopted; longer than a worker's certificate
+# lives, with which its agent could come back.
+TOMBSTONE_MS = 8 * 24 * 3600 * 1_000
 # How long a drained slice may take to hand over its last logs, beyond the
 # grace that its tasks have to end.
 DRAIN_MARGIN_MS = 10_000
@@ -302,7 +303,7 @@ def look(world: World, slices: Iterable[Slice], now: Now, *, at_once: bool = Fal
 
 def tick(world: World, now: Now) -> list[Effect]:
     """Time passes: what is on its way is looked at, asked for again, or given up."""
-    effects = give_back_all(world, now)
+    effects = give_back_stopped(world, now)
     for slice_ in list(world.present_slices()):
         age_ms = now.boot_ms - world.clocks.slice_since.setdefault(slice_.name, now.boot_ms)
         match slice_.state:
@@ -369,13 +370,23 @@ def _list_zones(world: World, now: Now) -> list[Effect]:
     return effects
 
 
-def give_back_all(world: World, now: Now) -> list[Effect]:
-    """While the cluster stops: READY slices are drained, coming ones deleted by name."""
+def give_back_stopped(world: World, now: Now) -> list[Effect]:
+    """While the cluster or some of its zones are stopped: whatever is there, or appears there."""
+    cluster = world.cluster
+    if cluster.stopping is not None:
+        return give_back(world, cluster.stopping, None, now)
+    if not cluster.paused_zones:
+        return []
+    why = Reason("cluster_stop", "its zone was stopped")
+    return give_back(world, why, cluster.paused_zones, now)
+
+
+def give_back(world: World, why: Reason, zones: Collection[str] | None, now: Now) -> list[Effect]:
+    """READY slices are drained, coming ones deleted by name; of these zones, or (None) of all."""
     effects: list[Effect] = []
-    why = world.cluster.stopping
-    if why is None:
-        return effects
     for slice_ in list(world.present_slices()):
+        if zones is not None and slice_.zone not in zones:
+            continue
         if isinstance(slice_.state, s.SliceReady):
             drain(world, slice_, why, now)
         elif isinstance(slice_.state, s.SLICE_COMING):

@@ -78,14 +78,21 @@ def step(world: World, event: e.Event, now: Now) -> Outcome:
 
 def _shutdown(world: World, event: e.ShutdownBegun | e.ShutdownEnded, now: Now) -> Outcome:
     match event:
+        case e.ShutdownBegun(reason, zones) if zones:
+            paused = tuple(sorted({*world.cluster.paused_zones, *zones}))
+            world.put_cluster(replace(world.cluster, paused_zones=paused))
+            for zone in zones:
+                world.record(now, "zone", zone, "PAUSED", reason)
+            return Outcome(slices.give_back(world, reason, zones, now), Done())
         case e.ShutdownBegun(reason):
             if not world.stopping:
                 world.put_cluster(replace(world.cluster, stopping=reason))
                 world.record(now, "cluster", "", "STOPPING", reason)
-            return Outcome(slices.give_back_all(world, now), Done())
+            return Outcome(slices.give_back_stopped(world, now), Done())
         case e.ShutdownEnded():
-            if world.stopping:
-                world.put_cluster(replace(world.cluster, stopping=None))
+            if world.stopping or world.cluster.paused_zones:
+                world.put_cluster(replace(world.cluster, stopping=None, paused_zones=()))
+                world.must_decide = True
             return Outcome([], Done())
 
 
@@ -160,7 +167,7 @@ def _scale(world: World, now: Now) -> list[Effect]:
     world.clocks.planned = now.boot_ms
     if world.stopping:
         world.waits = {}
-        return slices.give_back_all(world, now)
+        return slices.give_back_stopped(world, now)
     plan = plan_scaling(world.queue, _group_views(world, now), world.settings.creates_per_minute, now)
     return _carry_out(world, plan, now)
 
@@ -179,7 +186,8 @@ def _group_views(world: World, now: Now) -> list[GroupView]:
         # Whatever the wall clock was set to since, the back-off is as long as it was.
         wait_ms = max(0, world.clocks.backoff_until.get(name, 0) - now.boot_ms)
         standing = replace(world.standing(name), not_before_ms=now.wall_ms + wait_ms)
-        views.append(GroupView(policy, standing, by_group[name], len(created)))
+        paused = world.cluster.paused_zones
+        views.append(GroupView(policy, standing, by_group[name], len(created), paused))
     return views
 
 

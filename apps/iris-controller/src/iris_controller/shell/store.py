@@ -79,6 +79,9 @@ MIGRATIONS: Sequence[str] = (
     """
     CREATE TABLE sealed_with (id INTEGER PRIMARY KEY CHECK (id = 0), key_id TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE cluster ADD COLUMN paused_zones TEXT NOT NULL DEFAULT '[]';
+    """,
 )
 
 NEVER_LOADED = frozenset({"past"})

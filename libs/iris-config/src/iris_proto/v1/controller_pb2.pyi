@@ -617,6 +617,7 @@ class GetClusterStatusResponse(_message.Message):
     SLICES_FIELD_NUMBER: _builtins.int
     WORKERS_HEALTHY_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    PAUSED_ZONES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     cluster_id: _builtins.str
     version: _builtins.str
@@ -636,6 +637,10 @@ class GetClusterStatusResponse(_message.Message):
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What needs an operator's eye; empty when all is well."""
 
+    @_builtins.property
+    def paused_zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Zones that were stopped: nothing is asked for there until the next start."""
+
     def __init__(
         self,
         *,
@@ -651,10 +656,11 @@ class GetClusterStatusResponse(_message.Message):
         slices: _builtins.int = ...,
         workers_healthy: _builtins.int = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
+        paused_zones: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "config", b"config", "epoch", b"epoch", "jobs_pending", b"jobs_pending", "jobs_running", b"jobs_running", "name", b"name", "phase", b"phase", "problems", b"problems", "slices", b"slices", "started_at", b"started_at", "version", b"version", "workers_healthy", b"workers_healthy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "config", b"config", "epoch", b"epoch", "jobs_pending", b"jobs_pending", "jobs_running", b"jobs_running", "name", b"name", "paused_zones", b"paused_zones", "phase", b"phase", "problems", b"problems", "slices", b"slices", "started_at", b"started_at", "version", b"version", "workers_healthy", b"workers_healthy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1088,16 +1094,24 @@ class BeginShutdownRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    ZONES_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Who asked, for the record."""
+    @_builtins.property
+    def zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these zones: their slices go, and nothing is asked for there until the
+        next start. Empty: all, and the cluster is being stopped.
+        """
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        zones: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
