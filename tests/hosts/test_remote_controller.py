@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,6 +157,23 @@ def test_b40_b43_the_controller_ends_and_tasks_do_not_notice(make: Make, lab: La
     cluster.iris("cluster", "restart")
     assert cluster.controller() not in (0, restarted)
     cluster.finish(job)
+
+
+def test_hosts_whose_size_nobody_said_are_asked(make: Make, lab: Lab) -> None:
+    hosts = hosts_of(lab, 3)
+    cluster = make(hosts)
+    text = cluster.config.read_text()
+    assert "    host_resources: { cpu: 2 }\n" in text
+    cluster.config.write_text(text.replace("    host_resources: { cpu: 2 }\n", ""))
+    hosts[1].kill()
+    assert f"host {hosts[1].address} does not say what it offers" in cluster.iris("cluster", "start").err
+    (group,) = cluster.json("cluster", "status")["config"]["scale_groups"].values()
+    assert group["host_resources"]["cpu"] == len(os.sched_getaffinity(0))
+    assert int(group["host_resources"]["memory"]) > 1 << 28
+    assert cluster.iris("job", "run", "--", "hostname").out == f"{hosts[2].name}\n"
+    # What is known is not asked again, and is no other configuration.
+    again = cluster.iris("cluster", "start").err
+    assert "is running already" in again and "what they offer" not in again
 
 
 def test_a_host_that_does_not_let_us_in_and_a_controller_that_others_have(make: Make, lab: Lab) -> None:

@@ -10,6 +10,7 @@ from iris_cli.configs import load_for
 from iris_cli.exits import USAGE, CliError
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
+from iris_cli.sizes import with_sizes
 from iris_proto.v1.controller_pb2 import GetClusterStatusRequest
 
 
@@ -23,7 +24,7 @@ def run(options: Namespace) -> int:
             f"it is not known which configuration cluster {cluster.name} has",
             hint="name it: --config FILE",
         )
-    config = load_for(cluster.name, cluster.config_path)
+    config = with_sizes(cluster, load_for(cluster.name, cluster.config_path), output)
     vm = controller_of(cluster, config, output)
     with worded_errors(cluster):
         remember_start(cluster, config)

@@ -15,6 +15,7 @@ from iris_cli.locate import Cluster, find_config, means_rehearsal, paths_of, wit
 from iris_cli.operator import this_operator
 from iris_cli.output import Output
 from iris_cli.records import Record, read_records, remember
+from iris_cli.sizes import with_sizes
 from iris_cli.steps import Steps
 from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.whose import own_identity, refuse_other_controller, refuse_other_identity
@@ -61,7 +62,7 @@ def run(options: Namespace) -> int:
     vm = controller_of(cluster, config, output)
     if options.dry_run:
         return show_plan(vm, cluster, config, output)
-    return bring_up(vm, cluster, config, output)
+    return bring_up(vm, cluster, with_sizes(cluster, config, output), output)
 
 
 def controller_of(cluster: Cluster, config: IrisConfig, output: Output) -> ControllerVm:

@@ -1,11 +1,11 @@
-"""The hosts that a controller elsewhere is to reach: it is let in at its start, and shut out at its end.
+"""All manual hosts of a cluster, before its controller knows them: what they are, and whom they let in.
 
 By their operator, from this machine, with this machine's keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,6 +21,17 @@ EACH_S = 120.0
 
 # A Python's version and a machine type, such as ("3.11", "x86_64").
 Kind = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a host says of itself; memory in bytes."""
+
+    kind: Kind
+    cpus: int
+    memory_bytes: int
+
+
 Result = TypeVar("Result")
 
 
@@ -37,17 +48,23 @@ class Pools:
 
         def work(connection: SshConnection) -> Kind:
             invite(connection, ssh_key, cluster_id)
-            return _kind(connection)
+            return _facts(connection).kind
 
-        found = self._each(work)
+        found = self._each(self.targets, work)
         kinds = {kind for kind in found.values() if not isinstance(kind, PlatformError)}
         return kinds, _troubles(found)
 
     def uninvite(self, cluster_id: str) -> list[str]:
         """Shut a cluster's controller out; which hosts may still let it in, and why."""
-        return _troubles(self._each(lambda connection: uninvite(connection, cluster_id)))
+        return _troubles(self._each(self.targets, lambda connection: uninvite(connection, cluster_id)))
 
-    def _each(self, work: Callable[[SshConnection], Result]) -> Mapping[str, Result | PlatformError]:
+    def look(self, hosts: Collection[str]) -> Mapping[str, HostFacts | PlatformError]:
+        """What some of the hosts say of themselves; changes nothing there."""
+        return self._each(hosts, _facts)
+
+    def _each(
+        self, hosts: Collection[str], work: Callable[[SshConnection], Result]
+    ) -> Mapping[str, Result | PlatformError]:
         def on(host: str) -> Result:
             connection = self.connect(self.targets[host])
             try:
@@ -55,15 +72,16 @@ class Pools:
             finally:
                 connection.close()
 
-        rounds = -(-len(self.targets) // self.most)
-        return for_each(self.targets, on, self.most, rounds * EACH_S)
+        rounds = -(-len(hosts) // self.most)
+        return for_each(hosts, on, self.most, rounds * EACH_S)
 
 
-def _kind(connection: SshConnection) -> Kind:
+def _facts(connection: SshConnection) -> HostFacts:
     bundle = BundleSource("0" * 64, path="/nonexistent")
     startup = Startup(VmBootstrapSpec("worker", NO_CONTAINER, {}), bundle)
-    done = run_script(connection, startup, ["probe"], timeout_s=LOOK_S).check(connection.address)
-    return ".".join(str(done.facts["python"]).split(".")[:2]), str(done.facts["machine"])
+    found = run_script(connection, startup, ["probe"], timeout_s=LOOK_S).check(connection.address).facts
+    kind = ".".join(str(found["python"]).split(".")[:2]), str(found["machine"])
+    return HostFacts(kind, int(found["cpus"]), int(found["memory_bytes"]))
 
 
 def _troubles(found: Mapping[str, object]) -> list[str]:

@@ -279,6 +279,8 @@ def host_facts(layout: Layout) -> dict[str, object]:
         "machine": platform.machine(),
         "root": str(layout.root),
         "free_bytes": disk.f_bavail * disk.f_frsize,
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "user": os.geteuid(),
         "wall_ms": time.time_ns() // 1_000_000,
         "boot_id": processes.boot_id(),
