@@ -16,7 +16,7 @@ from iris_platform.controller_file import (
     read_controller_file,
     write_controller_file,
 )
-from iris_platform.files import read_tail, write_atomic, write_new
+from iris_platform.files import last_lines, read_tail, write_atomic, write_new
 from iris_platform.identity import (
     IdentityError,
     Mirror,
@@ -242,3 +242,21 @@ def test_the_longest_name_fits() -> None:
     assert len(longest) < MAX_NAME_LENGTH
     with pytest.raises(ValueError, match="has 67 characters; at most 61 fit"):
         slice_name("abcdefghij", "g" * 30, 9_999_999_999_999, 999_999)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", ""),
+        ("123456", "123456"),
+        ("a\n12345\n", "12345\n"),
+        ("a\n1234\n", "1234\n"),
+        ("123\n456\n", "456\n"),
+        ("1234567", "234567"),
+        ("1234567\n", "34567\n"),
+        ("xéééé", "ééé"),
+        ("éééx", "ééx"),
+    ],
+)
+def test_the_last_lines_of_a_text(text: str, kept: str) -> None:
+    assert last_lines(text, 6) == kept

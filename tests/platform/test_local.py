@@ -163,6 +163,8 @@ def test_an_agent_that_does_not_start(world: LocalWorld, fault: str, words: str)
     assert str(caught.value).endswith(words)
     # What was made is seen, and can be deleted.
     assert len(states(world)[1]) == 2
+    said = world.platform().host_log(name(), 0).text
+    assert words.endswith(said.strip() or "it said nothing")
     world.platform().delete_slice(name())
     assert (world.marked(), world.left_on_disk()) == ([], [])
 

@@ -53,6 +53,10 @@ class Bench(Protocol):
         """One machine of a slice dies, with all that runs on it."""
         ...
 
+    def say(self, name: str, index: int, text: str) -> None:
+        """The agent of one host of a slice says something more."""
+        ...
+
     def what_runs(self) -> list[str]:
         """Everything of this cluster that exists, seen past the platform."""
         ...

@@ -66,6 +66,10 @@ class LocalBench:
         host_dir = self._world.host_dir(name, index)
         processes.clean_host(host_dir)
 
+    def say(self, name: str, index: int, text: str) -> None:
+        with (self._world.host_dir(name, index) / "agent.log").open("a") as log:
+            log.write(text)
+
     def what_runs(self) -> list[str]:
         return [str(pid) for pid in self._world.marked()]
 

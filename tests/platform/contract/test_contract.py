@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from iris_platform.base import (
+    HOST_LOG_BYTES,
     NotOurs,
     PlatformError,
     Refused,
@@ -168,6 +169,7 @@ def test_of_two_zones_none_may_be_left_out(bench: Bench) -> None:
         lambda: platform.create_slice(bench.spec(name())),
         lambda: platform.delete_slice(name()),
         lambda: platform.stop_vms([]),
+        lambda: platform.host_log(name(), 0),
     ):
         with pytest.raises(ValueError, match=words):
             call()
@@ -232,6 +234,37 @@ def test_one_dead_host_fails_its_slice(bench: Bench) -> None:
     ran = bench.what_runs()
     platform.create_slice(bench.spec(name(), hosts=2))
     assert bench.what_runs() == ran
+
+
+def test_what_a_hosts_agent_said_last(bench: Bench) -> None:
+    platform = bench.platform()
+    platform.create_slice(bench.spec(name(), hosts=2))
+    bench.say(name(), 1, "x" * HOST_LOG_BYTES + "\nthe last\nwords\n")
+    log = platform.host_log(name(), 1)
+    assert log.text == "the last\nwords\n"
+    assert log.address
+    assert "words" not in platform.host_log(name(), 0, bench.zones[0]).text
+    # One that has died is of most interest.
+    bench.kill_host(name(), 1)
+    assert platform.host_log(name(), 1).text.endswith("words\n")
+
+
+def test_of_what_is_not_there_nothing_was_said(bench: Bench) -> None:
+    theirs = name(cluster_id=OTHER.cluster_id)
+    bench.platform(identity=OTHER).create_slice(bench.spec(theirs, identity=OTHER))
+    with pytest.raises(NotOurs):
+        bench.platform().host_log(theirs, 0)
+    platform = bench.platform(zones=bench.zones)
+    platform.create_slice(bench.spec(name()), zone=bench.zones[0])
+    for slice_id, index, zone in (
+        (name(2), 0, bench.zones[0]),
+        (name(), 1, bench.zones[0]),
+        (name(), -1, bench.zones[0]),
+        (name(), 0, bench.zones[1]),
+        ("..", 0, bench.zones[0]),
+    ):
+        with pytest.raises(Refused):
+            platform.host_log(slice_id, index, zone)
 
 
 def test_a_group_manages_its_own_slices_only(bench: Bench) -> None:

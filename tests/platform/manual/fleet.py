@@ -19,6 +19,7 @@ class Machine:
     runs: bool = False
     is_down: bool = False
     trouble: str = ""
+    said: str = ""
     looked: int = 0
     started: list[str] = field(default_factory=list)
 
@@ -43,7 +44,8 @@ class Fleet:
         machine.looked += 1
         if machine.is_down:
             return Unreachable("no route to host")
-        return HostReport(machine.cluster_id, machine.slice, machine.runs, "" if machine.runs else "ended")
+        detail = "" if machine.runs else "ended"
+        return HostReport(machine.cluster_id, machine.slice, machine.runs, detail, machine.said)
 
     def start(self, record: ManualSlice) -> Mapping[str, Outcome]:
         """See `Hosts.start`."""

@@ -13,7 +13,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from iris_platform.base import ClusterIdentity, SliceInfo, SliceSpec, VmBootstrapSpec, VmInfo
+from iris_platform.base import (
+    ClusterIdentity,
+    HostLog,
+    SliceInfo,
+    SliceSpec,
+    VmBootstrapSpec,
+    VmInfo,
+)
 from iris_platform.paths import ClusterPaths
 from iris_platform.vm_platform import VmManager
 
@@ -96,6 +103,18 @@ class Platform(Protocol):
 
         Raises:
             NotOurs: name and labels do not both carry this cluster's id.
+        """
+        ...
+
+    def host_log(self, slice_id: str, index: int, zone: str | None = None) -> HostLog:
+        """The end of what the agent's service said on one host of a slice; changes nothing.
+
+        Of an agent that did not start it is what its start said.
+
+        Raises:
+            NotOurs: the slice carries another identity.
+            Refused: there is no such slice or host, or nothing of it on the host.
+            Unreachable: the host cannot be looked at.
         """
         ...
 

@@ -115,6 +115,21 @@ class SliceInfo:
     detail: str = ""
 
 
+# Of a host's log, for people: its last whole lines, in bytes.
+HOST_LOG_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class HostLog:
+    """The end of what an agent's service said on one host.
+
+    `address` is the host's. `text` has whole lines, at most `HOST_LOG_BYTES`.
+    """
+
+    address: str
+    text: str
+
+
 class PlatformError(Exception):
     """A platform call failed; the subclass says what the caller may do next."""
 

@@ -61,6 +61,17 @@ def read_tail(path: Path, at_most: int, start: int = 0) -> str:
         return ""
 
 
+def last_lines(text: str, at_most: int) -> str:
+    """The last whole lines of a text in at most so many bytes; of a longer line its end."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= at_most:
+        return text
+    # One byte more: a line may begin just there.
+    before, found, rest = data[-at_most - 1 :].partition(b"\n")
+    kept = rest if rest else (before + found)[-at_most:]
+    return kept.decode("utf-8", "ignore")
+
+
 def _write_temporary(path: Path, data: bytes, mode: int) -> str:
     # Not tempfile: it would double what the agent's keeper imports.
     temporary = f"{path.parent}/.{path.name}.{os.urandom(8).hex()}.tmp"

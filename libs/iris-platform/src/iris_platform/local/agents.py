@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iris_platform import processes
-from iris_platform.base import StartFailed, Unreachable, VmState
-from iris_platform.files import read_tail
+from iris_platform.base import HOST_LOG_BYTES, StartFailed, Unreachable, VmState
+from iris_platform.files import last_lines, read_tail
 from iris_platform.launch import ProcessId, end_processes
 
 # Carried by the process that starts an agent. Not HOST_MARK: an agent begins by
 # killing whatever carries that.
 START_MARK = "IRIS_STARTING_HOST"
 START_LOG = "start.log"
+# The agent's own, with --detach.
+AGENT_LOG = "agent.log"
 LOG_TAIL_BYTES = 2048
 # From the note that a host is started until its first process: one fork.
 NOT_YET_MS = 5_000
@@ -168,6 +170,21 @@ def end_agents(host_dirs: Collection[Path], grace_s: float) -> None:
             processes.clean_host(path)
     except processes.StillAlive as error:
         raise Unreachable(str(error)) from error
+
+
+def read_log(host_dir: Path) -> str:
+    """The end of what a host's agent said or, where none ever began, of what its start said.
+
+    Raises:
+        Unreachable: it is there but cannot be read.
+    """
+    names = (AGENT_LOG,) if read_keeper(host_dir) is not None else (START_LOG, AGENT_LOG)
+    try:
+        # Twice as much: what is cut off is no whole line.
+        tails = (read_tail(host_dir / name, 2 * HOST_LOG_BYTES) for name in names)
+        return last_lines(next(filter(None, tails), ""), HOST_LOG_BYTES)
+    except OSError as error:
+        raise Unreachable(f"{error.filename or host_dir}: cannot read: {error.strerror}") from error
 
 
 def _spawn(command: Sequence[str], host_dir: Path) -> subprocess.Popen[bytes]:

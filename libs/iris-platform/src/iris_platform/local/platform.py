@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from iris_platform import PlatformSettings
 from iris_platform.base import (
+    HostLog,
     NotOurs,
     Refused,
     SliceCloudState,
@@ -24,7 +25,7 @@ from iris_platform.controller_file import ControllerFileError, read_controller_f
 from iris_platform.controller_vm import STOP_S, find_controller, stop_controller
 from iris_platform.env_probe import Environment
 from iris_platform.launch import find_executable
-from iris_platform.local.agents import Look, end_agents, never_started, start_agents
+from iris_platform.local.agents import Look, end_agents, never_started, read_log, start_agents
 from iris_platform.local.disk import SliceRecord, SliceStore
 from iris_platform.names import (
     LABEL_CLUSTER,
@@ -166,6 +167,17 @@ class LocalPlatform:
                 self._store.mark_deleting(slice_id)
             end_agents(sorted(hosts), self._settings.agent_stop_s)
             self._store.remove(slice_id)
+
+    def host_log(self, slice_id: str, index: int, zone: str | None = None) -> HostLog:
+        """See `Platform.host_log`."""
+        zone = resolve_zone(self.zones(), zone)
+        record = self._store.read(slice_id) if parse_slice_name(slice_id) is not None else None
+        if record is None or record.zone != zone:
+            raise Refused(f"there is no slice {slice_id} in zone {zone}")
+        self._check_ours(record)
+        if not 0 <= index < record.spec.hosts:
+            raise Refused(f"slice {slice_id} has no host {index}")
+        return HostLog(ADDRESS, read_log(self._store.host_dir(slice_id, index)))
 
     def troubles(self) -> list[str]:
         """None: a local host is there or not."""

@@ -15,13 +15,15 @@ class HostReport:
     """What was seen on a host.
 
     `cluster_id` is that of whoever labelled it, empty where nothing of Iris is
-    there; `slice` is what its labels say of the slice that it is part of.
+    there; `slice` is what its labels say of the slice that it is part of, and
+    `log_tail` the end of what its agent said.
     """
 
     cluster_id: str = ""
     slice: ManualSlice | None = None
     is_running: bool = False
     detail: str = ""
+    log_tail: str = ""
 
 
 Outcome: TypeAlias = "PlatformError | None"

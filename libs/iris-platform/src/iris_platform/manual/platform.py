@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from iris_platform.base import ClusterIdentity, Refused, SliceInfo, SliceSpec, VmBootstrapSpec, VmInfo
+from iris_platform.base import (
+    ClusterIdentity,
+    HostLog,
+    Refused,
+    SliceInfo,
+    SliceSpec,
+    VmBootstrapSpec,
+    VmInfo,
+)
 from iris_platform.manual.forwards import Forwards
 from iris_platform.manual.slices import ManualSlices
 from iris_platform.vm_platform import GroupVmManager, VmManager, resolve_zone
@@ -74,6 +82,10 @@ class ManualPlatform:
         """See `Platform.delete_slice`; returns when the hosts are as they were."""
         resolve_zone(self._zones, zone)
         self._slices.delete_slice(slice_id, self._now_ms())
+
+    def host_log(self, slice_id: str, index: int, zone: str | None = None) -> HostLog:
+        """See `Platform.host_log`."""
+        return self._slices.host_log(slice_id, index, resolve_zone(self._zones, zone))
 
     def troubles(self) -> list[str]:
         """Hosts that no slice gets for now, and why."""

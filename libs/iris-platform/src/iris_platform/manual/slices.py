@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from iris_platform.base import (
+    HOST_LOG_BYTES,
     ClusterIdentity,
+    HostLog,
     NotOurs,
     PlatformError,
     Refused,
@@ -23,6 +25,7 @@ from iris_platform.base import (
     VmInfo,
     VmState,
 )
+from iris_platform.files import last_lines
 from iris_platform.manual.hosts import HostReport, Hosts, Outcome
 from iris_platform.manual.pool import Asides, free_hosts, listed, too_few
 from iris_platform.manual.records import ManualSlice, Records
@@ -91,6 +94,42 @@ class ManualSlices:
         if record.is_abandoned:
             return None
         return self._info(record, self._hosts.look(record.unclean), now_ms)
+
+    def host_log(self, name: str, index: int, zone: str) -> HostLog:
+        """The end of what the agent said on one host of a slice; writes nothing down.
+
+        Raises:
+            NotOurs: not a name of this cluster.
+            Refused: there is no such slice or host, or nothing of it on the host.
+            Unreachable: the host does not answer, or it is not known which one it is.
+        """
+        parts = parse_slice_name(name)
+        if parts is not None and parts.cluster_id != self._settings.identity.cluster_id:
+            raise NotOurs(f"slice {name}: not a name of cluster {self._settings.identity.cluster_id}")
+        record = self._find(name) if parts is not None else None
+        if record is None or record.zone != zone:
+            raise Refused(f"there is no slice {name} in zone {zone}")
+        if not 0 <= index < len(record.hosts):
+            raise Refused(f"slice {name} has no host {index}")
+        host = record.hosts[index]
+        found = self._hosts.look([host])[host]
+        if isinstance(found, PlatformError):
+            raise found
+        if found.slice is None or found.slice.spec.name != name:
+            raise Refused(f"{host}: has nothing of slice {name}, not yet or not any more")
+        return HostLog(host, last_lines(found.log_tail, HOST_LOG_BYTES))
+
+    def _find(self, name: str) -> ManualSlice | None:
+        """A slice as it is written down here, else on its hosts; None where there is none."""
+        record = self._records.read(name)
+        if record is not None:
+            return record
+        seen = self._hosts.look(self._settings.hosts)
+        for found in seen.values():
+            if isinstance(found, HostReport) and found.slice and found.slice.spec.name == name:
+                return found.slice
+        self._refuse_blind(seen)
+        return None
 
     def _take_over(self, seen: Seen) -> None:
         """Writes down slices that only the hosts know of: our records were lost."""

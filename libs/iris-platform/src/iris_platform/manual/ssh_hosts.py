@@ -150,6 +150,7 @@ class SshHosts:
             slice=_slice(host, found),
             is_running=status["status"] == "running",
             detail=str(status.get("detail") or status.get("phase") or ""),
+            log_tail=str(status.get("log_tail") or ""),
         )
 
     # -- starting ------------------------------------------------------------
