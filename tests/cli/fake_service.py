@@ -205,11 +205,11 @@ class FakeService(ControllerServiceServicer):
     ) -> pb.IssueCertificateResponse:
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this cluster has no certificates")
 
-    def add_event(self, what: str) -> None:
+    def add_event(self, what: str, kind: str = "slice", subject: str = "s-1") -> None:
         """Something happened."""
         with self.changed:
             event = pb.Event(
-                event_id=len(self.events) + 1, kind="slice", subject="s-1", what=what, reason="demand"
+                event_id=len(self.events) + 1, kind=kind, subject=subject, what=what, reason="demand"
             )
             event.at.FromSeconds(1_700_000_000)
             self.events.append(event)

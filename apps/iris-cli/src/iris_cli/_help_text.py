@@ -27,6 +27,7 @@ commands:
   group list           List scale groups, and what the autoscaler wants of each
   slice list           List slices, their states and reasons
   worker list          List workers, what they offer and what is used
+  worker show          Show one worker, its tasks, and its bootstrap log
   doctor               Check all that a start needs, and say what to fix
   events               Show what happened and what was decided, oldest first
   version              Print the version of this program

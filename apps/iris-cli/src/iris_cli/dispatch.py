@@ -37,6 +37,7 @@ COMMANDS = {
     ("group", "list"): "iris_cli.commands.group_list",
     ("slice", "list"): "iris_cli.commands.slice_list",
     ("worker", "list"): "iris_cli.commands.worker_list",
+    ("worker", "show"): "iris_cli.commands.worker_show",
     ("", "doctor"): "iris_cli.commands.doctor",
     ("", "events"): "iris_cli.commands.events",
     ("", "version"): "iris_cli.commands.version",

@@ -16,6 +16,16 @@ from iris_proto.v1.controller_pb2 import (
     ListWorkersRequest,
     ListWorkersResponse,
 )
+from iris_proto.v1.job_pb2 import AttemptState, Place, Task, TaskState
+
+_PLACED = (
+    *(TaskState.TASK_STATE_ASSIGNED, TaskState.TASK_STATE_PREPARING),
+    TaskState.TASK_STATE_RUNNING,
+)
+_LIVE = (
+    *(AttemptState.ATTEMPT_STATE_ASSIGNED, AttemptState.ATTEMPT_STATE_PREPARING),
+    AttemptState.ATTEMPT_STATE_RUNNING,
+)
 
 
 def list_jobs(connection: Connection, *, active_only: bool = False) -> ListJobsResponse:
@@ -36,6 +46,18 @@ def list_tasks(connection: Connection, job_id: str) -> ListTasksResponse:
         return connection.call(connection.stub.ListTasks, request)
 
     return all_pages(ask, lambda page: len(page.tasks))
+
+
+def list_tasks_at(connection: Connection, place: Place, count: int) -> list[Task]:
+    """The tasks whose attempts live on a worker, which has `count` of them."""
+    found: list[Task] = []
+    for job in list_jobs(connection, active_only=True).jobs if count else ():
+        if len(found) >= count:
+            break
+        if any(entry.count and entry.state in _PLACED for entry in job.task_counts):
+            tasks = list_tasks(connection, job.job_id).tasks
+            found += [task for task in tasks if task.attempt.place == place and task.attempt.state in _LIVE]
+    return found
 
 
 def list_slices(connection: Connection, *, gone: bool = False) -> ListSlicesResponse:

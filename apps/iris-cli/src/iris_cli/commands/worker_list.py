@@ -39,21 +39,28 @@ def _row(worker: Worker, now: float, wide: bool) -> tuple[str, ...]:
         worker.scale_group,
         state,
         str(worker.live_attempts),
-        f"{cpus(worker.used.cpu_millis)}/{cpus(worker.capacity.cpu_millis)}",
-        _memory(worker),
-        _contact(worker, now),
+        cpu_words(worker),
+        memory_words(worker),
+        contact_words(worker, now),
         why,
     )
     return (*row, worker.zone, worker.version, worker.boot_id) if wide else row
 
 
-def _memory(worker: Worker) -> str:
+def cpu_words(worker: Worker) -> str:
+    """`0.5/4`: used, and offered."""
+    return f"{cpus(worker.used.cpu_millis)}/{cpus(worker.capacity.cpu_millis)}"
+
+
+def memory_words(worker: Worker) -> str:
+    """`1 GiB/8 GiB`: used, and offered."""
     if not worker.capacity.memory_bytes:
         return "not accounted"
     return f"{size(worker.used.memory_bytes)}/{size(worker.capacity.memory_bytes)}"
 
 
-def _contact(worker: Worker, now: float) -> str:
+def contact_words(worker: Worker, now: float) -> str:
+    """How long ago it was last heard."""
     if not worker.HasField("last_contact_at"):
         return "never"
     return f"{duration(now - seconds_of(worker.last_contact_at))} ago"
