@@ -30,3 +30,5 @@ def set_up(level: str) -> None:
     # These talk about themselves at debug level.
     for library in ("grpc", "asyncio"):
         logging.getLogger(library).setLevel(logging.INFO)
+    # Two lines for every connection, of which there are many; what fails we say ourselves.
+    logging.getLogger("paramiko").setLevel(logging.WARNING)

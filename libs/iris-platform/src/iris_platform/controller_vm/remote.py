@@ -136,7 +136,7 @@ class RemoteController:
         step = self._operator.step
         # From here on there is something to be stopped.
         write_site(self._paths, self._site)
-        with step("bring what runs there"):
+        with step("bring what runs on it"):
             bundle = host.bring(Shelf(self._paths.state_dir / BUNDLES, PROGRAMS))
         with step("install it, and make the cluster's keys"):
             keys, state = self._install(host, bundle)
@@ -172,7 +172,8 @@ class RemoteController:
         pools = self._pools
         if pools is None or not pools.targets:
             return
-        with self._operator.step(f"let it into {len(pools.targets)} hosts"):
+        hosts = "1 host" if len(pools.targets) == 1 else f"{len(pools.targets)} hosts"
+        with self._operator.step(f"let it into {hosts}"):
             kinds, troubles = pools.invite(keys.ssh_key, keys.cluster_id)
         for trouble in troubles:
             self._operator.note(f"{trouble}; `iris cluster start` once more lets it in")
