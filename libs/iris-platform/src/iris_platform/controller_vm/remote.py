@@ -136,7 +136,7 @@ class RemoteController:
         step = self._operator.step
         # From here on there is something to be stopped.
         write_site(self._paths, self._site)
-        with step("bring what runs on it"):
+        with step("bring the program there"):
             bundle = host.bring(Shelf(self._paths.state_dir / BUNDLES, PROGRAMS))
         with step("install it, and make the cluster's keys"):
             keys, state = self._install(host, bundle)
