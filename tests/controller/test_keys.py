@@ -64,6 +64,29 @@ def test_the_backup_makes_the_cluster_again(tmp_path: Path) -> None:
     assert load_store_key(tmp_path / "again") == load_store_key(tmp_path / "pki")
 
 
+def test_a_host_that_never_had_them_gets_the_clusters(tmp_path: Path) -> None:
+    ring = Keyring(tmp_path / "operator")
+    ring.make_key()
+    first = keys_of(tmp_path / "pki")
+    given = ring.make_csr() + first["backup"].encode()
+    again = keys_of(tmp_path / "again", "--operator", "me", given=given)
+    assert (again["cluster_id"], again["ca"]) == (first["cluster_id"], first["ca"])
+    assert load_store_key(tmp_path / "again") == load_store_key(tmp_path / "pki")
+    # Where there are keys they stay.
+    other = keys_of(tmp_path / "other")
+    assert keys_of(tmp_path / "other", "--operator", "me", given=given)["ca"] == other["ca"]
+    done = call(
+        "--keys-of",
+        "demo",
+        "--pki-dir",
+        str(tmp_path / "x"),
+        "--operator",
+        "me",
+        given=ring.make_csr() + b"no backup",
+    )
+    assert done.returncode == 2 and b"expected a backup" in done.stderr and not (tmp_path / "x").exists()
+
+
 def test_ssh_knows_the_key(tmp_path: Path) -> None:
     line = ensure_ssh_key(tmp_path)
     argv = ["ssh-keygen", "-y", "-f", str(tmp_path / SSH_KEY_FILE)]

@@ -55,7 +55,7 @@ def build_parser(version: str = "") -> argparse.ArgumentParser:
         "--operator",
         metavar="NAME",
         default="",
-        help="with --keys-of: sign the request on standard input for this operator",
+        help="with --keys-of: sign the request on standard input for this operator; a backup may follow it",
     )
     parser.add_argument(
         "--log-level",

@@ -133,7 +133,8 @@ class ControllerHost:
     def install(self, bundle: BundleSource, operator: str, request: bytes) -> tuple[Keys, str]:
         """Have the program there, and its keys; returns them, and the directory of its state.
 
-        `request` is a signing request for the certificate of `operator`.
+        `request` is a signing request for the certificate of `operator`; a backup of
+        the keys may follow it, for a host that has none.
         """
         pki = self._site.pki_dir or PKI
         first = ("--keys-of", self._cluster, "--pki-dir", pki, "--operator", operator)

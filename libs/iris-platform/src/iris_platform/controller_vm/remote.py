@@ -139,17 +139,22 @@ class RemoteController:
         with step("bring the program there"):
             bundle = host.bring(Shelf(self._paths.state_dir / BUNDLES, PROGRAMS))
         with step("install it, and make the cluster's keys"):
-            keys, state = self._install(host, bundle)
+            keys, state = self._install(host, bundle, self._backup(host))
         self._open_pools(host, keys, state)
         with step("start the controller"):
             # Whose it is was not known before.
             return self._serving(host.of(self._site).start(bundle, json.loads(config)))
 
-    def _install(self, host: ControllerHost, bundle: BundleSource) -> tuple[Keys, str]:
+    def _backup(self, host: ControllerHost) -> bytes:
+        """The cluster's keys, for a host that never had them: its own is lost, or a new one takes its place."""
+        path = self._paths.pki_dir / BACKUP_FILE
+        return path.read_bytes() if path.exists() and not host.look().labels else b""
+
+    def _install(self, host: ControllerHost, bundle: BundleSource, backup: bytes = b"") -> tuple[Keys, str]:
         """The keys, kept here as well."""
         try:
             self._ring.make_key()
-            keys, state = host.install(bundle, self._operator.name, self._ring.make_csr())
+            keys, state = host.install(bundle, self._operator.name, self._ring.make_csr() + backup)
             self._keep(keys)
         except CredentialsError as error:
             raise NotOurs(f"{host.address}: {error}") from error
