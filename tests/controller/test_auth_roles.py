@@ -325,10 +325,14 @@ def test_which_clusters_listen_for_others(config: str, wanted: tuple[int, int] |
     [
         ("", f"127.0.0.1:{THERE[0]}", f"https://127.0.0.1:{THERE[1]}"),
         ('advertise_address: "host:700"', "host:700", "https://host:701"),
+        ('advertise_address: "[fd00::1]"', "[fd00::1]:10400", "https://[fd00::1]:10401"),
+        ('manual { host: "box" port: 700 }', "box:700", "https://box:701"),
+        ('manual { host: "fd00::1" port: 700 }', "[fd00::1]:700", "https://[fd00::1]:701"),
+        ('manual { host: "box" port: 700 } advertise_address: "out"', "out:700", "https://out:701"),
     ],
 )
 def test_where_agents_dial(controller: str, address: str, join_url: str, tmp_path: Path) -> None:
-    config = Parse(MANUAL + f"controller {{ local {{}} {controller} }}", config_pb2.IrisClusterConfig())
+    config = Parse(MANUAL + f"controller {{ {controller or 'local {}'} }}", config_pb2.IrisClusterConfig())
     joining = joining_of(config, SecurePorts(AUTHORITY, tmp_path / "bundles"), tmp_path / "bundles")
     assert joining is not None
     assert (joining.address, joining.join_url) == (address, join_url)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc.aio
 
+from iris_config.endpoint import Endpoint, advertised
 from iris_controller.core.values import Place, Reason
 from iris_controller.shell.certificates import Admission, CertificateDesk
 from iris_controller.shell.clock import now
@@ -27,8 +28,6 @@ from iris_proto.v1 import config_pb2
 LOOPBACK = "127.0.0.1"
 # For a host to be given its agent and to join.
 TOKEN_TTL_S = 900.0
-# Where `advertise_address` names no port.
-DEFAULT_PORT = 10400
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +51,9 @@ def ports_of(config: config_pb2.IrisClusterConfig) -> Ports | None:
             groups = config.scale_groups.values()
             if all(group.provider.WhichOneof("provider") in (None, "local") for group in groups):
                 return None
-            if not controller.advertise_address:
-                # Hosts come through forwards that this machine holds.
-                return Ports(LOOPBACK, 0, 0)
-            _, colon, port = controller.advertise_address.rpartition(":")
-            named = port.isdecimal() and bool(colon)
-            return _everywhere(int(port) if named else DEFAULT_PORT)
+            endpoint = advertised(controller)
+            # Else hosts come through forwards that this machine holds.
+            return _everywhere(endpoint.port) if endpoint else Ports(LOOPBACK, 0, 0)
 
 
 def _everywhere(port: int) -> Ports:
@@ -104,31 +100,24 @@ class SecurePorts:
 
 def joining_of(config: config_pb2.IrisClusterConfig, secure: SecurePorts, bundles: Path) -> Joining | None:
     """How hosts join; None where nothing is on another machine."""
-    ports, host = ports_of(config), _advertised_host(config)
-    if ports is None:
+    if ports_of(config) is None:
         return None
     forwarded = None
-    grpc_port, join_port = ports.grpc, ports.join
-    if not host:
+    if endpoint := advertised(config.controller):
+        agents, joining = endpoint, endpoint.joining
+    else:
         # Ours are known only later; theirs must not change with us.
-        forwarded = grpc_port, join_port = ports_on_hosts(secure.cluster_id)
+        forwarded = ports_on_hosts(secure.cluster_id)
+        agents, joining = (Endpoint(LOOPBACK, port) for port in forwarded)
     return Joining(
         cluster=config.name,
-        address=f"{host or LOOPBACK}:{grpc_port}",
-        join_url=f"https://{host or LOOPBACK}:{join_port}",
+        address=str(agents),
+        join_url=f"https://{joining}",
         ca_pem=secure.ca_pem,
         mint=lambda slice_name, index: secure.tokens.mint(Place(slice_name, index), TOKEN_TTL_S),
         bundle_for=Shelf(bundles).bundle_for,
         forwarded=forwarded,
     )
-
-
-def _advertised_host(config: config_pb2.IrisClusterConfig) -> str:
-    address = config.controller.advertise_address
-    if not address:
-        return config.controller.manual.host
-    host, colon, port = address.rpartition(":")
-    return host if colon and port.isdecimal() else address
 
 
 def _boot_s() -> float:
