@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from iris_cli.doctor.checks import Check, Result
+from iris_cli.doctor.directories import LEAST_FREE_BYTES, disk_check
 from iris_cli.doctor.hosts import HostDoctor, Listening, Wanted, reach_check
-from iris_cli.doctor.local import LEAST_FREE_BYTES, check_machine, disk_check
-from iris_cli.doctor.ports import Beacon, Endpoint, PortTaken, endpoint_of
+from iris_cli.doctor.local import check_machine
+from iris_cli.doctor.on_host import PortTaken
+from iris_cli.doctor.ports import Beacon
+from iris_config.endpoint import Endpoint
 from iris_platform.paths import ClusterPaths
 from iris_platform.ssh import HostKeyChanged, SshTarget
 from iris_platform.ssh.connection import CommandResult
@@ -107,19 +110,6 @@ def test_a_disk_with_little_room() -> None:
     assert disk_check("h", LEAST_FREE_BYTES, "/").result is Result.OK
     full = disk_check("h", LEAST_FREE_BYTES - 1, "/")
     assert full.result is Result.FAILED and full.fix
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        ("10.0.0.1", "10.0.0.1", 10400),
-        ("box.example:7000", "box.example", 7000),
-        ("[fd00::1]:7000", "fd00::1", 7000),
-        ("[fd00::1]", "fd00::1", 10400),
-    ],
-)
-def test_an_advertised_address(text: str, host: str, port: int) -> None:
-    assert endpoint_of(text) == Endpoint(host, port)
 
 
 def test_a_beacon_says_its_word_and_frees_its_port() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Host, Lab
+from tests.hosts.test_doctor import examined, of
 from tests.hosts.test_manual_cluster import ManualCluster, hosts_of
 from tests.hosts.walking import walk
 
@@ -204,6 +205,10 @@ def test_a_stop_when_the_controllers_host_is_gone(make: Make, lab: Lab) -> None:
     cluster.iris("cluster", "start")
     job = cluster.begin()
     assert job and host.listing().since(before)
+    checks = examined(cluster, 0)
+    assert f"process {cluster.controller()}" in of(controller_host, checks)["ports"][1]
+    assert all(of(each, checks)["owner"][1].startswith("ours") for each in (controller_host, host))
+    assert of(host, checks)["reaches us"][0] == "ok"
     controller_host.power_off()
     stopped = cluster.iris("cluster", "stop", "-y", expect=6)
     assert controller_host.address in stopped.err and "the controller: " in stopped.err

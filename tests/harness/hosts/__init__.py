@@ -25,6 +25,7 @@ Things that go wrong, each undone by the one behind the stroke:
     a.boot(fresh_disk=True)        a reinstalled machine: old keys are gone, except the host's own
     a.freeze()                     takes connections and says nothing                / a.thaw()
     a.cut(incoming=, outgoing=)    packets vanish, one way or both                   / a.heal()
+    a.block(b, port)               what `b` sends to that port of `a` vanishes       / a.heal()
     a.set_address(...)             an address that was another's
     a.new_host_key()               another machine answers, or it was installed again
     a.refuse_key()                 the user's key is no longer let in                / a.accept_key()

@@ -180,6 +180,11 @@ class Host:
         assert self._machine.cable, f"{self.name} is off"
         self._machine.cable.cut(incoming=incoming, outgoing=outgoing)
 
+    def block(self, sender: Host, port: int) -> None:
+        """From now on what another host sends to a TCP port of it vanishes, and the rest passes."""
+        assert self._machine.cable, f"{self.name} is off"
+        self._machine.cable.block(sender.address, port)
+
     def heal(self) -> None:
         """Lets packets through again; connections go on if they waited."""
         assert self._machine.cable, f"{self.name} is off"

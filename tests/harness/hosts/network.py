@@ -26,6 +26,16 @@ table netdev {table} {{
     }}
 }}
 """
+# The same for one sender and one port.
+BLOCK_TABLE = "iris_block"
+BLOCK = """\
+table netdev {table} {{
+    chain block {{
+        type filter hook ingress device "eth0" priority 0; policy accept;
+        ip saddr {address} tcp dport {port} drop
+    }}
+}}
+"""
 
 
 class Bridge:
@@ -96,10 +106,16 @@ class Cable:
             call(["nft", "-f", "-"], CUT.format(table=f"{TABLE}_{self.end}", device=self.end))
             self._cut = True
 
+    def block(self, address: str, port: int) -> None:
+        """A firewall in front of it: what `address` sends to a TCP port of it vanishes."""
+        self.inside("nft", "-f", "-", stdin=BLOCK.format(table=BLOCK_TABLE, address=address, port=port))
+
     def heal(self) -> None:
         """Lets packets through again."""
-        if f"table netdev {TABLE}" in self.inside("nft", "list", "tables").splitlines():
-            self.inside("nft", "delete", "table", "netdev", TABLE)
+        tables = self.inside("nft", "list", "tables").splitlines()
+        for table in (TABLE, BLOCK_TABLE):
+            if f"table netdev {table}" in tables:
+                self.inside("nft", "delete", "table", "netdev", table)
         self._mend_our_side()
 
     def _mend_our_side(self) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from iris_platform.credentials import CredentialsError, load_credentials
+from iris_platform.credentials import CA_FILE, CredentialsError, load_credentials
 from iris_platform.pki import certificates
 from iris_platform.pki.authority import Authority, ensure_authority
 from iris_platform.pki.certificates import CsrRefused, NotAKey
@@ -232,3 +232,12 @@ def test_the_controller_s_name(authority: Authority) -> None:
     assert names.get_values_for_type(x509.DNSName) == [server_name(authority.identity.cluster_id)]
     assert certificates.read_facts(certificate).subject is None
     assert certificates.key_from_pem(key).public_key() == certificate.public_key()
+
+
+def test_a_keyring_knows_whose_authority_it_has_pinned(authority: Authority, tmp_path: Path) -> None:
+    ring = Keyring(tmp_path / "ring")
+    assert ring.cluster_id() == ""
+    assert ring.prepare(authority.ca_pem) == ring.cluster_id() == authority.identity.cluster_id
+    (ring.directory / CA_FILE).write_text("no certificate")
+    with pytest.raises(CredentialsError, match=r"ca\.pem"):
+        ring.cluster_id()

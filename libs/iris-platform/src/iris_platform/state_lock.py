@@ -148,15 +148,16 @@ def read_holder(state_dir: Path) -> Holder | None:
     return holder if processes.is_alive(holder.pid, holder.start_time) else None
 
 
-def refuse_network_file_system(path: Path, mounts: str | None = None) -> None:
+def refuse_network_file_system(path: Path, mounts: str | None = None, real: Path | None = None) -> None:
     """Check that a directory is on a file system of this machine.
 
-    `mounts` stands in for the text of `/proc/mounts`.
+    `mounts` stands in for the text of `/proc/mounts`, and `real` for what `path`
+    leads to: those of another machine.
 
     Raises:
         StateDirError: it is not; the message names the file system.
     """
-    kind = file_system_type(path.resolve(), read_mounts() if mounts is None else mounts)
+    kind = file_system_type(real or path.resolve(), read_mounts() if mounts is None else mounts)
     if kind.startswith("nfs") or kind in _NETWORK_TYPES:
         raise StateDirError(
             f"{path}: is on a network file system ({kind}), where the controller's"

@@ -26,7 +26,7 @@ def run(options: Namespace) -> int:
         )
     config = with_sizes(cluster, load_for(cluster.name, cluster.config_path), output)
     vm = controller_of(cluster, config, output)
-    with worded_errors(cluster):
+    with worded_errors(cluster, config):
         remember_start(cluster, config)
         found = vm.restart(given_to(config).to_json())
     with Controller(cluster).connect() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def controller_of(cluster: Cluster, config: IrisConfig, output: Output) -> Contr
 
 def show_plan(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Output) -> int:
     """What a start would do; changes nothing."""
-    with worded_errors(cluster):
+    with worded_errors(cluster, config):
         status = vm.status()
     hosts = sorted(manual_hosts(config))
     if status.state is not ControllerState.ABSENT:
@@ -127,7 +128,7 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
         remember_start(cluster, config)
         started.append(None)
 
-    with worded_errors(cluster):
+    with worded_errors(cluster, config):
         given = given_to(config)
         found = vm.start(given.to_json(), before)
     with Controller(cluster).connect() as connection:
@@ -137,7 +138,7 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
     _refuse_other(status, cluster, given, output)
     if status.paused_zones:
         output.note(f"zones that were stopped are filled again: {', '.join(status.paused_zones)}")
-        with worded_errors(cluster):
+        with worded_errors(cluster, config):
             found = vm.restart(given.to_json())
     if not started:
         remember_start(cluster, config)
@@ -265,8 +266,11 @@ def _being_stopped(cluster: Cluster, how: str = "") -> CliError:
 
 
 @contextmanager
-def worded_errors(cluster: Cluster) -> Iterator[None]:
+def worded_errors(cluster: Cluster, config: IrisConfig) -> Iterator[None]:
     """What can go wrong on the way up, as one line each."""
+    # On this machine the errors say all that the doctor could.
+    file = shlex.quote(str(cluster.config_path or ""))
+    hint = "" if is_here(config) else f"see what is wrong there, and what to fix: iris doctor {file}"
     try:
         yield
     except StateTaken as error:
@@ -275,7 +279,7 @@ def worded_errors(cluster: Cluster) -> Iterator[None]:
         raise CliError(USAGE, str(error), hint="--state-dir DIR says where else") from error
     except (PlatformError, ControllerFileError) as error:
         first, *rest = str(error).splitlines() or [type(error).__name__]
-        raise CliError(FAILED, first, after=tuple(f"  {line}" for line in rest)) from error
+        raise CliError(FAILED, first, after=tuple(f"  {line}" for line in rest), hint=hint) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise CliError(FAILED, f"{where}{error.strerror or error}") from error

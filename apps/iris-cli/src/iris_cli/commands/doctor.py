@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from iris_cli.commands.cluster_start import refuse_unusable
 from iris_cli.configs import rehearse
 from iris_cli.doctor.checks import CONFIGURATION, THIS_MACHINE, Check, Report, Result
-from iris_cli.doctor.hosts import PROBE_S, REACH_S, HostDoctor, Listening, Wanted
-from iris_cli.doctor.local import check_machine
-from iris_cli.doctor.ports import Beacon, PortTaken, endpoint_of
+from iris_cli.doctor.controller_host import SiteDoctor
+from iris_cli.doctor.hosts import PROBE_S, REACH_S, HostDoctor, Wanted
+from iris_cli.doctor.local import check_machine, seat_here
+from iris_cli.doctor.seat import Seat
 from iris_cli.exits import DONE, FAILED, USAGE, CliError
 from iris_cli.locate import find_config, means_rehearsal, paths_of, with_storage
 from iris_cli.output import Output
 from iris_cli.records import read_records
 from iris_cli.text import plural, safe
+from iris_cli.there import is_here
 from iris_config import ConfigError, IrisConfig, Problem, load_config
-from iris_platform.base import PlatformError
-from iris_platform.controller_vm import find_controller
+from iris_config.endpoint import advertised
+from iris_platform.base import PlatformError, Refused
+from iris_platform.controller_vm import dial, known_site
+from iris_platform.controller_vm.site import OPERATOR_DIR
+from iris_platform.credentials import CredentialsError
 from iris_platform.identity import IdentityError, load_identity
 from iris_platform.manual import KNOWN_HOSTS_FILE
 from iris_platform.manual.script import UPLOAD_S
 from iris_platform.paths import ClusterPaths
+from iris_platform.pki.keyring import Keyring
 from iris_platform.ssh import (
-    Connect,
     KnownHosts,
-    SshConnection,
     SshTarget,
+    UserConfig,
     connect,
     for_each,
+    resolve,
     settings_of,
-    targets_of,
+    targets_in,
 )
 
 HEADERS = ("HOST", "CHECK", "RESULT", "WHAT TO DO")
@@ -64,7 +73,7 @@ def run(options: Namespace) -> int:
     for check in check_machine(paths):
         checks.append(check)
         report(check)
-    checks += _manual(config, paths, report)
+    checks += _beyond(config, paths, report)
     _show(output, checks)
     bad = [check for check in checks if check.result is Result.FAILED]
     if bad:
@@ -113,79 +122,84 @@ def _problem(path: Path, problem: Problem) -> Check:
     return Check(CONFIGURATION, "valid", result, problem.render(str(path)), fix)
 
 
-# -- manual hosts ------------------------------------------------------------
+# -- the controller's host, and manual hosts ----------------------------------
 
 
-def _manual(config: IrisConfig, paths: ClusterPaths, report: Report) -> list[Check]:
-    """The ports of this machine, and every host; nothing where no group has hosts."""
-    targets: dict[str, SshTarget] = {}
-    for group in config.scale_groups.values():
-        if group.provider.HasField("manual"):
-            targets.update(targets_of(group.provider.manual))
-    if not targets:
+def _beyond(config: IrisConfig, paths: ClusterPaths, report: Report) -> list[Check]:
+    """The controller's place, and every host from there; nothing where all is on this machine."""
+    targets = targets_in(config.proto)
+    if not targets and is_here(config):
         return []
     try:
-        identity = load_identity(config.name, paths.pki_dir)
-        dial = _dialer(config, paths)
-    except (IdentityError, PlatformError) as error:
+        settings = settings_of(config.proto.ssh)
+        known_hosts = KnownHosts(paths.pki_dir / KNOWN_HOSTS_FILE, pins=False)
+        place = _place(config, paths, _longest_s(config, len(targets)), report)
+    except (IdentityError, CredentialsError, PlatformError) as error:
         message, _, fix = str(error).partition("; ")
         check = Check(THIS_MACHINE, "keys", Result.FAILED, message, fix or f"look at {paths.pki_dir}")
         report(check)
         return [check]
-    with _listening(config, paths) as (listening, checks):
-        for check in checks:
-            report(check)
-        wanted = Wanted(config.name, identity.cluster_id if identity else "", listening)
-        return [*checks, *examine_all(targets, HostDoctor(dial, wanted, report), config)]
+    with place as seat:
+        doctor = HostDoctor(lambda target: connect(target, settings, known_hosts), seat.wanted, report)
+        found = examine_all(targets, doctor, config)
+        reached = seat.reached(_addresses(targets, settings.user_config))
+    by_host = [[*checks, *reached.get(host, ())] for host, checks in found.items()]
+    return [*seat.checks, *chain.from_iterable(by_host)]
 
 
-def examine_all(targets: dict[str, SshTarget], doctor: HostDoctor, config: IrisConfig) -> list[Check]:
+def _place(
+    config: IrisConfig, paths: ClusterPaths, most_s: float, report: Report
+) -> AbstractContextManager[Seat]:
+    """Where the controller is to be.
+
+    Raises:
+        IdentityError, CredentialsError: the cluster's keys here cannot be used.
+        PlatformError: it is known to be elsewhere.
+    """
+    endpoint = advertised(config.proto.controller)
+    if is_here(config):
+        identity = load_identity(config.name, paths.pki_dir)
+        wanted = Wanted(config.name, identity.cluster_id if identity else "")
+        return seat_here(wanted, endpoint, paths, report)
+    site = known_site(config.proto, paths)
+    if not site.cluster_id:
+        # After a lost host: the keys here are all that is known of it.
+        site = replace(site, cluster_id=Keyring(paths.pki_dir / OPERATOR_DIR).cluster_id())
+    assert endpoint is not None, "a manual controller has a host"
+    # Keys are compared with what is pinned, and none is pinned.
+    reach = partial(dial, site, paths.pki_dir, pins=False)
+    return SiteDoctor(config.name, site, endpoint, reach, most_s, report).seat()
+
+
+def examine_all(
+    targets: Mapping[str, SshTarget], doctor: HostDoctor, config: IrisConfig
+) -> dict[str, list[Check]]:
     """Every check of every host, in the order of the configuration."""
-    ssh = config.proto.ssh
-    most = max(1, ssh.max_parallel)
-    each_s = ssh.connect_timeout.ToNanoseconds() / 1e9 + PROBE_S + REACH_S + SPARE_S
-    rounds = -(-len(targets) // most)
-    found = for_each(targets, lambda host: doctor.examine(host, targets[host]), most, rounds * each_s)
-    checks: list[Check] = []
+    most_s, most = _longest_s(config, len(targets)), max(1, config.proto.ssh.max_parallel)
+    found = for_each(targets, lambda host: doctor.examine(host, targets[host]), most, most_s)
+    checks: dict[str, list[Check]] = {}
     for host, answer in found.items():
         if isinstance(answer, PlatformError):
             fix = "look whether it is overloaded, and run the doctor again"
             answer = [Check(host, "ssh", Result.FAILED, str(answer), fix)]
-        checks += answer
+        checks[host] = answer
     return checks
 
 
-def _dialer(config: IrisConfig, paths: ClusterPaths) -> Connect:
-    """How hosts are reached; their keys are compared with what is pinned, and none is pinned."""
-    settings = settings_of(config.proto.ssh)
-    known_hosts = KnownHosts(paths.pki_dir / KNOWN_HOSTS_FILE, pins=False)
-
-    def dial(target: SshTarget) -> SshConnection:
-        return connect(target, settings, known_hosts)
-
-    return dial
+def _longest_s(config: IrisConfig, hosts: int) -> float:
+    """How long looking at so many hosts may take."""
+    ssh = config.proto.ssh
+    each_s = ssh.connect_timeout.ToNanoseconds() / 1e9 + PROBE_S + REACH_S + SPARE_S
+    return max(1, -(-hosts // max(1, ssh.max_parallel))) * each_s
 
 
-@contextmanager
-def _listening(config: IrisConfig, paths: ClusterPaths) -> Iterator[tuple[Listening | None, list[Check]]]:
-    """Somebody at the address that hosts dial: the controller, or a stand-in for as long as this lasts.
-
-    Nobody where hosts dial none: the controller's forwards bring them to it.
-    """
-    if not config.proto.controller.advertise_address:
-        yield None, []
-        return
-    endpoint = endpoint_of(config.proto.controller.advertise_address)
-    if running := find_controller(paths):
-        message = f"the cluster's controller runs (process {running.pid})"
-        yield Listening(endpoint, is_ours=True), [Check(THIS_MACHINE, "ports", Result.OK, message)]
-        return
-    try:
-        beacon = Beacon(endpoint.ports)
-    except PortTaken as error:
-        fix = "stop what has it, or name another port in controller.advertise_address"
-        yield Listening(endpoint), [Check(THIS_MACHINE, "ports", Result.FAILED, str(error), fix)]
-        return
-    with beacon:
-        message = f"{endpoint.port} and {endpoint.port + 1} are free"
-        yield Listening(endpoint, beacon.word), [Check(THIS_MACHINE, "ports", Result.OK, message)]
+def _addresses(
+    targets: Mapping[str, SshTarget], user_config: UserConfig | None
+) -> dict[str, tuple[str, int]]:
+    """Where a controller elsewhere dials each host; without those that `ssh` says cannot be dialled."""
+    found: dict[str, tuple[str, int]] = {}
+    for host, target in targets.items():
+        with suppress(Refused):
+            there = resolve(target, user_config)
+            found[host] = there.host, there.port
+    return found

@@ -2,62 +2,50 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
-from iris_cli.doctor.checks import Check, Report, Result
-from iris_cli.doctor.local import disk_check
-from iris_cli.doctor.ports import Endpoint
+from iris_cli.doctor.asking import ASK_S, DIAL_S, dial
+from iris_cli.doctor.checks import THIS_MACHINE, Check, Report, Result
+from iris_cli.doctor.directories import disk_check
+from iris_config.endpoint import Endpoint
 from iris_platform.base import PlatformError, VmBootstrapSpec
 from iris_platform.bootstrap import NO_CONTAINER, Outcome, Startup
+from iris_platform.bootstrap.document import OLDEST_MINOR
 from iris_platform.manual.script import CannotUpload, run_script
 from iris_platform.manual.ssh_hosts import NO_BUNDLE
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_SLICE
 from iris_platform.ssh import Connect, HostKeyChanged, SshConnection, SshTarget
 
 PROBE_S = 30.0
-REACH_S = 30.0
-# Of one connection that a host tries; there are two.
-DIAL_S = 5
+REACH_S = ASK_S + 2 * DIAL_S
 # Certificates are no older than that when they are first looked at.
 MOST_CLOCK_MS = 60_000
 # As `iris_platform.bundle.PYTHONS`, whose import would need what makes bundles.
 NEWEST_PYTHON = (3, 13)
 _BY_HAND = "log in there by hand and look"
+NowMs = Callable[[], int]
+Role: TypeAlias = Literal["controller", "worker"]
 
-# Constant text: what varies is an argument. Prints one JSON object: port -> what came of it.
-_DIAL = """\
-import json, socket, sys
-host, wait, speaks, *ports = sys.argv[1:]
-found = {}
-for port in ports:
-    try:
-        with socket.create_connection((host, int(port)), float(wait)) as peer:
-            found[port] = "connected"
-            peer.settimeout(float(wait))
-            if speaks == "yes":
-                found[port] = "connected " + peer.recv(64).decode("ascii", "replace")
-    except ConnectionRefusedError:
-        found[port] = "refused"
-    except OSError as error:
-        if port not in found:
-            found[port] = "failed " + (error.strerror or str(error) or "no answer")
-print(json.dumps(found))
-"""
+
+def now_ms() -> int:
+    """This machine's calendar clock."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
 class Listening:
-    """Who listens at the address that hosts are to dial, while they try.
+    """Who listens at the address that hosts are to dial, while they try, and on which machine (`where`).
 
     With `word` it is our own stand-in, which says it; else `is_ours` tells the
     cluster's controller from somebody else, or nobody.
     """
 
     endpoint: Endpoint
+    where: str = THIS_MACHINE
     word: str = ""
     is_ours: bool = False
 
@@ -68,19 +56,30 @@ class Wanted:
 
     cluster: str
     cluster_id: str
-    listening: Listening | None
+    listening: Listening | None = None
+
+    def with_listening(self, listening: Listening | None) -> Wanted:
+        """The same, now that it is known who listens."""
+        return replace(self, listening=listening)
+
+
+class Notes:
+    """The checks of one host, each reported when it is done."""
+
+    def __init__(self, report: Report) -> None:
+        self.checks: list[Check] = []
+        self._report = report
+
+    def __call__(self, check: Check) -> None:
+        """Take one more."""
+        self.checks.append(check)
+        self._report(check)
 
 
 class HostDoctor:
-    """Looks at hosts, each in a call of its own; calls may run side by side."""
+    """Looks at workers' hosts, each in a call of its own; calls may run side by side."""
 
-    def __init__(
-        self,
-        connect: Connect,
-        wanted: Wanted,
-        report: Report,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-    ) -> None:
+    def __init__(self, connect: Connect, wanted: Wanted, report: Report, now_ms: NowMs = now_ms) -> None:
         self._connect = connect
         self._wanted = wanted
         self._report = report
@@ -88,45 +87,84 @@ class HostDoctor:
 
     def examine(self, host: str, target: SshTarget) -> list[Check]:
         """Every check of a host; what cannot be looked at because of an earlier failure is left out."""
-        checks: list[Check] = []
-
-        def note(check: Check) -> None:
-            checks.append(check)
-            self._report(check)
-
-        try:
-            connection = self._connect(target)
-        except PlatformError as error:
-            note(_trouble(host, "ssh", error))
-            return checks
-        try:
-            note(Check(host, "ssh", Result.OK, connection.address))
-            self._look(host, connection, note)
-        except CannotUpload as error:
-            fix = "free some space in its temporary directory, or let this user write there"
-            note(Check(host, "disk", Result.FAILED, str(error), fix))
-        except PlatformError as error:
-            note(_trouble(host, "commands", error))
-        finally:
-            connection.close()
-        return checks
+        note = Notes(self._report)
+        with connected(host, lambda: self._connect(target), note) as connection:
+            if connection is not None:
+                with told(host, note):
+                    self._look(host, connection, note)
+        return note.checks
 
     def _look(self, host: str, connection: SshConnection, note: Report) -> None:
-        startup = Startup(VmBootstrapSpec("worker", NO_CONTAINER, {}), bundle=NO_BUNDLE)
-        before = self._now_ms()
-        outcome = run_script(connection, startup, ["probe"], timeout_s=PROBE_S)
-        after = self._now_ms()
-        if outcome.status == "failed":
-            note(_failed_probe(host, outcome))
+        facts = look(host, connection, "worker", note, self._now_ms)
+        if facts is None:
             return
-        facts = outcome.facts
-        note(_python(host, facts))
-        root = str(facts.get("root", ""))
-        note(disk_check(host, int(facts.get("free_bytes", 0)), root))
-        note(_clock(host, int(facts.get("wall_ms", 0)), before, after))
         note(_owner(host, facts, self._wanted))
         if self._wanted.listening is not None:
-            note(_reach(host, connection, str(facts.get("executable", "python3")), self._wanted.listening))
+            note(_reach(host, connection, python_of(facts), self._wanted.listening))
+
+
+@contextmanager
+def connected(
+    host: str, connect: Callable[[], SshConnection], note: Report
+) -> Iterator[SshConnection | None]:
+    """A connection to a host, None where there is none; what came of it is noted."""
+    try:
+        connection = connect()
+    except PlatformError as error:
+        note(_trouble(host, "ssh", error))
+        yield None
+        return
+    try:
+        note(Check(host, "ssh", Result.OK, connection.address))
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def told(host: str, note: Report) -> Iterator[None]:
+    """What keeps us from looking further is a check too."""
+    try:
+        yield
+    except CannotUpload as error:
+        fix = "free some space in its temporary directory, or let this user write there"
+        note(Check(host, "disk", Result.FAILED, str(error), fix))
+    except PlatformError as error:
+        note(_trouble(host, "commands", error))
+
+
+def look(
+    host: str, connection: SshConnection, role: Role, note: Report, now_ms: NowMs
+) -> Mapping[str, Any] | None:
+    """Python, disk and clock, for a host of a role; what it says of itself, None where it cannot.
+
+    Raises:
+        PlatformError: it does not answer.
+    """
+    startup = Startup(VmBootstrapSpec(role, NO_CONTAINER, {}), bundle=NO_BUNDLE)
+    before = now_ms()
+    outcome = run_script(connection, startup, ["probe"], timeout_s=PROBE_S)
+    after = now_ms()
+    if outcome.status == "failed":
+        note(_failed_probe(host, role, outcome))
+        return None
+    facts = outcome.facts
+    note(_python(host, role, facts))
+    note(disk_check(host, int(facts.get("free_bytes", 0)), str(facts.get("root", ""))))
+    note(_clock(host, int(facts.get("wall_ms", 0)), before, after))
+    return facts
+
+
+def python_of(facts: Mapping[str, Any]) -> str:
+    """The interpreter that was found there."""
+    return str(facts.get("executable", "python3"))
+
+
+def labels_of(facts: Mapping[str, Any], role: str) -> Mapping[str, str]:
+    """Whose a role of the host is; empty where nobody's."""
+    roles = facts.get("labels")
+    labels = roles.get(role) if isinstance(roles, dict) else None
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
 
 
 def _trouble(host: str, check: str, error: PlatformError) -> Check:
@@ -141,20 +179,25 @@ def _trouble(host: str, check: str, error: PlatformError) -> Check:
     return Check(host, check, Result.FAILED, message, fix or by_hand)
 
 
-def _failed_probe(host: str, outcome: Outcome) -> Check:
+def _failed_probe(host: str, role: str, outcome: Outcome) -> Check:
     if outcome.step == "python":
-        return Check(host, "python", Result.FAILED, outcome.reason, "install Python 3.10 to 3.13 there")
+        return Check(host, "python", Result.FAILED, outcome.reason, _install_python(role))
     fix = "mend what it says, and run the doctor again"
     return Check(host, outcome.step or "probe", Result.FAILED, outcome.reason, fix)
 
 
-def _python(host: str, facts: Mapping[str, Any]) -> Check:
+def _python(host: str, role: str, facts: Mapping[str, Any]) -> Check:
     version, machine = str(facts.get("python", "")), str(facts.get("machine", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     message = f"{version} on {machine}"
     if numbers > NEWEST_PYTHON:
-        return Check(host, "python", Result.FAILED, message, "install Python 3.10 to 3.13 there")
+        return Check(host, "python", Result.FAILED, message, _install_python(role))
     return Check(host, "python", Result.OK, message)
+
+
+def _install_python(role: str) -> str:
+    newest = ".".join(map(str, NEWEST_PYTHON))
+    return f"install Python 3.{OLDEST_MINOR[role]} to {newest} there"
 
 
 def _clock(host: str, theirs: int, before: int, after: int) -> Check:
@@ -168,16 +211,20 @@ def _clock(host: str, theirs: int, before: int, after: int) -> Check:
 
 
 def _owner(host: str, facts: Mapping[str, Any], wanted: Wanted) -> Check:
-    roles = facts.get("labels")
-    labels = roles.get("worker") if isinstance(roles, dict) else None
-    labels = labels if isinstance(labels, dict) else {}
-    cluster_id, cluster = str(labels.get(LABEL_CLUSTER_ID, "")), str(labels.get(LABEL_CLUSTER, "?"))
+    labels = labels_of(facts, "worker")
+    what = f"slice {labels.get(LABEL_SLICE, '?')}"
+    return owner_check(host, labels, wanted, what, f"take the host out of {wanted.cluster}")
+
+
+def owner_check(host: str, labels: Mapping[str, str], wanted: Wanted, what: str, otherwise: str) -> Check:
+    """Whose a host is: `what` is there where it is ours; `otherwise` spares stopping the other cluster."""
+    cluster_id, cluster = labels.get(LABEL_CLUSTER_ID, ""), labels.get(LABEL_CLUSTER, "?")
     if not cluster_id:
         return Check(host, "owner", Result.OK, "nobody's")
     if cluster_id == wanted.cluster_id:
-        return Check(host, "owner", Result.OK, f"ours: slice {labels.get(LABEL_SLICE, '?')} is there")
+        return Check(host, "owner", Result.OK, f"ours: {what} is there")
     message = f"belongs to cluster {cluster} (id {cluster_id})"
-    fix = f"stop that cluster, or take the host out of {wanted.cluster}"
+    fix = f"stop that cluster, or {otherwise}"
     if cluster == wanted.cluster:
         message += ", which has our name and other keys"
         fix = "give back the keys that it was started with, or stop it from where they are"
@@ -186,14 +233,9 @@ def _owner(host: str, facts: Mapping[str, Any], wanted: Wanted) -> Check:
 
 def _reach(host: str, connection: SshConnection, python: str, listening: Listening) -> Check:
     endpoint = listening.endpoint
-    ports = [str(port) for port in endpoint.ports]
-    speaks = "yes" if listening.word else "no"
-    argv = [python, "-I", "-S", "-B", "-c", _DIAL, endpoint.host, str(DIAL_S), speaks, *ports]
-    result = connection.run(argv, timeout_s=REACH_S)
-    try:
-        found = json.loads(result.out.decode("utf-8", "replace").splitlines()[-1])
-        answers = {port: str(found[port]) for port in ports}
-    except (ValueError, LookupError, TypeError):
+    to = {str(port): (endpoint.host, port) for port in endpoint.ports}
+    answers = dial(connection, python, to, hears=bool(listening.word))
+    if answers is None:
         fix = "log in there by hand and look why python3 does not run"
         return Check(host, "reaches us", Result.FAILED, "the host did not say what it reaches", fix)
     return reach_check(host, answers, listening)
@@ -202,18 +244,21 @@ def _reach(host: str, connection: SshConnection, python: str, listening: Listeni
 def reach_check(host: str, answers: Mapping[str, str], listening: Listening) -> Check:
     """What a host's tries mean; `answers` has what came of each port."""
     endpoint = listening.endpoint
-    for port, answer in answers.items():
+    name_it = f"name {listening.where} in controller.advertise_address, as the hosts see it"
+    for answer in answers.values():
         what, _, words = answer.partition(" ")
-        where = f"port {port} of {endpoint.host}"
+        alike = [port for port, other in answers.items() if other == answer]
+        ports = f"port{'s' if alike[1:] else ''} {' and '.join(alike)}"
+        where = f"{ports} of {endpoint.host}"
+        let = f"let firewalls pass TCP from {host} to {ports} of {listening.where}"
         if what == "failed":
-            fix = "open it in firewalls; controller.advertise_address is this machine as the hosts see it"
+            fix = f"{let}; or {name_it}"
             return Check(host, "reaches us", Result.FAILED, f"{where}: {words}", fix)
         if what == "refused" and (listening.word or listening.is_ours):
-            fix = "name this machine in controller.advertise_address, and let no firewall refuse it"
+            fix = f"{name_it}; and {let}"
             return Check(host, "reaches us", Result.FAILED, f"{where}: nobody listens there", fix)
         if what == "connected" and listening.word and words != listening.word:
-            fix = "name this machine in controller.advertise_address, as the hosts see it"
-            return Check(host, "reaches us", Result.FAILED, f"{where}: another machine answers", fix)
+            return Check(host, "reaches us", Result.FAILED, f"{where}: another machine answers", name_it)
     if listening.word or listening.is_ours:
         return Check(host, "reaches us", Result.OK, f"at {endpoint} and the next port")
     message = f"it reaches {endpoint.host}; who would answer there is not known"

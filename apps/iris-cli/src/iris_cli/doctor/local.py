@@ -1,59 +1,69 @@
-"""Checks of this machine, where the controller is to run. Makes nothing that stays."""
+"""Checks of this machine: what is kept here, and its ports where the controller is to run here."""
 
 from __future__ import annotations
 
 import platform
-import shutil
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from iris_cli.doctor.checks import THIS_MACHINE, Check, Result
-from iris_cli.text import size
+from iris_cli.doctor.checks import THIS_MACHINE, Check, Report, Result
+from iris_cli.doctor.directories import directory_check, disk_check
+from iris_cli.doctor.hosts import Listening, Wanted
+from iris_cli.doctor.on_host import PortTaken, room
+from iris_cli.doctor.ports import Beacon
+from iris_cli.doctor.seat import Seat
+from iris_config.endpoint import Endpoint
+from iris_platform.controller_vm import find_controller
 from iris_platform.paths import ClusterPaths
-from iris_platform.state_lock import StateDirError, refuse_network_file_system
-
-LEAST_FREE_BYTES = 200 * 10**6
+from iris_platform.state_lock import read_mounts
 
 
 def check_machine(paths: ClusterPaths) -> list[Check]:
     """Everything about this machine but its ports, which hosts are needed for."""
+    state = room(str(paths.state_dir))
+    rooms = {"state directory": (paths.state_dir, state)}
+    rooms["keys directory"] = (paths.pki_dir, room(str(paths.pki_dir)))
+    mounts = read_mounts()
     return [
         Check(THIS_MACHINE, "python", Result.OK, platform.python_version()),
-        _directory("state directory", paths.state_dir, "storage.state_dir"),
-        _directory("keys directory", paths.pki_dir, "storage.pki_dir"),
-        _disk(paths.state_dir),
+        *(directory_check(THIS_MACHINE, name, str(path), at, mounts) for name, (path, at) in rooms.items()),
+        disk_check(THIS_MACHINE, int(state["free_bytes"]), str(state["there"])),
     ]
 
 
-def _directory(name: str, path: Path, setting: str) -> Check:
-    there = _existing(path)
+@contextmanager
+def seat_here(
+    wanted: Wanted, endpoint: Endpoint | None, paths: ClusterPaths, report: Report
+) -> Iterator[Seat]:
+    """A controller on this machine, or a stand-in for it as long as this lasts.
+
+    Nobody has to listen where hosts dial none: forwards bring them to it.
+    """
+    if endpoint is None:
+        yield Seat(wanted)
+        return
+    with _listening(endpoint, paths) as (listening, check):
+        report(check)
+        yield Seat(wanted.with_listening(listening), [check])
+
+
+@contextmanager
+def _listening(endpoint: Endpoint, paths: ClusterPaths) -> Iterator[tuple[Listening, Check]]:
+    if running := find_controller(paths):
+        message = f"the cluster's controller runs (process {running.pid})"
+        yield (
+            Listening(endpoint, THIS_MACHINE, is_ours=True),
+            Check(THIS_MACHINE, "ports", Result.OK, message),
+        )
+        return
     try:
-        refuse_network_file_system(path)
-        # Has no name at any moment, and so is gone whatever happens to us.
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except StateDirError as error:
-        message, _, fix = str(error).partition("; ")
-        return Check(THIS_MACHINE, name, Result.FAILED, message, f"{fix} ({setting})")
-    except OSError as error:
-        fix = f"let this user write there, or choose another directory ({setting})"
-        return Check(THIS_MACHINE, name, Result.FAILED, f"{there}: {error.strerror or error}", fix)
-    return Check(THIS_MACHINE, name, Result.OK, str(path))
-
-
-def _disk(path: Path) -> Check:
-    there = _existing(path)
-    return disk_check(THIS_MACHINE, shutil.disk_usage(there).free, str(there))
-
-
-def disk_check(subject: str, free: int, where: str) -> Check:
-    """Whether so many bytes are enough."""
-    message = f"{size(free)} free at {where}"
-    if free >= LEAST_FREE_BYTES:
-        return Check(subject, "disk", Result.OK, message)
-    return Check(subject, "disk", Result.FAILED, message, f"free at least {size(LEAST_FREE_BYTES)} there")
-
-
-def _existing(path: Path) -> Path:
-    """The lowest directory on the way there that exists already."""
-    return next(each for each in (path, *path.parents) if each.is_dir())
+        beacon = Beacon(endpoint.ports)
+    except PortTaken as error:
+        fix = "stop what has it, or name another port in controller.advertise_address"
+        check = Check(THIS_MACHINE, "ports", Result.FAILED, str(error), fix)
+        yield Listening(endpoint, THIS_MACHINE), check
+        return
+    with beacon:
+        message = f"{endpoint.port} and {endpoint.port + 1} are free"
+        check = Check(THIS_MACHINE, "ports", Result.OK, message)
+        yield Listening(endpoint, THIS_MACHINE, beacon.word), check

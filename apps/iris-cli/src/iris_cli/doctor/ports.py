@@ -1,51 +1,27 @@
-"""The two ports that hosts dial, and a stand-in for the controller on them.
+"""A stand-in for the controller on the two ports that hosts dial: here, or on the controller's host.
 
-With the stand-in a host that gets through knows that it reached this machine,
+With the stand-in a host that gets through knows that it reached that machine,
 not another one at the same address.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
-import selectors
 import socket
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
-from iris_config.defaults import CONTROLLER_PORT
+from iris_cli.doctor.asking import argv_of
+from iris_cli.doctor.on_host import PortTaken, listen_on, serve
+from iris_platform.base import Unreachable
+from iris_platform.ssh import SshConnection
+from iris_platform.ssh.connection import CommandStream
 
-SEND_S = 5.0
 END_S = 5.0
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where hosts reach the controller: `port` for agents, the next one for hosts that join."""
-
-    host: str
-    port: int
-
-    @property
-    def ports(self) -> tuple[int, int]:
-        """Both of them."""
-        return self.port, self.port + 1
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def endpoint_of(advertise_address: str) -> Endpoint:
-    """What `HOST[:PORT]` means."""
-    host, colon, port = advertise_address.rpartition(":")
-    if not (colon and port.isdecimal()):
-        host, port = advertise_address, str(CONTROLLER_PORT)
-    return Endpoint(host.removeprefix("[").removesuffix("]"), int(port))
-
-
-class PortTaken(Exception):
-    """A port cannot be listened on; the message says which and why."""
+LISTEN_S = 30.0
 
 
 class Beacon:
@@ -57,15 +33,9 @@ class Beacon:
         Raises:
             PortTaken: one of them cannot be had.
         """
-        self.word = secrets.token_hex(16)
-        self._listeners: list[socket.socket] = []
+        self.word = new_word()
+        self._listeners = listen_on(ports)
         self._wake, self._woken = socket.socketpair()
-        try:
-            for port in ports:
-                self._listeners.append(_listen(port))
-        except PortTaken:
-            self._close()
-            raise
         self._thread = threading.Thread(target=self._serve, name="doctor-beacon", daemon=True)
         self._thread.start()
 
@@ -77,49 +47,45 @@ class Beacon:
     ) -> None:
         self._wake.send(b"x")
         self._thread.join(END_S)
-        self._close()
-
-    def _close(self) -> None:
         for each in (*self._listeners, self._wake, self._woken):
             each.close()
 
     def _serve(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for each in (*self._listeners, self._woken):
-                selector.register(each, selectors.EVENT_READ)
-            # Until it is woken, which its owner does at the end.
-            while True:
-                ready = [key.fileobj for key, _ in selector.select()]
-                if self._woken in ready:
-                    return
-                for listener in self._listeners:
-                    if listener in ready:
-                        self._answer(listener)
+        serve(self._listeners, self.word, self._woken.fileno())
 
-    def _answer(self, listener: socket.socket) -> None:
+
+@contextmanager
+def stand_in(connection: SshConnection, python: str, ports: tuple[int, ...], most_s: float) -> Iterator[str]:
+    """The same on a host; its word. It ends with this, with us, or after `most_s`.
+
+    Raises:
+        PortTaken: one of the ports cannot be had there.
+        Unreachable: it is not known whether it listens.
+    """
+    word = new_word()
+    argv = argv_of(python, "listen", most_s, word, *map(str, ports))
+    # The time is for its first word: afterwards nothing is read.
+    with connection.stream(argv, timeout_s=LISTEN_S) as running:
         try:
-            peer, _ = listener.accept()
-            with peer:
-                peer.settimeout(SEND_S)
-                peer.sendall(self.word.encode("ascii"))
-        except OSError:
-            # Who hung up meanwhile does not want to know.
-            return
+            trouble = str(json.loads(_first_line(running))["trouble"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise Unreachable(
+                f"{connection.address}: python3 there does not listen as it was asked"
+            ) from error
+        if trouble:
+            raise PortTaken(trouble)
+        yield word
 
 
-def _listen(port: int) -> socket.socket:
-    if port > 65535:
-        raise PortTaken(f"there is no port {port}")
-    dual = socket.has_dualstack_ipv6()
-    try:
-        listener = socket.create_server(
-            ("::" if dual else "0.0.0.0", port),
-            family=socket.AF_INET6 if dual else socket.AF_INET,
-            backlog=64,
-            dualstack_ipv6=dual,
-        )
-    except OSError as error:
-        raise PortTaken(f"cannot listen on port {port}: {error.strerror or error}") from error
-    # One that was there when it was looked at can be gone when it is accepted.
-    listener.setblocking(False)
-    return listener
+def new_word() -> str:
+    """What only who was told can know."""
+    return secrets.token_hex(16)
+
+
+def _first_line(running: CommandStream) -> bytes:
+    said = b""
+    for chunk in running:
+        said += b"" if chunk.is_error else chunk.data
+        if b"\n" in said:
+            break
+    return said

@@ -24,7 +24,7 @@ from iris_platform.controller_vm.local import (
     find_controllers,
     stop_controller,
 )
-from iris_platform.controller_vm.site import Site, dial, read_site
+from iris_platform.controller_vm.site import Site, dial, known_site, read_site
 
 __all__ = [
     "CONTROLLERS",
@@ -42,6 +42,7 @@ __all__ = [
     "dial",
     "find_controller",
     "find_controllers",
+    "known_site",
     "pools_of",
     "read_site",
     "stop_controller",

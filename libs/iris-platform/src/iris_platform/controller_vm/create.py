@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iris_platform.base import Refused
 from iris_platform.controller_vm.base import ControllerVm, Operator, Probe
 from iris_platform.controller_vm.local import LocalController
-from iris_platform.controller_vm.site import read_site, site_of
+from iris_platform.controller_vm.site import known_site
 from iris_platform.paths import ClusterPaths
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
@@ -54,14 +53,7 @@ def _manual(recipe: Recipe) -> ControllerVm:
     from iris_platform.controller_vm.remote import RemoteController
 
     config = recipe.config
-    site, known = site_of(config), read_site(recipe.paths)
-    if known is not None:
-        if known.host != site.host:
-            raise Refused(
-                f"cluster {config.name} was started with its controller on {known.host}, and not stopped there;"
-                f" stop it first, or remove {recipe.paths.state_dir} if that host no longer exists"
-            )
-        site = replace(site, cluster_id=known.cluster_id)
+    site = known_site(config, recipe.paths)
     return RemoteController(config.name, site, recipe.paths, recipe.operator, pools_of(config, recipe.paths))
 
 
@@ -69,12 +61,9 @@ def pools_of(config: IrisClusterConfig, paths: ClusterPaths) -> Pools:
     """The hosts of all manual groups, as this machine reaches them."""
     from iris_platform.controller_vm.pools import Pools
     from iris_platform.manual import KNOWN_HOSTS_FILE
-    from iris_platform.ssh import KnownHosts, SshTarget, connect, settings_of, targets_of
+    from iris_platform.ssh import KnownHosts, connect, settings_of, targets_in
 
-    targets: dict[str, SshTarget] = {}
-    for group in config.scale_groups.values():
-        if group.provider.HasField("manual"):
-            targets.update(targets_of(group.provider.manual))
+    targets = targets_in(config)
     known_hosts, settings = KnownHosts(paths.pki_dir / KNOWN_HOSTS_FILE), settings_of(config.ssh)
     return Pools(targets, lambda target: connect(target, settings, known_hosts), config.ssh.max_parallel)
 

@@ -108,9 +108,7 @@ class ControllerHost:
 
     def places(self) -> dict[str, str]:
         """Where state and keys are, as absolute paths; empty where there are none."""
-        own = f"{self.facts()['root']}/controller/state"
-        places = {"state_dir": self._site.state_dir or f"{own}/state"}
-        places["pki_dir"] = self._site.pki_dir or f"{own}/pki"
+        places = self._site.directories(str(self.facts()["root"]))
         return {
             name: path if self._connection.run(["test", "-d", path], timeout_s=LOOK_S).status == 0 else ""
             for name, path in places.items()

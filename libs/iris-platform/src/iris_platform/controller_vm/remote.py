@@ -181,7 +181,9 @@ class RemoteController:
         with self._operator.step(f"let it into {hosts}"):
             kinds, troubles = pools.invite(keys.ssh_key, keys.cluster_id)
         for trouble in troubles:
-            self._operator.note(f"{trouble}; `iris cluster start` once more lets it in")
+            self._operator.note(
+                f"{trouble}; `iris doctor` says what to fix, then `iris cluster start` once more lets it in"
+            )
         with self._operator.step("bring it what runs on them"):
             host.stock(f"{state}/{BUNDLES}", kinds, Shelf(self._paths.state_dir / BUNDLES))
 

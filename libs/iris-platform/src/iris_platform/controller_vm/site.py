@@ -7,7 +7,7 @@ key and certificate, the host keys that were pinned, the backup of the authority
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,11 @@ class Site:
         """The controller's address there, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def directories(self, root: str) -> dict[str, str]:
+        """Where state and keys are on a host where everything of Iris is below `root`; absolute paths."""
+        own = f"{root}/controller/state"
+        return {"state_dir": self.state_dir or f"{own}/state", "pki_dir": self.pki_dir or f"{own}/pki"}
+
 
 def site_of(config: IrisClusterConfig) -> Site:
     """The site that a configuration's `controller.manual` describes."""
@@ -73,6 +78,23 @@ def site_of(config: IrisClusterConfig) -> Site:
         state_dir=storage.state_dir,
         pki_dir=storage.pki_dir,
     )
+
+
+def known_site(config: IrisClusterConfig, paths: ClusterPaths) -> Site:
+    """The same with what is known of the cluster from its last start.
+
+    Raises:
+        Refused: that was on another host, and it was not stopped there; or it cannot be read.
+    """
+    site, known = site_of(config), read_site(paths)
+    if known is None:
+        return site
+    if known.host != site.host:
+        raise Refused(
+            f"cluster {config.name} was started with its controller on {known.host}, and not stopped there;"
+            f" stop it first, or remove {paths.state_dir} if that host no longer exists"
+        )
+    return replace(site, cluster_id=known.cluster_id)
 
 
 def read_site(paths: ClusterPaths) -> Site | None:
@@ -102,8 +124,10 @@ def write_site(paths: ClusterPaths, site: Site) -> None:
     write_atomic(paths.state_dir / SITE_FILE, json.dumps(asdict(site), indent=1).encode("utf-8") + b"\n")
 
 
-def dial(site: Site, pki_dir: Path) -> SshConnection:
+def dial(site: Site, pki_dir: Path, *, pins: bool = True) -> SshConnection:
     """A connection to the controller's host, with the keys of this machine.
+
+    Without `pins` the key of a new host is let pass and not written down.
 
     Raises:
         PlatformError: see `iris_platform.ssh.connect`.
@@ -115,4 +139,4 @@ def dial(site: Site, pki_dir: Path) -> SshConnection:
     settings = SshSettings(
         site.connect_timeout_s, site.keepalive_s, user_config=load_user_config(site.ssh_config_file)
     )
-    return connect(target, settings, KnownHosts(pki_dir / KNOWN_HOSTS_FILE))
+    return connect(target, settings, KnownHosts(pki_dir / KNOWN_HOSTS_FILE, pins=pins))

@@ -105,6 +105,20 @@ class Keyring:
         except (OSError, NotAKey) as error:
             raise CredentialsError(f"{path}: cannot be used: {error}") from error
 
+    def cluster_id(self) -> str:
+        """The id of the cluster whose authority is pinned; empty when none is.
+
+        Raises:
+            CredentialsError: it cannot be read.
+        """
+        path = self.directory / CA_FILE
+        try:
+            return certificates.cluster_id_of_ca(certificates.certificate_from_pem(path.read_bytes()))
+        except FileNotFoundError:
+            return ""
+        except (OSError, NotAKey) as error:
+            raise CredentialsError(f"{path}: cannot be used: {error}") from error
+
     def _key(self) -> PrivateKey:
         path = self.directory / KEY_FILE
         try:

@@ -13,7 +13,7 @@ from iris_platform.ssh.connection import Chunk, CommandResult, CommandStream, Ss
 from iris_platform.ssh.errors import HostKeyChanged, RemoteFileMissing, SshUnavailable
 from iris_platform.ssh.fan_out import for_each
 from iris_platform.ssh.known_hosts import KnownHosts
-from iris_platform.ssh.target import SshTarget, UserConfig, resolve, targets_of
+from iris_platform.ssh.target import SshTarget, UserConfig, resolve, targets_in, targets_of
 
 # Not to hide a cycle: neither paramiko nor protobuf must be loaded with this package.
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "load_user_config",
     "resolve",
     "settings_of",
+    "targets_in",
     "targets_of",
 ]
 

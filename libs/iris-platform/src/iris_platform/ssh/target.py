@@ -14,7 +14,7 @@ from iris_platform.base import Refused
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
-    from iris_proto.v1.config_pb2 import ManualProvider
+    from iris_proto.v1.config_pb2 import IrisClusterConfig, ManualProvider
 
 # As in config.proto. OpenSSH's own default for the user is the local one.
 DEFAULT_USER = "root"
@@ -119,6 +119,15 @@ def jump_chain(jump_host: str) -> list[SshTarget]:
 def targets_of(manual: ManualProvider) -> dict[str, SshTarget]:
     """How each host of a group is reached, by its name in the configuration."""
     return {host: _target(host, manual) for host in manual.hosts}
+
+
+def targets_in(config: IrisClusterConfig) -> dict[str, SshTarget]:
+    """How each host of all manual groups is reached, by its name in the configuration."""
+    found: dict[str, SshTarget] = {}
+    for group in config.scale_groups.values():
+        if group.provider.HasField("manual"):
+            found.update(targets_of(group.provider.manual))
+    return found
 
 
 def _target(host: str, manual: ManualProvider) -> SshTarget:
