@@ -126,6 +126,10 @@ def _run_first(spec: Mapping[str, Any], given: bytes) -> dict[str, Any]:
 def undo(layout: Layout, document: Document) -> None:
     """What the dead man does where the document names nothing else."""
     places.check_owner(layout, document["labels"])
+    there, ours = (labels.get(LABEL_SLICE) for labels in (places.role_labels(layout), document["labels"]))
+    if there and there != ours:
+        # It was killed before anybody knew that it is armed, and another start has come since.
+        return
     remove_role(layout, service_of(layout, os.environ), forget=False, bundles=False)
 
 
@@ -201,7 +205,7 @@ def _install(layout: Layout, document: Document) -> Path:
     """The bundle's directory; installs it unless that is finished."""
     sha = str(document["bundle"].get("sha256", ""))
     there = layout.bundles / sha
-    if sha and _is_installed(there, document["program"]):
+    if sha and document["program"] in _installed_programs(there):
         return there
     archive = fetch.fetch_bundle(layout, document["bundle"])
     argv = [sys.executable, "-I", "-S", str(archive), "install", "--root", str(layout.root)]
@@ -216,15 +220,14 @@ def _install(layout: Layout, document: Document) -> Path:
     return Path(str(answer["path"]))
 
 
-def _is_installed(there: Path, program: str) -> bool:
-    """Whether it is there for this very interpreter; as `installer.is_finished` has it."""
+def _installed_programs(there: Path) -> Sequence[str]:
+    """What an installed bundle has for this very interpreter; as `installer.is_finished` has it."""
     import platform
 
     found = read_json(there / "installed.json")
     base = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
-    return found.get("python") == f"{base} {platform.python_version()}" and program in found.get(
-        "programs", ()
-    )
+    here = found.get("python") == f"{base} {platform.python_version()}"
+    return list(found.get("programs", ())) if here else []
 
 
 def _bundles_in_use(layout: Layout) -> list[str]:
@@ -284,6 +287,7 @@ def host_facts(layout: Layout) -> dict[str, object]:
         "user": os.geteuid(),
         "wall_ms": time.time_ns() // 1_000_000,
         "boot_id": processes.boot_id(),
-        "bundles": sorted(p.name for p in layout.bundles.glob("?" * 64)) if layout.bundles.is_dir() else [],
+        # Those that need not be sent: what was broken off, or is of an older Python, is installed again.
+        "bundles": sorted(path.name for path in layout.bundles.glob("?" * 64) if _installed_programs(path)),
         "labels": {role: places.role_labels(Layout(layout.root, role)) for role in places.ROLES},
     }
