@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from iris_platform.base import PlatformError, StartFailed, Unreachable
-from iris_platform.manual.hosts import HostReport, Outcome
+from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, NotTheSameHost, Outcome, is_the_same
 from iris_platform.manual.records import ManualSlice
 
 
@@ -21,12 +21,23 @@ class Machine:
     trouble: str = ""
     said: str = ""
     looked: int = 0
+    boot_id: str = "first"
     started: list[str] = field(default_factory=list)
+
+    def report(self) -> HostReport:
+        """What is to be seen of it."""
+        detail = "" if self.runs else "ended"
+        name = "other" if self.cluster_id else ""
+        return HostReport(self.cluster_id, name, self.boot_id, self.slice, self.runs, detail, self.said)
 
     @property
     def is_as_it_was(self) -> bool:
         """Whether nothing of Iris is there."""
         return not self.cluster_id and self.slice is None and not self.runs
+
+    def is_swapped(self) -> None:
+        """Another machine is at the address, with the same host key."""
+        self.cluster_id, self.slice, self.runs, self.boot_id = "", None, False, "another"
 
 
 class Fleet:
@@ -44,8 +55,7 @@ class Fleet:
         machine.looked += 1
         if machine.is_down:
             return Unreachable("no route to host")
-        detail = "" if machine.runs else "ended"
-        return HostReport(machine.cluster_id, machine.slice, machine.runs, detail, machine.said)
+        return machine.report()
 
     def start(self, record: ManualSlice) -> Mapping[str, Outcome]:
         """See `Hosts.start`."""
@@ -63,19 +73,22 @@ class Fleet:
         machine.runs = True
         return None
 
-    def remove(self, slice_name: str, hosts: Sequence[str]) -> Mapping[str, Outcome]:
+    def remove(self, record: ManualSlice, hosts: Sequence[str]) -> Mapping[str, Outcome]:
         """See `Hosts.remove`."""
-        return {host: self._remove(self.machines[host], slice_name) for host in hosts}
+        return {host: self._remove(host, record) for host in hosts}
 
-    def tidy(self, hosts: Sequence[str]) -> Mapping[str, Outcome]:
+    def tidy(self, cluster_id: str, hosts: Sequence[str]) -> Mapping[str, Outcome]:
         """See `Hosts.tidy`."""
         return {
             host: Unreachable("no route to host") if self.machines[host].is_down else None for host in hosts
         }
 
-    def _remove(self, machine: Machine, slice_name: str) -> Outcome:
+    def _remove(self, host: str, record: ManualSlice) -> Outcome:
+        machine = self.machines[host]
         if machine.is_down:
             return Unreachable("no route to host")
-        if machine.slice is not None and machine.slice.spec.name == slice_name:
+        if not is_the_same(record, host, machine.report()):
+            return NotTheSameHost(NOT_THE_SAME)
+        if machine.slice is not None and machine.slice.spec.name == record.spec.name:
             machine.cluster_id, machine.slice, machine.runs = "", None, False
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +123,9 @@ class TestCreate:
     def test_a_host_of_another_cluster_is_left_alone(self, world: World) -> None:
         world.fleet.machines["h2"].cluster_id = "zzzzzzzzzz"
         assert world.on(world.create(1)) == ["h1", "h3"]
-        with pytest.raises(NoCapacity, match="h2: belongs to another cluster, zzzzzzzzzz; stop that one"):
+        with pytest.raises(
+            NoCapacity, match=r"h2: belongs to another cluster, other \(id zzzzzzzzzz\); stop that"
+        ):
             world.create(2)
         assert world.fleet.machines["h2"].cluster_id == "zzzzzzzzzz"
 
@@ -192,6 +195,59 @@ class TestLook:
         assert world.slices.get_slice("web-1", world.now_ms) is None
         with pytest.raises(NotOurs):
             world.slices.get_slice(make_spec(1, cluster_id="zzzzzzzzzz").name, world.now_ms)
+
+    def test_what_a_broken_off_start_left_is_no_obstacle(self, world: World) -> None:
+        """Labels of this cluster and nothing that came after them; our records of it are lost."""
+        world.fleet.machines["h1"].cluster_id = IDENTITY.cluster_id
+        assert world.on(world.create(1)) == ["h1", "h2"]
+
+
+class TestAnotherMachine:
+    """At the address of a host, with its host key: it proves nothing of what was started there."""
+
+    def test_it_is_no_fence_until_the_lease_has_passed(self, world: World) -> None:
+        name = world.create(1)
+        world.fleet.machines["h1"].is_swapped()
+        world.now_ms += BOOT_MS
+        assert world.states() == {"1": "running"}
+        with pytest.raises(Unreachable, match="h1: another machine is at this address"):
+            world.delete(name)
+        assert world.fleet.machines["h2"].is_as_it_was
+        world.now_ms += LEASE_MS
+        with pytest.raises(Unreachable):
+            world.delete(name)
+        world.now_ms += 1
+        world.delete(name)
+        assert world.states() == {}
+        assert world.slices.get_slice(name, world.now_ms) is None
+        world.now_ms += LEASE_MS
+        assert world.on(world.create(2)) == ["h1", "h2"]
+
+    def test_one_that_started_anew_has_its_disk_still(self, world: World) -> None:
+        name = world.create(1)
+        machine = world.fleet.machines["h1"]
+        machine.boot_id, machine.runs = "second", False
+        world.now_ms += BOOT_MS
+        assert world.states() == {"1": "failed"}
+        world.delete(name)
+        assert world.states() == {}
+
+    def test_an_agent_that_left_by_itself_is_gone(self, world: World) -> None:
+        name = world.create(1)
+        machine = world.fleet.machines["h1"]
+        machine.cluster_id, machine.slice, machine.runs = "", None, False
+        world.now_ms += BOOT_MS
+        assert world.states() == {"1": "failed"}
+        world.delete(name)
+        assert world.states() == {}
+
+    def test_what_an_earlier_release_wrote_down_is_read(self, world: World) -> None:
+        name = world.create(1)
+        path = world.directory / f"{name}.json"
+        fields = json.loads(path.read_text())
+        del fields["boot_ids"]
+        path.write_text(json.dumps(fields))
+        assert world.states() == {"1": "running"}
 
 
 class TestLostRecords:

@@ -49,6 +49,10 @@ class Fields:
         self._source = source
         self._value: Mapping[str, object] = value
 
+    def has(self, name: str) -> bool:
+        """Whether it is there at all."""
+        return name in self._value
+
     def text(self, name: str) -> str:
         """A string."""
         found = self._value.get(name)

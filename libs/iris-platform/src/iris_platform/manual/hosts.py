@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from iris_platform.base import PlatformError
+from iris_platform.base import PlatformError, Unreachable
 from iris_platform.manual.records import ManualSlice
+
+NOT_THE_SAME = "another machine is at this address, or it was installed anew: nothing of the slice is there"
 
 
 @dataclass(frozen=True)
@@ -15,18 +17,37 @@ class HostReport:
     """What was seen on a host.
 
     `cluster_id` is that of whoever labelled it, empty where nothing of Iris is
-    there; `slice` is what its labels say of the slice that it is part of, and
-    `log_tail` the end of what its agent said.
+    there, and `cluster` its name; `slice` is what its labels say of the slice
+    that it is part of. `boot_id` is of the boot that it is in, empty where it
+    does not say; `log_tail` the end of what its agent said.
     """
 
     cluster_id: str = ""
+    cluster: str = ""
+    boot_id: str = ""
     slice: ManualSlice | None = None
     is_running: bool = False
     detail: str = ""
     log_tail: str = ""
 
 
+class NotTheSameHost(Unreachable):
+    """What was started cannot be asked: another machine is at its address, or it was installed anew."""
+
+
 Outcome: TypeAlias = "PlatformError | None"
+
+
+def is_the_same(record: ManualSlice, host: str, found: HostReport) -> bool:
+    """Whether a host is the machine that a slice was given, as far as can be told.
+
+    One that started anew keeps what is on its disk; one that has neither its boot
+    nor its slice is another, or has another disk.
+    """
+    given = record.boot_ids[record.hosts.index(host)] if record.boot_ids else ""
+    if not given or not found.boot_id or given == found.boot_id:
+        return True
+    return found.slice is not None and found.slice.spec.name == record.spec.name
 
 
 class Hosts(Protocol):
@@ -44,10 +65,14 @@ class Hosts(Protocol):
         """
         ...
 
-    def remove(self, slice_name: str, hosts: Sequence[str]) -> Mapping[str, Outcome]:
-        """Take away everything of a slice; fine where there is nothing, or another slice."""
+    def remove(self, record: ManualSlice, hosts: Sequence[str]) -> Mapping[str, Outcome]:
+        """Take away everything of a slice; fine where there is nothing, or another slice.
+
+        `NotTheSameHost` where that proves nothing: the machine that it was
+        started on may run it still.
+        """
         ...
 
-    def tidy(self, hosts: Sequence[str]) -> Mapping[str, Outcome]:
-        """Take away what is kept for the next slice; hosts of others stay as they are."""
+    def tidy(self, cluster_id: str, hosts: Sequence[str]) -> Mapping[str, Outcome]:
+        """Take away what is kept for the next slice, or was left of none; hosts of others stay as they are."""
         ...

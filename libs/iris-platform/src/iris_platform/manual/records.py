@@ -38,7 +38,8 @@ class ManualSlice:
 
     `clean` are those from which it was removed. `deleting_since_ms` is 0 until
     its deletion began. An abandoned one runs nowhere any more, although a host
-    could not be cleaned. Times are wall clock, milliseconds.
+    could not be cleaned. `boot_ids` are those of its hosts when they were given
+    to it; none where that is not known. Times are wall clock, milliseconds.
     """
 
     spec: SliceSpec
@@ -48,6 +49,7 @@ class ManualSlice:
     deleting_since_ms: int = 0
     clean: frozenset[str] = frozenset()
     is_abandoned: bool = False
+    boot_ids: tuple[str, ...] = ()
 
     @property
     def unclean(self) -> tuple[str, ...]:
@@ -65,6 +67,7 @@ def slice_to_json(record: ManualSlice) -> dict[str, object]:
         "deleting_since_ms": record.deleting_since_ms,
         "clean": sorted(record.clean),
         "abandoned": int(record.is_abandoned),
+        "boot_ids": list(record.boot_ids),
     }
 
 
@@ -83,7 +86,11 @@ def slice_from_json(source: str, value: object) -> ManualSlice:
         deleting_since_ms=fields.number("deleting_since_ms"),
         clean=frozenset(fields.texts("clean")),
         is_abandoned=fields.number("abandoned") > 0,
+        # An earlier release did not write them.
+        boot_ids=tuple(fields.texts("boot_ids")) if fields.has("boot_ids") else (),
     )
+    if len(record.boot_ids) not in (0, len(record.hosts)):
+        raise CorruptSlice(f"{source}: boot_ids: expected none, or one for each host")
     if len(record.hosts) != record.spec.hosts:
         raise CorruptSlice(f"{source}: on: expected {record.spec.hosts} hosts")
     return record

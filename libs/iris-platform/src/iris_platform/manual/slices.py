@@ -26,7 +26,7 @@ from iris_platform.base import (
     VmState,
 )
 from iris_platform.files import last_lines
-from iris_platform.manual.hosts import HostReport, Hosts, Outcome
+from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, Hosts, NotTheSameHost, Outcome, is_the_same
 from iris_platform.manual.pool import Asides, free_hosts, listed, too_few
 from iris_platform.manual.records import ManualSlice, Records
 from iris_platform.names import is_ours, parse_slice_name
@@ -163,7 +163,7 @@ class ManualSlices:
             if host in record.clean:
                 state, detail = VmState.TERMINATED, ""
             else:
-                state, detail = self._host_state(record, seen.get(host), now_ms)
+                state, detail = self._host_state(record, host, seen.get(host), now_ms)
             vms.append(
                 VmInfo(
                     vm_id=f"{record.spec.name}/{index}",
@@ -187,11 +187,14 @@ class ManualSlices:
         )
 
     def _host_state(
-        self, record: ManualSlice, found: HostReport | PlatformError | None, now_ms: int
+        self, record: ManualSlice, host: str, found: HostReport | PlatformError | None, now_ms: int
     ) -> tuple[VmState, str]:
         if not isinstance(found, HostReport):
             # Not seen is not gone: its agent, which dials us, is the better witness.
             return VmState.RUNNING, f"cannot be reached: {found}" if found else "is not in the pool any more"
+        if not is_the_same(record, host, found):
+            # Nor is this: what was started may run on, and be in contact, somewhere else.
+            return VmState.RUNNING, NOT_THE_SAME
         if found.slice is not None and found.slice.spec.name == record.spec.name and found.is_running:
             return VmState.RUNNING, ""
         if now_ms - record.created_at_ms < self._settings.boot_ms:
@@ -226,20 +229,21 @@ class ManualSlices:
         pool = self._settings.hosts
         taken = self._taken()
         troubles = self._left_alone(now_ms)
-        chosen: list[str] = []
+        chosen: dict[str, str] = {}
         free = free_hosts(pool, taken, self._asides, now_ms)
         while len(chosen) < spec.hosts and free:
             tried, free = free[: spec.hosts - len(chosen)], free[spec.hosts - len(chosen) :]
             for host, found in self._hosts.look(tried).items():
                 why = self._why_not(found)
-                if not why:
-                    chosen.append(host)
+                if not why and isinstance(found, HostReport):
+                    chosen[host] = found.boot_id
                     continue
                 troubles[host] = why
                 self._asides.put(host, why, now_ms)
         if len(chosen) < spec.hosts:
             raise too_few(spec.hosts, len(chosen), troubles)
-        record = ManualSlice(spec, zone, tuple(chosen), now_ms)
+        boot_ids = tuple(chosen.values())
+        record = ManualSlice(spec, zone, tuple(chosen), now_ms, boot_ids=boot_ids if all(boot_ids) else ())
         self._records.write(record)
         self._records.note_known(chosen)
         return record
@@ -250,8 +254,12 @@ class ManualSlices:
         if not found.cluster_id:
             return ""
         if found.cluster_id != self._settings.identity.cluster_id:
-            return f"belongs to another cluster, {found.cluster_id}; stop that one first"
-        name = found.slice.spec.name if found.slice else "an earlier slice"
+            whose = f"{found.cluster or '?'} (id {found.cluster_id})"
+            return f"belongs to another cluster, {whose}; stop that one first"
+        if found.slice is None and not found.is_running:
+            # A start that was broken off; the next one clears it away.
+            return ""
+        name = found.slice.spec.name if found.slice else "an agent"
         return f"still has {name} of this cluster"
 
     def _start(self, record: ManualSlice, now_ms: int) -> None:
@@ -285,14 +293,17 @@ class ManualSlices:
             if not record.deleting_since_ms:
                 record = replace(record, deleting_since_ms=max(1, now_ms))
                 self._records.write(record)
-            outcomes = self._hosts.remove(name, record.unclean)
+            outcomes = self._hosts.remove(record, record.unclean)
             failed = _failures(outcomes)
+            lease_over = now_ms - record.deleting_since_ms > self._settings.lease_ms
+            if lease_over:
+                # Whatever machine it was, nothing runs on it any more; and this one has nothing of it.
+                failed = {h: error for h, error in failed.items() if not isinstance(error, NotTheSameHost)}
             self._records.note_clean(name, outcomes.keys() - failed.keys())
         for host, error in failed.items():
             self._asides.put(host, f"not cleaned: {error}", now_ms)
         if not failed:
             return
-        lease_over = now_ms - record.deleting_since_ms > self._settings.lease_ms
         if lease_over and all(isinstance(error, Unreachable) for error in failed.values()):
             self._records.note_abandoned(name)
             return
@@ -309,7 +320,7 @@ class ManualSlices:
             Unreachable: a host could not be cleaned.
         """
         free = [host for host in self._settings.hosts if host not in self._taken()]
-        if failed := _failures(self._hosts.tidy(free)):
+        if failed := _failures(self._hosts.tidy(self._settings.identity.cluster_id, free)):
             raise Unreachable(listed(failed))
 
     def _left_alone(self, now_ms: int) -> dict[str, str]:

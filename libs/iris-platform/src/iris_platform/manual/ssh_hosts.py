@@ -18,12 +18,12 @@ from iris_platform.bootstrap import (
     DeadMan,
     Startup,
 )
-from iris_platform.manual.hosts import HostReport
+from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, NotTheSameHost, is_the_same
 from iris_platform.manual.hosts import Outcome as HostOutcome
 from iris_platform.manual.joining import Joining
 from iris_platform.manual.records import ManualSlice, slice_from_json, slice_to_json
 from iris_platform.manual.script import run_script, words_of
-from iris_platform.names import LABEL_CLUSTER_ID
+from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID
 from iris_platform.slice_json import CorruptSlice
 from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
 
@@ -38,14 +38,23 @@ CA_FILE = "ca.pem"
 # No bundle has it: for questions that need none.
 NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
 
-# Constant text: what varies is an argument. Prints what the program that was left
-# there says of itself, then the slice that it was given; nothing where there is none.
+# Constant text: what varies is an argument. Prints the boot that the host is in (as
+# `processes.boot_id` has it), what the program that was left there says of itself,
+# and the slice that it was given; no more than the first where there is none.
 _STATUS = """\
 root=$1
 if [ -z "$root" ]; then
   if [ "$(id -u)" = 0 ]; then root=/var/lib/iris-host; else
     root=${XDG_DATA_HOME:-$HOME/.local/share}/iris-host; fi
 fi
+boot() {
+  read -r kernel </proc/sys/kernel/random/boot_id || return
+  stat=$(cat /proc/1/stat) || stat=
+  set -- ${stat##*\\)}
+  [ $# -lt 20 ] || shift 19
+  echo "{\\"this_boot\\": \\"$kernel.${1:-0}\\"}"
+}
+boot 2>/dev/null
 [ -f "$root/host.pyz" ] || exit 0
 for name in python3 python3.13 python3.12 python3.11 python3.10; do
   path=$(command -v "$name") || continue
@@ -96,13 +105,13 @@ class SshHosts:
         indexes = {host: index for index, host in enumerate(record.hosts)}
         return self._each(record.hosts, lambda host: self._start(record, host, indexes[host]), START_S)
 
-    def remove(self, slice_name: str, hosts: Sequence[str]) -> Mapping[str, HostOutcome]:
+    def remove(self, record: ManualSlice, hosts: Sequence[str]) -> Mapping[str, HostOutcome]:
         """See `Hosts.remove`."""
-        return self._each(hosts, lambda host: self._remove(slice_name, host), REMOVE_S)
+        return self._each(hosts, lambda host: self._remove(record, host), REMOVE_S)
 
-    def tidy(self, hosts: Sequence[str]) -> Mapping[str, HostOutcome]:
+    def tidy(self, cluster_id: str, hosts: Sequence[str]) -> Mapping[str, HostOutcome]:
         """See `Hosts.tidy`."""
-        return self._each(hosts, self._tidy, REMOVE_S)
+        return self._each(hosts, lambda host: self._tidy(cluster_id, host), REMOVE_S)
 
     def _each(
         self, hosts: Sequence[str], work: Callable[[str], None], seconds: float
@@ -135,18 +144,22 @@ class SshHosts:
         result = connection.run(argv, timeout_s=LOOK_S)
         lines = result.out.decode("utf-8", "replace").splitlines()
         found = [value for value in map(_json, lines) if value is not None]
+        boot_id = next((str(value["this_boot"]) for value in found if "this_boot" in value), "")
         status = next((value for value in found if "status" in value), None)
         if status is None:
             if result.status:
                 raise Unreachable(
                     f"{host}: a command ended with status {result.status}: {words_of(result.err)}"
                 )
-            return HostReport()
+            return HostReport(boot_id=boot_id)
         if status["status"] == "failed":
             raise Unreachable(f"{host}: {status.get('step')}: {status.get('reason')}")
-        labels = status.get("labels")
+        said = status.get("labels")
+        labels = said if isinstance(said, dict) else {}
         return HostReport(
-            cluster_id=str(labels.get(LABEL_CLUSTER_ID, "")) if isinstance(labels, dict) else "",
+            cluster_id=str(labels.get(LABEL_CLUSTER_ID, "")),
+            cluster=str(labels.get(LABEL_CLUSTER, "")),
+            boot_id=boot_id,
             slice=_slice(host, found),
             is_running=status["status"] == "running",
             detail=str(status.get("detail") or status.get("phase") or ""),
@@ -222,26 +235,35 @@ class SshHosts:
 
     # -- removing ------------------------------------------------------------
 
-    def _remove(self, slice_name: str, host: str) -> None:
+    def _remove(self, record: ManualSlice, host: str) -> None:
+        cluster_id = record.spec.labels[LABEL_CLUSTER_ID]
         with self._reach(host) as connection:
             report = self._report(host, connection)
-            if report.slice is not None and report.slice.spec.name != slice_name:
+            if not is_the_same(record, host, report):
+                raise NotTheSameHost(f"{host}: {NOT_THE_SAME}; elsewhere it ends with its lease")
+            if report.slice is not None and report.slice.spec.name != record.spec.name:
                 return
             if not report.cluster_id and not report.is_running:
                 return
-            spec = VmBootstrapSpec("worker", NO_CONTAINER, {LABEL_CLUSTER_ID: report.cluster_id})
-            startup = Startup(spec, bundle=NO_BUNDLE, root=self._settings.root)
-            run_script(connection, startup, ["remove"], timeout_s=REMOVE_S).check(host)
-
-    def _tidy(self, host: str) -> None:
-        with self._reach(host) as connection:
-            # Somebody's agent needs its bundle; ours would have been removed before.
-            if self._report(host, connection).cluster_id:
+            if report.cluster_id not in ("", cluster_id):
                 return
-            startup = Startup(
-                VmBootstrapSpec("worker", NO_CONTAINER, {}), bundle=NO_BUNDLE, root=self._settings.root
-            )
-            run_script(connection, startup, ["remove", "--bundles"], timeout_s=REMOVE_S).check(host)
+            spec = VmBootstrapSpec("worker", NO_CONTAINER, {LABEL_CLUSTER_ID: cluster_id})
+            startup = Startup(spec, bundle=NO_BUNDLE, root=self._settings.root)
+            words = ["remove", "--cluster-id", cluster_id]
+            run_script(connection, startup, words, timeout_s=REMOVE_S).check(host)
+
+    def _tidy(self, cluster_id: str, host: str) -> None:
+        with self._reach(host) as connection:
+            report = self._report(host, connection)
+            # Somebody's agent needs its bundle; ours would have been removed before. Labels
+            # without a slice are what is left of a start that was broken off.
+            broken_off = report.cluster_id == cluster_id and report.slice is None
+            if report.is_running or (report.cluster_id and not broken_off):
+                return
+            spec = VmBootstrapSpec("worker", NO_CONTAINER, {LABEL_CLUSTER_ID: cluster_id})
+            startup = Startup(spec, bundle=NO_BUNDLE, root=self._settings.root)
+            words = ["remove", "--bundles", "--cluster-id", cluster_id]
+            run_script(connection, startup, words, timeout_s=REMOVE_S).check(host)
 
 
 def _json(line: str) -> dict[str, object] | None:
