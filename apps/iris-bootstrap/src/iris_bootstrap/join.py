@@ -27,6 +27,8 @@ from iris_platform.pki.names import WorkerPlace, server_name
 TIMEOUT_S = 20.0
 CA_MOST_BYTES = 16_384
 TOKEN_MOST_BYTES = 1024
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, which Python has no names for.
+_WRONG_TIME = (9, 10)
 
 REFUSED = 1
 UNUSABLE = 2
@@ -114,6 +116,10 @@ def _ask(url: str, ca_pem: bytes, place: WorkerPlace, csr: bytes, token: str) ->
         response = connection.getresponse()
         data = response.read(2 * CHAIN_MOST_BYTES)
     except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _WRONG_TIME:
+            here = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            words = f"the {error.verify_message} by this machine's clock, which says {here}; set it right"
+            raise JoinError(REFUSED, f"{url}: {words}, or the controller's") from error
         words = f"{url}: is not the controller of cluster {place.cluster_id}: {error.verify_message}"
         raise JoinError(REFUSED, words) from error
     except (OSError, http.client.HTTPException) as error:
