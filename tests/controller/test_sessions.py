@@ -80,7 +80,7 @@ def test_reports_are_not_acknowledged_before_they_are_stored(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"protocol_version": 9}, "bad_message: protocol version 9 is not spoken here; expected 1"),
+        ({"protocol_version": 9}, "other_protocol: protocol version 9 is not spoken here; expected 1"),
         ({"cluster_id": "zzzzzzzz27"}, f"other_cluster: this controller serves cluster {CLUSTER_ID}"),
         ({"place": job_pb2.Place(slice_name="x")}, "unknown_slice: x is not a slice of this cluster"),
         (

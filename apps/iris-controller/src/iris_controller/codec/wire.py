@@ -189,15 +189,25 @@ def report_from_proto(message: worker_pb2.AttemptReport) -> e.AttemptReport:
     return e.AttemptReport(attempt_id, kind(message.started_at_ms, end), message.address)
 
 
+class OtherProtocol(ValueError):
+    """An agent of a release that this one cannot talk to; `place` is where it says that it is."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 def hello_from_proto(message: worker_pb2.Hello, session_id: int, our_commit: int) -> e.AgentHello:
     """An agent's first message; `our_commit` is the number of the store's last commit.
 
     Raises:
-        ValueError: another protocol, or an attempt of a job that it does not describe.
+        OtherProtocol: nothing else that it says can be relied on.
+        ValueError: an attempt of a job that it does not describe.
     """
     if message.protocol_version != PROTOCOL_VERSION:
-        raise ValueError(
-            f"protocol version {message.protocol_version} is not spoken here; expected {PROTOCOL_VERSION}"
+        raise OtherProtocol(
+            place_from_proto(message.place),
+            f"protocol version {message.protocol_version} is not spoken here; expected {PROTOCOL_VERSION}",
         )
     contexts = {context.job_id: context for context in message.jobs}
     return e.AgentHello(

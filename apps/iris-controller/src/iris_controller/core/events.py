@@ -90,6 +90,14 @@ class AgentHello:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentRefused:
+    """An agent came to a place that it may be, and cannot be talked to."""
+
+    place: Place
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class AgentBeat:
     """An agent is alive, and its keeper too."""
 
@@ -197,6 +205,7 @@ Event: TypeAlias = (
     | ShutdownBegun
     | ShutdownEnded
     | AgentHello
+    | AgentRefused
     | AgentBeat
     | AgentReports
     | SessionClosed

@@ -52,6 +52,8 @@ def step(world: World, event: e.Event, now: Now) -> Outcome:
             return _shutdown(world, event, now)
         case e.AgentHello():
             return Outcome(workers.hello(world, event, now))
+        case e.AgentRefused(place, reason):
+            return Outcome(workers.refused(world, place, reason, now))
         case e.SessionClosed():
             return Outcome(workers.session_closed(world, event))
         case e.LogStored():

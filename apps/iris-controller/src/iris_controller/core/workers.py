@@ -88,6 +88,22 @@ def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
     return [*effects, SendWelcome(event.session_id, world.lease_ms(slice_), verdicts)]
 
 
+def refused(world: World, place: Place, why: Reason, now: Now) -> list[Effect]:
+    """An agent cannot be talked to: a slice that comes will never be READY; of another, its lease decides."""
+    slice_ = world.slices.get(place.slice_name)
+    if slice_ is None or slices.why_not_at(slice_, place) is not None:
+        return []
+    why = Reason(why.code, f"the agent of {place.name} was refused: {why.message}")
+    if isinstance(slice_.state, s.SLICE_COMING):
+        return [slices.condemn(world, slice_, why, s.GoneCause.FAILED, now)]
+    worker = world.workers.get(place)
+    if worker is not None and worker.reason != why:
+        # It dials again and again, and is told of once.
+        world.put_worker(replace(worker, reason=why))
+        world.record(now, "worker", place.name, "REFUSED", why)
+    return []
+
+
 def _refuse(world: World, slice_: Slice, event: AgentHello, now: Now) -> Reason | None:
     if (why := slices.why_not_at(slice_, event.place)) is not None:
         return why

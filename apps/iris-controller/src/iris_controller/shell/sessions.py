@@ -144,6 +144,11 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
             if ending is None:
                 await self.controller.tell(hello)
                 ending = await self._listen(session_id, stream, guard)
+        except wire.OtherProtocol as error:
+            ending = guard.hello(error.place)
+            if ending is None:
+                ending = Reason("other_protocol", str(error))
+                await self.controller.tell(e.AgentRefused(error.place, ending))
         except ValueError as error:
             ending = Reason("bad_message", str(error))
         except (TimeoutError, StopAsyncIteration):
