@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core.values import Resources
+from iris_controller.core.values import Place, Reason, Resources
 from iris_platform.base import SliceCloudState, VmState
 from tests.controller.agents import Agent, failed, observed, spec, succeeded
 from tests.controller.worlds import CLUSTER_ID, EPOCH, Scene, creates, group, info, name_of, world
@@ -66,6 +66,29 @@ def test_a_slice_that_is_being_deleted_takes_no_agent() -> None:
     w.shows(w.only, VmState.FAILED)
     agent.hello()
     assert agent.refused == "deleted_slice"
+
+
+class TestOtherProtocol:
+    """An agent that cannot be talked to; the shell says so."""
+
+    def test_a_slice_that_comes_fails_at_once_with_the_reason(self) -> None:
+        w = world(group())
+        w.submit()
+        w.batch(e.AgentRefused(Place(w.only, 0), Reason("other_protocol", "version 9")))
+        assert w.slices == {w.only: "DELETING"}
+        assert "DELETING other_protocol" in w.told("slice")
+
+    def test_of_one_at_work_it_is_told_once_and_its_lease_decides(self) -> None:
+        w, job, agent = running()
+        for _ in range(3):
+            w.batch(e.AgentRefused(agent.place, Reason("other_protocol", "version 9")))
+        assert [words for words in w.told("worker") if "REFUSED" in words] == ["REFUSED other_protocol"]
+        assert (w.states(job), w.slices) == (["RUNNING"], {w.only: "READY"})
+
+    def test_a_place_that_is_nobodys_is_not_told_of(self) -> None:
+        w = world(group())
+        w.batch(e.AgentRefused(Place(name_of(7), 0), Reason("other_protocol", "version 9")))
+        assert w.told("worker") == []
 
 
 class TestNewerController:

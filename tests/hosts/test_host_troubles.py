@@ -7,11 +7,16 @@ import signal
 import socket
 import time
 
+import pytest
+
 from iris_platform.pki.authority import ensure_authority
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Host, Lab
 from tests.hosts.test_manual_cluster import hosts_of
 from tests.hosts.ticking import MakeQuick, Ticking, on_host
+
+# Several claims in one where they share a start; none is about how long it takes.
+pytestmark = pytest.mark.timeout(300)
 
 ROOT = "/var/lib/iris-host"
 OTHER = "0" * 64
@@ -83,7 +88,7 @@ def test_two_clusters_and_one_host(quick: MakeQuick, lab: Lab) -> None:
 def test_an_agent_of_another_version_is_refused_and_replaced(quick: MakeQuick, lab: Lab) -> None:
     hosts = hosts_of(lab, 1)
     (host,) = hosts
-    cluster = quick(hosts, task_lease="5s")
+    cluster = quick(hosts, task_lease="8s")
     cluster.iris("cluster", "start")
     job = Ticking(cluster, hosts)
     job.begun()
@@ -116,29 +121,3 @@ def test_a_clock_by_which_no_certificate_is_valid(quick: MakeQuick, lab: Lab) ->
     assert cluster.iris("job", "run", "--", "hostname").out == f"{socket.gethostname()}\n"
     told = cluster.told()
     assert hosts[0].address in told and "certificate is not yet valid by this machine's clock" in told, told
-
-
-def test_another_machine_at_an_address_is_not_the_old_worker(quick: MakeQuick, lab: Lab) -> None:
-    hosts = hosts_of(lab, 3)
-    cluster = quick(hosts, task_lease="5s")
-    cluster.iris("cluster", "start")
-    job = Ticking(cluster, hosts, "--replicas", "2")
-    by_name = {host.name: host for host in hosts}
-    replaced, reinstalled = (by_name[run.host] for run in job.begun(2))
-    (spare,) = set(hosts) - {replaced, reinstalled}
-    for host in (replaced, reinstalled):
-        host.kill()
-    # With a host key of its own: nothing is done to it.
-    stranger = lab.host("stranger")
-    stranger.set_address(replaced.address)
-    before = stranger.listing()
-    # With the same: no trace of the slice is there, and none of the task.
-    reinstalled.boot(fresh_disk=True)
-    job.begun(1)
-    job.end()
-    cluster.iris("job", "wait", job.id)
-    assert cluster.losses(job.id) == [(2, 1)] * 2
-    changed = f"the host key of {replaced.address} has changed"
-    wait_until(lambda: changed in cluster.told() and "ssh-keygen -R" in cluster.told())
-    assert stranger.listing().since(before) == []
-    assert spare.name in {run.host for run in job.runs()}

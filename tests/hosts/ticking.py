@@ -43,7 +43,7 @@ class QuickCluster(ManualCluster):
         *,
         name: str = "test",
         idle_timeout: str = "1m",
-        task_lease: str = "10s",
+        task_lease: str = "30s",
         orphan_timeout: str = "30m",
         forwarded: bool = False,
     ) -> None:
@@ -112,7 +112,7 @@ class Ticking:
 
     def begun(self, count: int = 1) -> list[Run]:
         """Waits until so many attempts have ticked for a while."""
-        wait_until(lambda: sum(len(run.ticks) >= ENOUGH for run in self.runs()) >= count)
+        wait_until(lambda: sum(len(run.ticks) >= ENOUGH for run in self.runs()) >= count, 90)
         return self.runs()
 
     def goes_on(self) -> None:

@@ -13,6 +13,8 @@ import pytest
 from iris_platform import processes
 from iris_platform.base import Refused, StartFailed, VmBootstrapSpec
 from iris_platform.bootstrap import NO_CONTAINER, BundleSource, DeadMan, render
+from iris_platform.bootstrap.host.layout import Layout
+from iris_platform.bootstrap.host.start import undo
 from iris_platform.bundle import Bundle
 from tests.platform.bootstrap.hosts import LABELS, PYTHONS, SLICE, Host, eventually, find_python
 
@@ -231,6 +233,27 @@ def test_an_upload_goes_where_prepare_says_and_is_gone_afterwards(host: Host, bu
     assert host.run(startup, "remove", "--bundles").check("h1").facts["left"] == []
     # With the directories above it, which were not there either.
     assert list(host.home.iterdir()) == []
+
+
+def test_a_bundle_that_is_not_whole_or_of_another_python_is_asked_for_again(
+    host: Host, bundle: Bundle
+) -> None:
+    startup = host.startup(bundle)
+    host.run(startup).check("h1")
+    assert host.run(startup, "prepare").check("h1").facts["bundles"] == [bundle.sha256]
+    note = host.root / "bundles" / bundle.sha256 / "installed.json"
+    note.write_text(note.read_text().replace('"python": "', '"python": "/old'))
+    assert host.run(startup, "prepare").check("h1").facts["bundles"] == []
+    note.unlink()
+    assert host.run(startup, "prepare").check("h1").facts["bundles"] == []
+
+
+def test_a_dead_man_that_nobody_knows_of_undoes_no_other_slice(host: Host, bundle: Bundle) -> None:
+    startup = host.startup(bundle)
+    host.run(startup).check("h1")
+    layout = Layout(host.root, "worker")
+    undo(layout, {"labels": {**LABELS, "iris-slice": f"{SLICE}9"}})
+    assert len(host.processes()) == 2 and layout.labels_file.exists()
 
 
 def test_a_probe_changes_nothing(host: Host, bundle: Bundle) -> None:
