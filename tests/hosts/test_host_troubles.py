@@ -35,7 +35,7 @@ def test_what_a_broken_off_installation_left_is_repaired(quick: MakeQuick, lab: 
     cluster = quick(hosts, idle_timeout="1s")
     cluster.iris("cluster", "start")
     # The script and all that it started are killed while it installs.
-    job = cluster.submit("--", "hostname")
+    job = cluster.submit("--", "sh", "-c", f"hostname; cp {ROOT}/host.pyz /var/tmp/")
     wait_until(lambda: on_host(first, " install ") != [])
     for pid in first.processes():
         os.kill(pid, signal.SIGKILL)
@@ -54,6 +54,7 @@ def test_what_a_broken_off_installation_left_is_repaired(quick: MakeQuick, lab: 
     second.write(f"{ROOT}/incoming/{sha}.part", b"PK")
     labels = f'{{"iris-cluster": "test", "iris-cluster-id": "{cluster_id}", "iris-role": "worker"}}'
     second.write(f"{ROOT}/worker/labels.json", labels.encode())
+    second.output("cp", "/var/tmp/host.pyz", ROOT)
     # It is not left alone any more by one that has started again.
     cluster.kill_controller()
     cluster.iris("cluster", "start")
