@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ from iris_platform.base import ClusterIdentity
 from iris_platform.bootstrap.notify import notify_ready
 from iris_platform.controller_file import ControllerRecord, write_controller_file
 from iris_platform.files import make_private_dir
+from iris_platform.health_port import open_health_port
 from iris_platform.identity import IdentityError, ensure_identity
 from iris_platform.pki.authority import Authority, ensure_authority
 from iris_platform.state_lock import StateDirError, StateLock
@@ -131,6 +133,7 @@ def _open_platforms(
             paths,
             orphan_timeout_s=timeouts.orphan_timeout.ToSeconds(),
             ssh=config.proto.ssh,
+            bootstrap=config.proto.bootstrap,
             joining=joining_of(config.proto, secure, paths.state_dir / BUNDLES) if secure else None,
         )
     except ValueError as error:
@@ -237,6 +240,8 @@ async def _serve(cluster: _Cluster, lock: StateLock, *, resume: bool) -> int:
     loops += [parts.controller.run(), parts.controller.tick()]
     loops += [_watch_health(parts.controller, parts.health)]
     loops += [_guard_directory(lock, paths.controller_file, record)]
+    if (listener := open_health_port()) is not None:
+        loops.append(_answer(listener))
     try:
         with reachable(cluster.platforms.values(), others):
             return await _supervise(stop, *loops)
@@ -255,6 +260,12 @@ async def _watch_health(controller: Controller, health: health_aio.HealthService
         serving = health_pb2.HealthCheckResponse
         await health.set("", serving.NOT_SERVING if stalled else serving.SERVING)
         await asyncio.sleep(HEALTH_INTERVAL_S)
+
+
+async def _answer(listener: socket.socket) -> None:
+    """On the health port, as long as the event loop turns."""
+    async with await asyncio.start_server(lambda _, writer: writer.close(), sock=listener) as server:
+        await server.serve_forever()
 
 
 async def _guard_directory(lock: StateLock, path: Path, record: ControllerRecord) -> None:

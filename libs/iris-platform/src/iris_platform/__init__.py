@@ -27,7 +27,7 @@ from iris_platform.vm_platform import VmManager
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
     from iris_platform.manual.joining import Joining
-    from iris_proto.v1.config_pb2 import ProviderConfig, ScaleGroupConfig, SshConfig
+    from iris_proto.v1.config_pb2 import BootstrapConfig, ProviderConfig, ScaleGroupConfig, SshConfig
 
 __version__ = "0.1.0"
 
@@ -165,8 +165,8 @@ class PlatformSettings:
     None finds `iris-bootstrap` beside the running Python, then on PATH.
     `agent_start_s` and `agent_stop_s` bound the wait for a local agent to come
     up and, asked to, to end. An agent that never hears of a controller leaves
-    after `orphan_timeout_s`. Hosts over SSH are reached as `ssh` says and join
-    by `joining`, without which nothing is started there; `groups` are the
+    after `orphan_timeout_s`. Hosts over SSH are reached as `ssh` says, run what
+    `bootstrap` says (nothing said: a bundle), and join by `joining`, without which nothing is started there; `groups` are the
     provider's, `lease_s` and `boot_s` their longest.
     """
 
@@ -179,6 +179,7 @@ class PlatformSettings:
     agent_stop_s: float = 10.0
     orphan_timeout_s: float = 1800.0
     ssh: SshConfig | None = None
+    bootstrap: BootstrapConfig | None = None
     joining: Joining | None = None
     groups: tuple[str, ...] = ()
     lease_s: float = 600.0
@@ -213,6 +214,7 @@ def create_platforms(
     agent_command: tuple[str, ...] | None = None,
     orphan_timeout_s: float = 1800.0,
     ssh: SshConfig | None = None,
+    bootstrap: BootstrapConfig | None = None,
     joining: Joining | None = None,
 ) -> dict[str, Platform]:
     """The platform of every scale group; groups of one provider share one.
@@ -237,6 +239,7 @@ def create_platforms(
             agent_command=agent_command,
             orphan_timeout_s=orphan_timeout_s,
             ssh=ssh,
+            bootstrap=bootstrap,
             joining=joining,
             groups=tuple(sharing),
             lease_s=max(group.task_lease.ToSeconds() for group in sharing.values()),

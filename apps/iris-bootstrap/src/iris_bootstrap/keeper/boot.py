@@ -21,6 +21,7 @@ from iris_bootstrap.keeper.tasks import Tasks
 from iris_bootstrap.keeper.tree import Trees, become_subreaper
 from iris_bootstrap.log import Log, logger
 from iris_platform import processes
+from iris_platform.health_port import open_health_port
 
 # What a launcher reads from its pipe once the boot line is written.
 READY = b"ready\n"
@@ -45,7 +46,11 @@ def run_keeper(
         processes.clean_host(host_dir)
         command = session_command or make_session_command(host_dir)
         cgroup = processes.enter_cgroup(host_dir)
+        # Before anything says that we are there.
+        health = open_health_port()
         memory, keeper = _make_keeper(host_dir, command, orphan_timeout_s, cgroup, log)
+        if health is not None:
+            keeper.answer_on(health)
     except (AlreadyRunning, processes.StillAlive, OSError) as error:
         log("not_started", error=str(error))
         return 1

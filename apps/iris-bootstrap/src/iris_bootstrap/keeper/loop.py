@@ -22,6 +22,7 @@ from iris_bootstrap.keeper.silence import SPEAK_S, Silence
 from iris_bootstrap.keeper.tasks import Tasks
 from iris_bootstrap.log import Log
 from iris_platform import processes
+from iris_platform.health_port import answer
 
 # Starts to a turn: each holds up the loop for as long as a process takes to be made.
 _STARTS_PER_TURN = 8
@@ -67,6 +68,7 @@ class Keeper:
         self._selector = selectors.DefaultSelector()
         self._wakeup = _catch_signals()
         self._selector.register(self._wakeup, selectors.EVENT_READ)
+        self._health: socket.socket | None = None
         self._link: Link | None = None
         self._link_started_s = 0.0
         self._silence = Silence(clock.boot_s())
@@ -77,6 +79,11 @@ class Keeper:
         self._leaving = ""
         self._said_bye = False
         self._file_problem: str | None = None
+
+    def answer_on(self, health: socket.socket) -> None:
+        """Answer on a health port as long as the loop turns."""
+        self._health = health
+        self._selector.register(health, selectors.EVENT_READ)
 
     def run(self) -> str:
         """Keep the host's tasks until it is time to leave; returns why."""
@@ -90,6 +97,8 @@ class Keeper:
         for key, _ in self._selector.select(self._wait_s()):
             if key.fileobj is self._wakeup:
                 self._on_signals()
+            elif self._health is not None and key.fileobj is self._health:
+                answer(self._health)
         self._read_orders()
         for action in self._tasks.timers.take_due(self._clock.boot_s()):
             action()

@@ -971,9 +971,14 @@ class ContainerConfig(_message.Message):
     ENV_FIELD_NUMBER: _builtins.int
     HEALTH_PORT_FIELD_NUMBER: _builtins.int
     image: _builtins.str
-    """The image, such as `ghcr.io/team/iris:1.0`."""
+    """The image, such as `ghcr.io/team/iris:1.0`. It has `iris-bootstrap` and
+    `iris-controller` on its PATH, and is pulled where a host has not got it.
+    """
     health_port: _builtins.int
-    """TCP port on which it answers health checks. Default: 10402."""
+    """TCP port of the host's loopback interface on which it says that it is well;
+    where a host has both the controller and an agent, the second takes the
+    next. Default: 10402.
+    """
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment variables in it."""

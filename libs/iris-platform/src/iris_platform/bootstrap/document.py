@@ -11,8 +11,9 @@ from iris_platform.base import ContainerSpec, VmBootstrapSpec
 
 FORMAT = 1
 PROGRAMS: Mapping[str, str] = {"worker": "iris-bootstrap", "controller": "iris-controller"}
-# The oldest Python 3 of each role.
+# The oldest Python 3 of each role; what is not ours to run asks for no more than the script.
 OLDEST_MINOR: Mapping[str, int] = {"worker": 10, "controller": 11}
+OLDEST_MINOR_OF_SCRIPT = 10
 NO_CONTAINER = ContainerSpec(image="", entrypoint=[], env={}, ports={})
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -62,7 +63,8 @@ class Startup:
     store and keys, which stay. `files` (name -> text, or object written as JSON)
     go to the work directory, 0600.
 
-    `root` is where everything is (default: by user, see `host.layout`). The script
+    `places` are further directories of the host, which a container is given under
+    the same path. `root` is where everything is (default: by user, see `host.layout`). The script
     waits `health_s` for health, and a stop `stop_s` for the program's end, in seconds.
     """
 
@@ -73,6 +75,7 @@ class Startup:
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str | Mapping[str, object]] = field(default_factory=dict)
     secret: str = ""
+    places: tuple[str, ...] = ()
     dead_man: DeadMan = field(default_factory=DeadMan)
     root: str = ""
     manager: Literal["auto", "systemd", "supervisor"] = "auto"
@@ -104,6 +107,7 @@ def to_document(startup: Startup) -> dict[str, object]:
         "env": dict(startup.env),
         "files": {name: v if isinstance(v, str) else dict(v) for name, v in startup.files.items()},
         "secret": startup.secret,
+        "places": list(startup.places),
         "dead_man": {"after_s": startup.dead_man.after_s, "argv": list(startup.dead_man.argv)},
         "root": startup.root,
         "service": startup.manager,
@@ -141,6 +145,9 @@ def _check(startup: Startup) -> None:
             raise ValueError(f"env: {name!r} cannot be an environment variable")
     if any("\0" in word for word in _words(startup)):
         raise ValueError("arguments: a program's argument cannot hold a null byte")
+    for place in startup.places:
+        if not place.startswith("/") or ":" in place:
+            raise ValueError(f"places: expected an absolute path without a colon, found {place!r}")
     if spec.container.image.startswith("-"):
         raise ValueError(f"container.image: {spec.container.image!r} would be an option")
     for what, seconds in (("health_s", startup.health_s), ("stop_s", startup.stop_s)):

@@ -13,7 +13,7 @@ import textwrap
 from functools import cache
 from importlib import resources
 
-from iris_platform.bootstrap.document import OLDEST_MINOR, Startup, to_document
+from iris_platform.bootstrap.document import OLDEST_MINOR, OLDEST_MINOR_OF_SCRIPT, Startup, to_document
 from iris_platform.zips import make_zip
 
 # A TPU VM's metadata value holds 256 KiB; the other half is room for names and values.
@@ -23,7 +23,15 @@ _PARTS = (
     *("__init__.py", "calls.py", "container.py", "dead_man.py", "fetch.py", "health.py", "keeper.py"),
     *("layout.py", "main.py", "outcome.py", "remove.py", "service.py", "start.py", "supervisor.py"),
 )
-_SHARED = ("cgroup.py", "file_lock.py", "files.py", "names.py", "processes.py", "bootstrap/notify.py")
+_SHARED = (
+    "cgroup.py",
+    "file_lock.py",
+    "files.py",
+    "health_port.py",
+    "names.py",
+    "processes.py",
+    "bootstrap/notify.py",
+)
 _MAIN = "import sys\nfrom iris_platform.bootstrap.host.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 # Neither holds a single quote: the shell's text has one around the loader.
@@ -95,7 +103,9 @@ def render(startup: Startup) -> str:
         ValueError: a field cannot be used, or the script would be too long.
     """
     document = json.dumps(to_document(startup), sort_keys=True).encode("ascii")
-    text = _SHELL.format(least=OLDEST_MINOR[startup.spec.role], loader=_LOADER)
+    image = startup.spec.container.image
+    least = OLDEST_MINOR_OF_SCRIPT if image else OLDEST_MINOR[startup.spec.role]
+    text = _SHELL.format(least=least, loader=_LOADER)
     script = text + _block("#D ", document) + _block("#P ", host_program())
     if len(script) > LONGEST_SCRIPT:
         raise ValueError(

@@ -50,11 +50,15 @@ def _local(recipe: Recipe) -> ControllerVm:
 
 def _manual(recipe: Recipe) -> ControllerVm:
     # Here, since it takes cryptography along.
+    from iris_platform.bootstrap import container_of
     from iris_platform.controller_vm.remote import RemoteController
 
     config = recipe.config
     site = known_site(config, recipe.paths)
-    return RemoteController(config.name, site, recipe.paths, recipe.operator, pools_of(config, recipe.paths))
+    return RemoteController(
+        *(config.name, site, recipe.paths, recipe.operator, pools_of(config, recipe.paths)),
+        container=container_of(config.bootstrap, "controller"),
+    )
 
 
 def pools_of(config: IrisClusterConfig, paths: ClusterPaths) -> Pools:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iris_platform.base import NotOurs, Refused, VmBootstrapSpec
+from iris_platform.base import ContainerSpec, NotOurs, Refused, VmBootstrapSpec
 from iris_platform.bootstrap import NO_CONTAINER, BundleSource, Outcome, Startup
 from iris_platform.bundle import KINDS_FILE, Shelf, kind_of
 from iris_platform.controller_vm.pools import Kind
@@ -17,7 +17,8 @@ from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE
 from iris_platform.ssh import RemoteFileMissing, SshConnection
 
 LOOK_S = 30.0
-INSTALL_S = 660.0
+# Installing a bundle, or pulling an image.
+INSTALL_S = 960.0
 START_S = 180.0
 STOP_S = 120.0
 # A controller with much to load takes its time.
@@ -46,14 +47,30 @@ class Keys:
     backup: str = field(repr=False)
 
 
+# No bundle has it: for questions that need none, and beside an image.
+NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the controller runs from: a bundle that is on the host, or an image."""
+
+    bundle: BundleSource = NO_BUNDLE
+    container: ContainerSpec = NO_CONTAINER
+
+
 @dataclass(frozen=True)
 class Seen:
-    """What the host has of a controller: `phase` as the host's service says it, `labels` whose it is."""
+    """What the host has of a controller: `phase` as the host's service says it, `labels` whose it is.
+
+    `bundle` or `image` is what it runs from; both are empty where there is none.
+    """
 
     phase: str
     pid: int
     detail: str
     bundle: str
+    image: str
     labels: Mapping[str, str]
     log_tail: str = ""
 
@@ -90,7 +107,8 @@ class ControllerHost:
         labels = {str(key): str(value) for key, value in dict(facts.get("labels") or {}).items()}
         seen = Seen(
             *(str(facts.get("phase", "absent")), int(facts.get("pid", 0)), str(facts.get("detail", ""))),
-            *(str(facts.get("bundle", "")), labels, str(facts.get("log_tail", ""))),
+            *(str(facts.get("bundle", "")), str(facts.get("image", ""))),
+            *(labels, str(facts.get("log_tail", ""))),
         )
         there, wanted = labels.get(LABEL_CLUSTER_ID, ""), self._site.cluster_id
         name = labels.get(LABEL_CLUSTER, "")
@@ -114,21 +132,27 @@ class ControllerHost:
             for name, path in places.items()
         }
 
-    def bring(self, shelf: Shelf) -> BundleSource:
-        """The controller's bundle for this host, which is on it when this returns.
+    def bring(self, container: ContainerSpec, shelf: Shelf) -> Program:
+        """What the controller runs from, which is on this host when this returns: the image, or else a bundle.
 
         Raises:
-            Refused: the bundle cannot be made here, or not be put there.
+            Refused: the bundle cannot be made here, or not be put there; no engine.
+            Unreachable: the image cannot be had.
         """
+        if container.image:
+            if any(":" in place for place in self._own_places()):
+                raise Refused("storage: a directory with a colon in its name cannot be given to a container")
+            self._run(["prepare"], INSTALL_S, Program(container=container))
+            return Program(container=container)
         facts = self._run(["prepare"], LOOK_S).facts
         python = ".".join(str(facts["python"]).split(".")[:2])
         bundle = shelf.bundle_for(python, str(facts["machine"]))
         path = f"{facts['incoming']}/{bundle.sha256}"
         if bundle.sha256 not in facts["bundles"]:
             self._connection.put(bundle.path, path)
-        return BundleSource(bundle.sha256, path=path)
+        return Program(BundleSource(bundle.sha256, path=path))
 
-    def install(self, bundle: BundleSource, operator: str, request: bytes) -> tuple[Keys, str]:
+    def install(self, program: Program, operator: str, request: bytes) -> tuple[Keys, str]:
         """Have the program there, and its keys; returns them, and the directory of its state.
 
         `request` is a signing request for the certificate of `operator`; a backup of
@@ -136,14 +160,14 @@ class ControllerHost:
         """
         pki = self._site.pki_dir or PKI
         first = ("--keys-of", self._cluster, "--pki-dir", pki, "--operator", operator)
-        facts = self._run(["install"], INSTALL_S, bundle=bundle, first=first, given=request).facts
+        facts = self._run(["install"], INSTALL_S, program, first=first, given=request).facts
         try:
             keys = Keys(**facts["answer"])
         except TypeError as error:
             raise Refused(f"{self.address}: the program there is of another version: {error}") from error
         return keys, self._site.state_dir or f"{facts['state']}/state"
 
-    def start(self, bundle: BundleSource, config: Mapping[str, object]) -> int:
+    def start(self, program: Program, config: Mapping[str, object]) -> int:
         """Start the controller; returns its process id when it serves.
 
         Raises:
@@ -154,7 +178,7 @@ class ControllerHost:
             *("--pki-dir", self._site.pki_dir or PKI, "--local-root", LOCAL, "--resume"),
         )
         files = {CONFIG_FILE: config}
-        facts = self._run(["start"], START_S, bundle=bundle, arguments=arguments, files=files).facts
+        facts = self._run(["start"], START_S, program, arguments=arguments, files=files).facts
         return int(facts["pid"])
 
     def stop(self) -> None:
@@ -166,7 +190,7 @@ class ControllerHost:
         words = ["--forget", "--bundles"] if forget else []
         own = ["--cluster-id", self._site.cluster_id] if self._site.cluster_id else []
         self._run(["remove", *words, *own], STOP_S)
-        places = [path for path in (self._site.state_dir, self._site.pki_dir) if path]
+        places = self._own_places()
         if forget and places:
             self._command("rm", "-rf", "--", *places)
 
@@ -190,17 +214,29 @@ class ControllerHost:
         # Last: what is listed is there.
         self._connection.put(json.dumps(listed).encode("ascii"), list_path)
 
+    def _own_places(self) -> tuple[str, ...]:
+        """Directories of the operator's choice."""
+        return tuple(path for path in (self._site.state_dir, self._site.pki_dir) if path)
+
     def _command(self, *argv: str) -> None:
         done = self._connection.run(argv, timeout_s=LOOK_S)
         if done.status:
             raise Refused(f"{self.address}: {argv[0]} failed: {words_of(done.err)}")
 
-    def _run(self, words: list[str], timeout_s: float, given: bytes = b"", **parts: Any) -> Outcome:
+    def _run(
+        self,
+        words: list[str],
+        timeout_s: float,
+        program: Program | None = None,
+        given: bytes = b"",
+        **parts: Any,
+    ) -> Outcome:
         labels = {LABEL_CLUSTER: self._cluster, LABEL_ROLE: "controller"}
         if self._site.cluster_id:
             labels[LABEL_CLUSTER_ID] = self._site.cluster_id
-        # No bundle has it: for questions that need none.
-        parts = {"bundle": BundleSource("0" * 64, path="/nonexistent"), **parts}
-        startup = Startup(VmBootstrapSpec("controller", NO_CONTAINER, labels), health_s=HEALTH_S, **parts)
+        program = program or Program()
+        spec = VmBootstrapSpec("controller", program.container, labels)
+        places = self._own_places() if program.container.image else ()
+        startup = Startup(spec, program.bundle, places=places, health_s=HEALTH_S, **parts)
         done = run_script(self._connection, startup, words, timeout_s=timeout_s, secret=given)
         return done.check(self.address)

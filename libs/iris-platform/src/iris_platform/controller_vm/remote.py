@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from iris_platform.base import NotOurs
-from iris_platform.bootstrap import BundleSource
+from iris_platform.base import ContainerSpec, NotOurs
+from iris_platform.bootstrap import NO_CONTAINER, BundleSource, document
 from iris_platform.bundle import PROGRAMS, Shelf
 from iris_platform.controller_vm.base import ControllerState, ControllerStatus, Operator, nothing
 from iris_platform.controller_vm.forget import forget_places
-from iris_platform.controller_vm.host import ControllerHost, Keys, Seen
+from iris_platform.controller_vm.host import ControllerHost, Keys, Program, Seen
 from iris_platform.controller_vm.pools import Pools
 from iris_platform.controller_vm.site import BACKUP_FILE, OPERATOR_DIR, Site, dial, write_site
 from iris_platform.credentials import CredentialsError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from iris_platform.ssh import SshConnection
 
 BUNDLES = "bundles"
+CONTROLLER = document.PROGRAMS["controller"]
 
 Dial = Callable[[], "SshConnection"]
 
@@ -47,14 +48,19 @@ class RemoteController:
         operator: Operator,
         pools: Pools | None = None,
         connect: Dial | None = None,
+        container: ContainerSpec = NO_CONTAINER,
     ) -> None:
-        """`pools` are the hosts that it is to reach; `connect` replaces the way to its own."""
+        """`pools` are the hosts that it is to reach; `connect` replaces the way to its own.
+
+        It and its agents run in `container`, or without an image from bundles.
+        """
         self._cluster = cluster
         self._site = site
         self._paths = paths
         self._operator = operator
         self._pools = pools
         self._connect = connect or (lambda: dial(site, paths.pki_dir))
+        self._container = container
         self._ring = Keyring(paths.pki_dir / OPERATOR_DIR)
         self._connection: SshConnection | None = None
         atexit.register(self.close)
@@ -122,14 +128,14 @@ class RemoteController:
         """
         host = self._reach()
         seen = host.look()
-        if not seen.bundle:
+        if not (seen.bundle or seen.image):
             raise NotOurs(f"{host.address}: no controller of cluster {self._cluster} is installed there")
         self.let_in(host, seen)
 
     def let_in(self, host: ControllerHost, seen: Seen) -> None:
         """Keys for us from a controller that is installed, and its way into the hosts."""
         with self._operator.step("get the operator's certificate"):
-            keys, state = self._install(host, BundleSource(seen.bundle, path="/nonexistent"))
+            keys, state = self._install(host, self._there(seen))
         self._open_pools(host, keys, state)
 
     def _start(self, host: ControllerHost, config: str) -> ControllerStatus:
@@ -137,24 +143,31 @@ class RemoteController:
         # From here on there is something to be stopped.
         write_site(self._paths, self._site)
         with step("bring the program there"):
-            bundle = host.bring(Shelf(self._paths.state_dir / BUNDLES, PROGRAMS))
+            program = host.bring(self._container, Shelf(self._paths.state_dir / BUNDLES, PROGRAMS))
         with step("install it, and make the cluster's keys"):
-            keys, state = self._install(host, bundle, self._backup(host))
+            keys, state = self._install(host, program, self._backup(host))
         self._open_pools(host, keys, state)
         with step("start the controller"):
             # Whose it is was not known before.
-            return self._serving(host.of(self._site).start(bundle, json.loads(config)))
+            return self._serving(host.of(self._site).start(program, json.loads(config)))
 
     def _backup(self, host: ControllerHost) -> bytes:
         """The cluster's keys, for a host that never had them: its own is lost, or a new one takes its place."""
         path = self._paths.pki_dir / BACKUP_FILE
         return path.read_bytes() if path.exists() and not host.look().labels else b""
 
-    def _install(self, host: ControllerHost, bundle: BundleSource, backup: bytes = b"") -> tuple[Keys, str]:
+    def _there(self, seen: Seen) -> Program:
+        """What a controller that is installed runs from, whatever the configuration says by now."""
+        if seen.image:
+            container = replace(self._container, image=seen.image, entrypoint=[CONTROLLER])
+            return Program(container=container)
+        return Program(BundleSource(seen.bundle, path="/nonexistent"))
+
+    def _install(self, host: ControllerHost, program: Program, backup: bytes = b"") -> tuple[Keys, str]:
         """The keys, kept here as well."""
         try:
             self._ring.make_key()
-            keys, state = host.install(bundle, self._operator.name, self._ring.make_csr() + backup)
+            keys, state = host.install(program, self._operator.name, self._ring.make_csr() + backup)
             self._keep(keys)
         except CredentialsError as error:
             raise NotOurs(f"{host.address}: {error}") from error
@@ -184,6 +197,8 @@ class RemoteController:
             self._operator.note(
                 f"{trouble}; `iris doctor` says what to fix, then `iris cluster start` once more lets it in"
             )
+        if self._container.image:
+            return
         with self._operator.step("bring it what runs on them"):
             host.stock(f"{state}/{BUNDLES}", kinds, Shelf(self._paths.state_dir / BUNDLES))
 

@@ -111,7 +111,9 @@ def read_site(paths: ClusterPaths) -> Site | None:
     except OSError as error:
         raise Refused(f"{path}: cannot read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
-        raise Refused(f"{path}: cannot be used: {error}; remove it, and `iris cluster start` writes it again") from error
+        raise Refused(
+            f"{path}: cannot be used: {error}; remove it, and `iris cluster start` writes it again"
+        ) from error
 
 
 def write_site(paths: ClusterPaths, site: Site) -> None:

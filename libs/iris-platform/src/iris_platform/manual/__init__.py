@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iris_platform import PlatformSettings
+from iris_platform.bootstrap import container_of
 from iris_platform.manual.forwards import Forwards, hosts_with_slices
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.manual.records import Records
@@ -44,7 +45,12 @@ def make_platform(settings: PlatformSettings) -> ManualPlatform:
     hosts = SshHosts(
         targets,
         dial,
-        HostSettings(max(1, most), settings.boot_s, settings.orphan_timeout_s),
+        HostSettings(
+            max(1, most),
+            settings.boot_s,
+            settings.orphan_timeout_s,
+            container=container_of(settings.bootstrap, "worker"),
+        ),
         settings.joining,
         *([forwards.ensure] if forwards is not None else []),
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from iris_platform.base import PlatformError, Refused, Unreachable, VmBootstrapSpec
+from iris_platform.base import ContainerSpec, PlatformError, Refused, Unreachable, VmBootstrapSpec
 from iris_platform.bootstrap import (
     NO_CONTAINER,
     BundleSource,
@@ -29,6 +29,8 @@ from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
 
 LOOK_S = 20.0
 START_S = 300.0
+# An image may have to be pulled first.
+PULL_S = 960.0
 REMOVE_S = 120.0
 # Beside what runs over there: for connecting, and for an answer to come back.
 SPARE_S = 60.0
@@ -68,12 +70,16 @@ done
 
 @dataclass(frozen=True)
 class HostSettings:
-    """How hosts are worked on. `root` is where everything goes there; empty: by user."""
+    """How hosts are worked on. `root` is where everything goes there; empty: by user.
+
+    `container` is what agents run in; without an image they run from a bundle.
+    """
 
     max_parallel: int
     boot_s: float
     orphan_timeout_s: float
     root: str = ""
+    container: ContainerSpec = NO_CONTAINER
 
 
 class SshHosts:
@@ -103,7 +109,8 @@ class SshHosts:
     def start(self, record: ManualSlice) -> Mapping[str, HostOutcome]:
         """See `Hosts.start`."""
         indexes = {host: index for index, host in enumerate(record.hosts)}
-        return self._each(record.hosts, lambda host: self._start(record, host, indexes[host]), START_S)
+        seconds = START_S + (PULL_S if self._settings.container.image else 0.0)
+        return self._each(record.hosts, lambda host: self._start(record, host, indexes[host]), seconds)
 
     def remove(self, record: ManualSlice, hosts: Sequence[str]) -> Mapping[str, HostOutcome]:
         """See `Hosts.remove`."""
@@ -176,22 +183,30 @@ class SshHosts:
             report = self._report(host, connection)
             if report.is_running and report.slice is not None and report.slice.spec.name == record.spec.name:
                 return
-            empty = self._startup(joining, record, host, index, NO_BUNDLE)
-            facts = run_script(connection, empty, ["prepare"], timeout_s=LOOK_S).check(host).facts
-            python = ".".join(str(facts["python"]).split(".")[:2])
-            bundle = joining.bundle_for(python, str(facts["machine"]))
-            path = f"{facts['incoming']}/{bundle.sha256}"
-            if bundle.sha256 not in facts["bundles"]:
-                connection.put(bundle.path, path)
-            startup = self._startup(joining, record, host, index, BundleSource(bundle.sha256, path=path))
+            startup = self._startup(joining, record, host, index)
+            startup = replace(startup, bundle=self._bring(joining, connection, host, startup))
             # It joins before this command ends.
             self._way_back(host)
             token = joining.mint(record.spec.name, index).encode("ascii") + b"\n"
             run_script(connection, startup, ["start"], timeout_s=START_S, secret=token).check(host)
 
-    def _startup(
-        self, joining: Joining, record: ManualSlice, host: str, index: int, bundle: BundleSource
-    ) -> Startup:
+    def _bring(
+        self, joining: Joining, connection: SshConnection, host: str, startup: Startup
+    ) -> BundleSource:
+        """Have on the host what runs there: the image, or else a bundle."""
+        if startup.spec.container.image:
+            # Before the token is made, which does not live for ever.
+            run_script(connection, startup, ["prepare"], timeout_s=PULL_S).check(host)
+            return NO_BUNDLE
+        facts = run_script(connection, startup, ["prepare"], timeout_s=LOOK_S).check(host).facts
+        python = ".".join(str(facts["python"]).split(".")[:2])
+        bundle = joining.bundle_for(python, str(facts["machine"]))
+        path = f"{facts['incoming']}/{bundle.sha256}"
+        if bundle.sha256 not in facts["bundles"]:
+            connection.put(bundle.path, path)
+        return BundleSource(bundle.sha256, path=path)
+
+    def _startup(self, joining: Joining, record: ManualSlice, host: str, index: int) -> Startup:
         spec = record.spec
         address = self._targets[host].host
         environment = {
@@ -218,8 +233,8 @@ class SshHosts:
         )
         join = ("--join", joining.join_url, "--ca", f"@work@/{CA_FILE}", "--address", joining.address)
         return Startup(
-            spec=VmBootstrapSpec("worker", NO_CONTAINER, spec.labels),
-            bundle=bundle,
+            spec=VmBootstrapSpec("worker", self._settings.container, spec.labels),
+            bundle=NO_BUNDLE,
             arguments=(*arguments, *join, "--token-file", f"@work@/{TOKEN_FILE}"),
             files={
                 "host.json": environment,

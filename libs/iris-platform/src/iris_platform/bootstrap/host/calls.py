@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, UNREACHABLE, Failure
 
 # Where root's tools are, also for users whose PATH leaves that out.
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _MOST_OUTPUT = 4000
+BEFORE_S = 60.0
 
 
 def find_program(name: str, environ: Mapping[str, str]) -> str | None:
@@ -50,3 +54,16 @@ def call(
             step, f"{words} failed with status {done.returncode}", HOST_TROUBLE, output[-_MOST_OUTPUT:]
         )
     return done.returncode, output
+
+
+def run_before(service: Mapping[str, Any], out: int | None = subprocess.DEVNULL) -> None:
+    """What is done before each start of a program and after its end; `out` is where that is heard.
+
+    Whether it succeeded shows at the start.
+    """
+    env = {**os.environ, **service.get("env", {})}
+    for argv in service.get("pre", ()):
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, timeout=BEFORE_S, check=False
+            )

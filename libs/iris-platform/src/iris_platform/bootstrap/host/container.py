@@ -6,18 +6,22 @@ on, carries the output, and ends with the container's exit status.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from iris_platform.bootstrap.host.calls import call, find_program
-from iris_platform.bootstrap.host.layout import Layout
-from iris_platform.bootstrap.host.outcome import REFUSED, UNREACHABLE, Failure
+from iris_platform.bootstrap.host.health import health_port
+from iris_platform.bootstrap.host.layout import ROLES, Layout
+from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, UNREACHABLE, Failure
+from iris_platform.health_port import VARIABLE
 
 ENGINES = ("docker", "podman")
 LOOK_S = 30.0
 PULL_S = 900.0
 
+_NOT_APART = ("network", "pid", "ipc", "uts", "cgroupns")
 # Names that mean something to the client itself: it must not see them.
 _CLIENT_NAMES = {"PATH", "HOME", "TMPDIR", "USER", "SHELL", "NOTIFY_SOCKET"}
 _CLIENT_PREFIXES = ("DOCKER_", "CONTAINER", "CONTAINERS_", "XDG_", "LD_", "PODMAN_", "BUILDAH_", "REGISTRY_")
@@ -53,6 +57,53 @@ def find_engine(environ: Mapping[str, str]) -> Engine:
     raise Failure("container", "an image is configured, and neither docker nor podman is installed", REFUSED)
 
 
+def prepare(
+    layout: Layout, document: Mapping[str, Any], arguments: Sequence[str], name: str
+) -> dict[str, Any]:
+    """Have the image on the host; the parts of service.json for a run with `arguments`.
+
+    Raises:
+        Failure: no engine, no image, or a directory that cannot be made.
+    """
+    image = document["container"]
+    engine = find_engine(os.environ)
+    ensure_image(engine, image["image"])
+    health = dict(document["health"])
+    env = {**document["env"], **image["env"]}
+    if health["kind"] == "port":
+        health["port"] = _free_of_others(layout, int(health["port"]))
+        env[VARIABLE] = str(health["port"])
+    _make(document["places"])
+    parts = {**image, "env": env, "labels": document["labels"], "places": document["places"]}
+    return {
+        "argv": run_command(engine, layout, parts, arguments, name),
+        "env": client_environment(parts),
+        "pre": [remove_command(engine, name)],
+        "health": health,
+        "image": image["image"],
+    }
+
+
+def have_image(image: str) -> None:
+    """What takes long of `prepare`, ahead of time."""
+    ensure_image(find_engine(os.environ), image)
+
+
+def _free_of_others(layout: Layout, port: int) -> int:
+    """The port, or the next one where the host's other role has it already."""
+    others = {health_port(Layout(layout.root, role)) for role in ROLES if role != layout.role}
+    return port + 1 if port in others and port < 65535 else port
+
+
+def _make(places: Sequence[str]) -> None:
+    """An engine makes them as it likes, or refuses."""
+    for place in places:
+        try:
+            os.makedirs(place, 0o700, exist_ok=True)
+        except OSError as error:
+            raise Failure("container", f"{place}: {error.strerror}", HOST_TROUBLE) from error
+
+
 def ensure_image(engine: Engine, image: str) -> None:
     """Have the image on the host; one that is there is not asked for again."""
     found, _ = call("container", [engine.path, "image", "inspect", image], LOOK_S, accept=(0, 1, 125))
@@ -75,13 +126,18 @@ def run_command(
 ) -> list[str]:
     """The argv that runs the container `name` in the foreground, with our standard input.
 
-    The host's network and process table: the container is the host's agent, not
-    a thing apart. Values of the environment stay out of the argv, which everybody
+    With the host's network, process table, shared memory and cgroups, and
+    without an engine's own limits and logs: the container is the host's agent,
+    not a thing apart. Values of the environment stay out of the argv, which everybody
     can read, where the client allows it.
     """
     argv = [engine.path, "run", "--rm", "--interactive", "--name", name]
-    argv += ["--network", "host", "--pid", "host", "--privileged"]
-    for place in (layout.work, layout.state):
+    argv += [word for kind in _NOT_APART for word in (f"--{kind}", "host")] + ["--privileged"]
+    argv += ["--pids-limit", "-1", "--log-driver", "none"]
+    if engine.name == "docker" and os.geteuid() != 0:
+        # Its daemon is root's: what is written would not be ours to remove. Podman is who we are.
+        argv += ["--user", f"{os.geteuid()}:{os.getegid()}"]
+    for place in (layout.work, layout.state, *container.get("places", ())):
         argv += ["--volume", f"{place}:{place}"]
     for label, value in sorted(container.get("labels", {}).items()):
         argv += ["--label", f"{label}={value}"]

@@ -7,11 +7,12 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from iris_platform.bootstrap.host.keeper import keeper_is_up
-from iris_platform.bootstrap.host.layout import Layout
-from iris_platform.bootstrap.host.outcome import UNHEALTHY, Failure
+from iris_platform.bootstrap.host.layout import Layout, read_json
+from iris_platform.bootstrap.host.outcome import REFUSED, UNHEALTHY, Failure
 from iris_platform.bootstrap.host.service import Service, ServiceStatus
 
 # With nothing else to look at: it has been up for so long.
@@ -75,6 +76,26 @@ def _is_well(layout: Layout, status: ServiceStatus, wanted: Mapping[str, Any], u
     if kind == "port":
         return _listens(int(wanted["port"]))
     return up_s >= SETTLED_S
+
+
+def health_port(layout: Layout) -> int:
+    """The port on which what a role was last started from says that it is well; 0: on none."""
+    wanted = read_json(layout.service_file).get("health", {})
+    return int(wanted.get("port", 0)) if isinstance(wanted, dict) else 0
+
+
+def check_port(wanted: Mapping[str, Any]) -> None:
+    """Refuse a port on which somebody else would say that we are well."""
+    port = int(wanted.get("port", 0))
+    if port and _listens(port):
+        words = f"port {port} of this host is in use: free it, or give the container another health_port"
+        raise Failure("health", words, REFUSED)
+
+
+def seen(layout: Layout, service: Service) -> ServiceStatus:
+    """What the service says, and what its program says on its health port."""
+    status, port = service.status(), health_port(layout)
+    return replace(status, phase="ready") if status.phase == "running" and port and _listens(port) else status
 
 
 def _listens(port: int) -> bool:

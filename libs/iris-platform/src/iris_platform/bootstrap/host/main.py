@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from iris_platform import file_lock, processes
-from iris_platform.bootstrap.host import dead_man
+from iris_platform.bootstrap.host import container, dead_man
 from iris_platform.bootstrap.host import layout as places
+from iris_platform.bootstrap.host.calls import run_before
+from iris_platform.bootstrap.host.health import seen
 from iris_platform.bootstrap.host.keeper import is_orphan
 from iris_platform.bootstrap.host.layout import Layout, read_json
 from iris_platform.bootstrap.host.outcome import (
@@ -29,8 +31,9 @@ from iris_platform.bootstrap.host.outcome import (
 )
 from iris_platform.bootstrap.host.remove import clear_files, remove_role, stop_role
 from iris_platform.bootstrap.host.service import service_of
-from iris_platform.bootstrap.host.start import host_facts, install, start, undo
-from iris_platform.bootstrap.host.supervisor import PRE_S, AlreadySupervised, Supervisor
+from iris_platform.bootstrap.host.start import host_facts, install, start, undo, what_runs
+from iris_platform.bootstrap.host.supervisor import AlreadySupervised, Supervisor
+from iris_platform.bootstrap.notify import SOCKET_VARIABLE
 from iris_platform.names import LABEL_CLUSTER_ID
 
 LOCK_S = 900.0
@@ -83,9 +86,11 @@ def _parser(document: Document | None) -> argparse.ArgumentParser:
 
 
 def _look(layout: Layout, document: Document, command: str) -> dict[str, object]:
-    """`probe` changes nothing; `prepare` makes the directory that a bundle can be uploaded to."""
+    """`probe` changes nothing; `prepare` has the image, and the directory that a bundle can be uploaded to."""
     if command == "prepare":
         places.check_owner(layout, document["labels"])
+        if document["container"]["image"]:
+            container.have_image(document["container"]["image"])
         places.make_root(layout)
     return {**host_facts(layout), "incoming": str(layout.incoming)}
 
@@ -151,7 +156,7 @@ def _locked(layout: Layout, options: argparse.Namespace) -> dict[str, object]:
     service = service_of(layout, os.environ)
     labels = places.role_labels(layout)
     if options.command == "status":
-        status = service.status()
+        status = seen(layout, service)
         return {
             "status": "running" if status.is_up else "stopped" if layout.home.exists() else "absent",
             "phase": status.phase,
@@ -159,7 +164,7 @@ def _locked(layout: Layout, options: argparse.Namespace) -> dict[str, object]:
             "detail": status.detail,
             "labels": labels,
             "manager": service.name,
-            "bundle": read_json(layout.service_file).get("bundle", ""),
+            **what_runs(layout),
             "log_tail": service.log_tail() if layout.home.exists() else "",
         }
     if options.cluster_id and labels:
@@ -189,10 +194,11 @@ def _exec(layout: Layout) -> int:
     service = read_json(layout.service_file)
     if not service:
         raise Failure("exec", f"{layout.service_file}: cannot read", HOST_TROUBLE)
-    for argv in service["pre"]:
-        with suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=PRE_S)
+    run_before(service, out=None)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
+    if service.get("image"):
+        # The client of an engine would take it for its own.
+        ours.pop(SOCKET_VARIABLE, None)
     os.chdir("/")
     os.execve(service["argv"][0], service["argv"], {**ours, **service["env"]})
 

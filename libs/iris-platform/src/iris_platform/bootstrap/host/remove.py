@@ -10,11 +10,10 @@ from typing import Any
 
 from iris_platform import processes
 from iris_platform.bootstrap.host import dead_man
-from iris_platform.bootstrap.host.calls import call
+from iris_platform.bootstrap.host.calls import run_before
 from iris_platform.bootstrap.host.layout import ROLES, Layout, read_json, read_made
 from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, Failure
 from iris_platform.bootstrap.host.service import Service
-from iris_platform.bootstrap.host.supervisor import PRE_S
 
 
 def stop_role(layout: Layout, service: Service) -> None:
@@ -24,10 +23,8 @@ def stop_role(layout: Layout, service: Service) -> None:
         Failure: something outlived SIGKILL, or the service manager failed.
     """
     service.stop()
-    for argv in read_json(layout.service_file).get("pre", ()):
-        # A container that an engine kept although its client is gone.
-        with suppress(Failure):
-            call("stop", argv, PRE_S, accept=range(256))
+    # A container that an engine kept although its client is gone.
+    run_before(read_json(layout.service_file))
     _clean(layout.work)
 
 

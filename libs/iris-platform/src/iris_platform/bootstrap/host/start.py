@@ -17,8 +17,8 @@ from typing import Any
 from iris_platform import processes
 from iris_platform.bootstrap.host import container, fetch
 from iris_platform.bootstrap.host import layout as places
-from iris_platform.bootstrap.host.calls import call
-from iris_platform.bootstrap.host.health import await_health
+from iris_platform.bootstrap.host.calls import call, run_before
+from iris_platform.bootstrap.host.health import await_health, check_port, seen
 from iris_platform.bootstrap.host.layout import Layout, read_json, write_json
 from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, UNREACHABLE, Failure
 from iris_platform.bootstrap.host.remove import remove_role, stop_role
@@ -63,7 +63,8 @@ def start(layout: Layout, document: Document, program: bytes) -> dict[str, objec
     service = service_of(layout, os.environ)
     status = service.status()
     if read_json(layout.service_file).get("fingerprint") == wanted and status.is_up:
-        await_health(layout, service, document["health"], float(document["health_s"]))
+        wanted_health = read_json(layout.service_file)["health"]
+        await_health(layout, service, wanted_health, float(document["health_s"]))
         return _facts(layout, service, changed=False)
     spec = _prepare(layout, document, document["arguments"], container.container_name(layout))
     stop_role(layout, service)
@@ -75,9 +76,10 @@ def start(layout: Layout, document: Document, program: bytes) -> dict[str, objec
         write_json(layout.service_file, {**spec, "fingerprint": wanted, "manager": new.name})
     except OSError as error:
         raise _cannot_write(layout, error) from error
+    check_port(spec["health"])
     try:
         new.start()
-        await_health(layout, new, document["health"], float(document["health_s"]))
+        await_health(layout, new, spec["health"], float(document["health_s"]))
     except Failure:
         # Nothing runs on that nobody counts on; the files tell why.
         stop_role(layout, new)
@@ -111,8 +113,10 @@ def _run_first(spec: Mapping[str, Any], given: bytes) -> dict[str, Any]:
     """The answer of a program that ends by itself."""
     argv = spec["argv"]
     try:
+        run_before(spec)
         done = subprocess.run(argv, input=given, capture_output=True, timeout=FIRST_S, env=spec["env"])
     except subprocess.TimeoutExpired as error:
+        run_before(spec)
         raise Failure("first", f"{argv[0]} did not end within {FIRST_S:g} s", UNREACHABLE) from error
     except OSError as error:
         raise Failure("first", f"cannot start {argv[0]}: {error.strerror}", HOST_TROUBLE) from error
@@ -134,7 +138,7 @@ def undo(layout: Layout, document: Document) -> None:
 
 
 def _facts(layout: Layout, service: Service, changed: bool) -> dict[str, object]:
-    status = service.status()
+    status = seen(layout, service)
     return {
         "status": "running",
         "changed": changed,
@@ -142,8 +146,14 @@ def _facts(layout: Layout, service: Service, changed: bool) -> dict[str, object]
         "phase": status.phase,
         "pid": status.pid,
         "root": str(layout.root),
-        "bundle": read_json(layout.service_file).get("bundle", ""),
+        **what_runs(layout),
     }
+
+
+def what_runs(layout: Layout) -> dict[str, object]:
+    """The bundle or the image of a role's program; both empty where there is none."""
+    service = read_json(layout.service_file)
+    return {"bundle": service.get("bundle", ""), "image": service.get("image", "")}
 
 
 def _fingerprint(document: Document) -> str:
@@ -183,16 +193,12 @@ def _prepare(layout: Layout, document: Document, words: Sequence[str], container
         "health_s": document["health_s"],
         "notifies": document["health"]["kind"] == "notify",
         "bundle": document["bundle"].get("sha256", ""),
+        "health": document["health"],
         "pre": [],
     }
-    image = document["container"]
-    if image["image"]:
-        engine = container.find_engine(os.environ)
-        container.ensure_image(engine, image["image"])
-        parts = {**image, "env": {**document["env"], **image["env"]}, "labels": document["labels"]}
-        argv = container.run_command(engine, layout, parts, arguments, container_name)
-        env |= container.client_environment(parts)
-        return spec | {"argv": argv, "env": env, "pre": [container.remove_command(engine, container_name)]}
+    if document["container"]["image"]:
+        parts = container.prepare(layout, document, arguments, container_name)
+        return spec | parts | {"env": env | parts["env"]}
     bundle = _install(layout, document)
     return spec | {
         # Not by its first line, which needs tools that a bare PATH may lack.

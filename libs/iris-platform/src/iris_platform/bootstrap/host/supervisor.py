@@ -14,12 +14,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from iris_platform import processes
+from iris_platform.bootstrap.host.calls import run_before
 from iris_platform.bootstrap.host.layout import Layout, read_json, write_json
 from iris_platform.bootstrap.notify import READY, SOCKET_VARIABLE
 
@@ -30,7 +31,6 @@ MOST_CRASHES = 5
 SOUND_S = 60.0
 LOG_BYTES = 8 * 1024 * 1024
 LOOK_S = 5.0
-PRE_S = 60.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -81,8 +81,7 @@ class Supervisor:
     def _run_once(self) -> int:
         """Start the program and wait for its end; returns its exit status."""
         with self._layout.log_file.open("ab") as log:
-            for argv in self._service.get("pre", ()):
-                _run_before(argv, log.fileno())
+            run_before(self._service, log.fileno())
             try:
                 self._child = subprocess.Popen(
                     self._service["argv"],
@@ -90,7 +89,7 @@ class Supervisor:
                     stdout=log,
                     stderr=log,
                     cwd="/",
-                    env={**self._service["env"], SOCKET_VARIABLE: str(self._layout.notify_socket)},
+                    env=self._environment(),
                     start_new_session=True,
                 )
             except OSError as error:
@@ -104,6 +103,12 @@ class Supervisor:
         if child.poll() is None:
             self._end(child)
         return child.returncode
+
+    def _environment(self) -> dict[str, str]:
+        env: dict[str, str] = self._service["env"]
+        # The client of an engine would take the socket for its own.
+        notify = {} if self._service.get("image") else {SOCKET_VARIABLE: str(self._layout.notify_socket)}
+        return {**env, **notify}
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         child.terminate()
@@ -195,12 +200,6 @@ def _catch_signals() -> socket.socket:
     for number in (*_SIGNALS, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     return ours
-
-
-def _run_before(argv: Sequence[str], log: int) -> None:
-    """Something to be done before each start; whether it succeeds shows at the start."""
-    with suppress(OSError, subprocess.TimeoutExpired):
-        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=PRE_S)
 
 
 def read_state(layout: Layout) -> Mapping[str, Any]:
