@@ -13,7 +13,8 @@ COMMAND_S = 10.0
 def call(argv: Sequence[str], stdin: str = "", deadline_s: float = COMMAND_S) -> str:
     """Runs a program of this machine; its output. AssertionError with its complaint if it fails."""
     done = run(argv, stdin.encode(), deadline_s)
-    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr.decode(errors='replace').strip()}"
+    said = (done.stderr or done.stdout).decode(errors="replace").strip()
+    assert done.returncode == 0, f"{' '.join(argv)}: {said}"
     return done.stdout.decode()
 
 

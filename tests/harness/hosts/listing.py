@@ -17,8 +17,12 @@ from pathlib import Path
 
 # What `sshd` writes about logins, and what the bench itself keeps in the host.
 NOISE = {"/run/lab", "/run/sshd", "/run/utmp", "/var/log/btmp", "/var/log/lastlog", "/var/log/wtmp"}
-# What libfaketime shares between processes of a host with another clock.
-NOISE_PREFIXES = ("/dev/shm/faketime_shm_", "/dev/shm/sem.faketime_sem_")
+NOISE_PREFIXES = (
+    # What libfaketime shares between processes of a host with another clock.
+    *("/dev/shm/faketime_shm_", "/dev/shm/sem.faketime_sem_"),
+    # An engine's own; it is asked for its containers instead.
+    *("/run/containerd", "/run/containers", "/run/docker", "/run/libpod"),
+)
 OPAQUE = "trusted.overlay.opaque"
 GONE = "gone"
 AS_BASE = "as in the base"
