@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Host, Lab
-from tests.harness.hosts.engines import IMAGE, Engine, Image, make_image, start_engine
+from tests.harness.hosts.engines import IMAGE, Image, make_image, start_engine
 from tests.hosts.test_manual_cluster import ManualCluster
 from tests.hosts.test_remote_controller import RemoteCluster
 
@@ -20,11 +20,6 @@ CONTAINER = f"""\
 bootstrap:
   container: {{ image: '{IMAGE}', env: {{ GREETING: hello }}, health_port: {HEALTH_PORT} }}
 """
-LISTENERS = "cat /proc/net/tcp"
-
-Cluster = ManualCluster | RemoteCluster
-Add = Callable[[ManualCluster], ManualCluster]
-
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
@@ -39,10 +34,10 @@ def clusters() -> Iterator[list[ManualCluster]]:
         cluster.destroy()
 
 
-def with_image(cluster: ManualCluster) -> ManualCluster:
-    """Nothing can make a bundle."""
+def start(cluster: ManualCluster, clusters: list[ManualCluster]) -> None:
+    clusters.append(cluster)
     cluster.config.write_text(cluster.config.read_text() + CONTAINER)
-    return cluster
+    cluster.iris("cluster", "start")
 
 
 def listens(host: Host, port: int) -> bool:
@@ -63,27 +58,53 @@ def test_agents_in_an_image(
     engine = start_engine(host, name)
     engine.load(image)
     before = host.listing()
-    cluster = with_image(ManualCluster(tmp_path, lab, [host], idle_timeout="1m"))
-    clusters.append(cluster)
-    cluster.iris("cluster", "start")
+    cluster = ManualCluster(tmp_path, lab, [host], idle_timeout="1m")
+    start(cluster, clusters)
     ran = cluster.iris("job", "run", "--", "sh", "-c", "hostname; echo $GREETING; command -v iris-bootstrap")
-    assert ran.out.split()[:2] == [host.name, "hello"]
-    assert ran.out.split()[2].startswith("/opt/iris/")
-    assert engine.containers() == ["iris-worker"]
-    assert listens(host, HEALTH_PORT)
-    keeper = process_of(host, "iris_bootstrap", "keeper")
+    name_there, greeting, path = ran.out.split()
+    assert (name_there, greeting) == (host.name, "hello") and path.startswith("/opt/iris/")
+    assert engine.containers() == ["iris-worker"] and listens(host, HEALTH_PORT)
+    first = process_of(host, "iris_bootstrap", "keeper")
     job = cluster.submit("--", "sleep", "1000")
     wait_until(lambda: "sleep 1000" in host.processes().values())
-    os.kill(keeper, signal.SIGKILL)
-    # What ran is dead, not twice there; then it is tried again by another agent.
-    cluster.iris("job", "stop", job)
-    print(cluster.told(), host.processes())
-    again = cluster.iris("job", "run", "--", "hostname")
-    assert again.out == f"{host.name}\n"
-    assert process_of(host, "iris_bootstrap", "keeper") != keeper
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: cluster.json("job", "show", job)["tasks"][0]["losses"] == 1)
+    wait_until(lambda: cluster.json("job", "show", job)["tasks"][0]["state"] == "TASK_STATE_RUNNING")
+    # The one that was lost is dead, and not only forgotten.
+    assert list(host.processes().values()).count("sleep 1000") == 1
+    assert process_of(host, "iris_bootstrap", "keeper") != first
+    assert engine.containers() == ["iris-worker"]
     cluster.iris("cluster", "stop", "-y")
-    assert engine.containers() == []
-    assert engine.images() == [IMAGE]
+    assert (engine.containers(), engine.images()) == ([], [IMAGE])
     assert host.listing().since(before) == []
-    assert not list(tmp_path.glob("**/*.whl")) and not list(cluster.state_dir.glob("bundles/*"))
+    assert not list(tmp_path.glob("**/bundles/*"))
     assert cluster.processes() == {}
+
+
+def test_a_controller_in_an_image_beside_an_agent(
+    image: Image, lab: Lab, tmp_path: Path, clusters: list[ManualCluster]
+) -> None:
+    host = lab.host("a")
+    engine = start_engine(host, "podman")
+    engine.load(image)
+    before = host.listing()
+    cluster = RemoteCluster(tmp_path, lab, [host, host])
+    start(cluster, clusters)
+    assert engine.containers() == ["iris-controller"] and listens(host, HEALTH_PORT)
+    job = cluster.submit("--", "sh", "-c", "sleep 5; hostname")
+    wait_until(lambda: sorted(engine.containers()) == ["iris-controller", "iris-worker"])
+    # One port cannot be for both.
+    wait_until(lambda: listens(host, HEALTH_PORT + 1))
+    # Killed before, it would leave the script that it had uploaded.
+    wait_until(lambda: host.output("ls", "/tmp") == "")
+    os.kill(process_of(host, "iris-controller", "--resume", "python"), signal.SIGKILL)
+    wait_until(lambda: not listens(host, HEALTH_PORT))
+    wait_until(lambda: listens(host, HEALTH_PORT))
+    cluster.iris("job", "wait", job)
+    assert cluster.iris("job", "logs", job).out == f"{host.name}\n"
+    (task,) = cluster.json("job", "show", job)["tasks"]
+    assert (task["attempts"], task["losses"]) == (1, 0)
+    cluster.iris("cluster", "stop", "-y", "--forget")
+    assert (engine.containers(), engine.images()) == ([], [IMAGE])
+    assert host.listing().since(before) == []
+    assert not list(tmp_path.glob("**/bundles/*"))

@@ -21,7 +21,7 @@ NOISE_PREFIXES = (
     # What libfaketime shares between processes of a host with another clock.
     *("/dev/shm/faketime_shm_", "/dev/shm/sem.faketime_sem_"),
     # An engine's own; it is asked for its containers instead.
-    *("/run/containerd", "/run/containers", "/run/docker", "/run/libpod"),
+    *("/run/containerd", "/run/containers", "/run/docker", "/run/libpod", "/dev/shm/libpod"),
 )
 OPAQUE = "trusted.overlay.opaque"
 GONE = "gone"
