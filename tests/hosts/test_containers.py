@@ -21,6 +21,7 @@ bootstrap:
   container: {{ image: '{IMAGE}', env: {{ GREETING: hello }}, health_port: {HEALTH_PORT} }}
 """
 
+
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return make_image(tmp_path_factory.mktemp("image"))

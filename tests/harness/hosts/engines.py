@@ -164,5 +164,3 @@ def _copy_of(tree: Path, directory: Path) -> Iterator[Path]:
     finally:
         call(["umount", str(memory)])
         memory.rmdir()
-
-

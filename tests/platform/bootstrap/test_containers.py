@@ -3,16 +3,21 @@
 import json
 import os
 import shutil
-import subprocess
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from iris_platform.base import ContainerSpec, VmBootstrapSpec
+from iris_platform.bootstrap import NO_CONTAINER, container_of, render
+from iris_platform.bootstrap.host.container import Engine, run_command
+from iris_platform.bootstrap.host.layout import Layout
 from iris_platform.bundle import Bundle
+from iris_platform.health_port import answer, open_health_port
+from iris_proto.v1.config_pb2 import BootstrapConfig, ContainerConfig
 from tests.harness.ports import free_port
-from tests.platform.bootstrap.hosts import LABELS, Host, eventually
+from tests.platform.bootstrap.hosts import LABELS, Host
 
 NASTY = "$(touch pwned) 'x' \"y\"\nz"
 # Notes argv and environment, and serves on PORT when it is told to run.
@@ -67,28 +72,26 @@ def test_a_container_is_run_checked_and_removed(name: str, role: str, host: Host
     assert (outcome.status, outcome.facts["bundle"]) == ("running", "")
     (argv, environ) = calls(host, name)[-1]
     home = host.root / role
-    assert argv[:10] == [
-        "run",
-        "--rm",
-        "--interactive",
-        "--name",
-        f"iris-{role}",
-        "--network",
-        "host",
-        "--pid",
-        "host",
-        "--privileged",
+    apart = [word for kind in ("network", "pid", "ipc", "uts", "cgroupns") for word in (f"--{kind}", "host")]
+    assert argv[: 16 + 4] == [
+        *("run", "--rm", "--interactive", "--name", f"iris-{role}", *apart, "--privileged"),
+        *("--pids-limit", "-1", "--log-driver", "none"),
     ]
     assert argv[argv.index("there/iris:1") - 2 :] == [
         *("--entrypoint", "iris-it", "there/iris:1", "first", "run", f"{home}/work", NASTY),
     ]
     # What would steer the client goes another way than the rest.
     values = [argv[n + 1] for n, word in enumerate(argv) if word == "--env"]
-    assert values == ["DOCKER_HOST=tcp://elsewhere", "GREETING", "PATH=/opt/bin"]
+    assert values == ["DOCKER_HOST=tcp://elsewhere", "GREETING", "IRIS_HEALTH_PORT", "PATH=/opt/bin"]
+    assert environ["IRIS_HEALTH_PORT"] == str(port)
+    # It would take the socket of our supervisor for its own.
+    assert "NOTIFY_SOCKET" not in environ
     assert (environ["GREETING"], environ["PATH"]) == (NASTY, str(host.tools))
     assert "DOCKER_HOST" not in environ
     assert ["rm", "--force", f"iris-{role}"] in [argv for argv, _ in calls(host, name)]
     assert host.run(startup).check("h1").facts["changed"] is False
+    seen = host.run(startup, "status").facts
+    assert (seen["phase"], seen["image"], seen["bundle"]) == ("ready", "there/iris:1", "")
     assert host.run(startup, "remove", "--bundles").check("h1").facts["left"] == []
     assert not host.processes() and not host.root.exists()
     assert calls(host, name)[-1][0] == ["rm", "--force", f"iris-{role}"]
@@ -137,35 +140,77 @@ def test_without_a_port_it_has_to_stay_up(host: Host, bundle: Bundle) -> None:
     assert host.run(host.startup(bundle, spec=spec(None))).check("h1").status == "running"
 
 
-@pytest.mark.skipif(not shutil.which("podman") or os.geteuid() != 0, reason="no podman here, or not root")
-def test_podman_takes_what_it_is_told(host: Host, bundle: Bundle, tmp_path: Path) -> None:
-    """The whole argv, up to the point where this machine's kernel may have its own opinion."""
-    shell = shutil.which("busybox")
-    if shell is None:
-        pytest.skip("no static busybox for an image")
-    (tmp_path / "image/bin").mkdir(parents=True)
-    shutil.copy(shell, tmp_path / "image/bin/sh")
-    tar = subprocess.run(
-        ["tar", "-C", tmp_path / "image", "-c", "."], capture_output=True, check=True, timeout=60
-    )
-    image = "localhost/iris-test:1"
-    subprocess.run(
-        ["podman", "import", "-", image], input=tar.stdout, check=True, timeout=60, capture_output=True
-    )
-    (host.tools / "podman").symlink_to(shutil.which("podman") or "")
-    host.environ["PATH"] = f"{host.tools}:/usr/sbin:/usr/bin:/sbin:/bin"
-    wanted = spec(None, image, entrypoint=["/bin/sh"], env={"GREETING": NASTY})
-    startup = host.startup(
-        bundle, spec=wanted, arguments=("-c", 'echo "$GREETING" > "$0"/said; sleep 60', "@work@")
-    )
-    outcome = host.run(startup)
-    if "perm" in outcome.log_tail.lower() or "cgroup" in outcome.log_tail.lower():
-        pytest.skip(f"podman does not work here: {outcome.log_tail.splitlines()[-1]}")
-    outcome.check("h1")
-    eventually(lambda: (host.work / "said").exists())
-    assert (host.work / "said").read_text() == NASTY + "\n"
-    host.run(startup, "remove", "--bundles").check("h1")
-    left = subprocess.run(
-        ["podman", "ps", "-a", "-q", "--filter", "name=iris-worker"], capture_output=True, timeout=30
-    )
-    assert left.stdout == b""
+def test_on_a_host_with_both_roles_the_second_takes_the_next_port(host: Host, bundle: Bundle) -> None:
+    port = add_engine(host)
+    host.run(host.startup(bundle, spec=spec(port))).check("h1")
+    # What stands in for a controller serves where it is told to; this engine cannot.
+    other = host.startup(bundle, spec=spec(port, role="controller"), health_s=1.0)
+    outcome = host.run(other)
+    assert outcome.step == "health" and "in use" not in outcome.reason
+    (_, environ) = next(call for call in calls(host) if "iris-controller" in call[0] and call[0][0] == "run")
+    assert environ["IRIS_HEALTH_PORT"] == str(port + 1)
+
+
+def test_a_health_port_that_is_taken_is_said_before_anything_starts(host: Host, bundle: Bundle) -> None:
+    port = add_engine(host)
+    with socket.create_server(("127.0.0.1", port)):
+        outcome = host.run(host.startup(bundle, spec=spec(port)))
+    assert (outcome.exit_status, outcome.step) == (2, "health")
+    assert outcome.reason.startswith(f"port {port} of this host is in use")
+    assert "run" not in [argv[0] for argv, _ in calls(host)]
+
+
+def test_prepare_has_the_image(host: Host, bundle: Bundle) -> None:
+    port = add_engine(host)
+    host.run(host.startup(bundle, spec=spec(port, "far/iris:1")), "prepare").check("h1")
+    assert ["pull", "--quiet", "far/iris:1"] in [argv for argv, _ in calls(host)]
+    assert host.run(host.startup(bundle, spec=spec(1, "nowhere/iris:1")), "prepare").exit_status == 4
+
+
+def test_further_places_are_made_and_mounted(host: Host, bundle: Bundle) -> None:
+    port = add_engine(host)
+    place = host.folder / "data/state"
+    host.run(host.startup(bundle, spec=spec(port, role="controller"), places=(str(place),))).check("h1")
+    argv = calls(host)[-1][0]
+    assert f"{place}:{place}" in argv and place.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(ValueError, match="without a colon"):
+        render(host.startup(bundle, places=("/a:b",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "words"), [("docker", 1000, 1), ("docker", 0, 0), ("podman", 1000, 0)]
+)
+def test_under_roots_daemon_it_is_still_who_started_it(
+    name: str, uid: int, words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    container = {"image": "i", "env": {}, "entrypoint": []}
+    argv = run_command(Engine(name, f"/bin/{name}"), Layout(Path("/r"), "worker"), container, [], "n")
+    assert argv.count("--user") == words
+
+
+def test_an_image_needs_no_newer_python_than_the_script(host: Host, bundle: Bundle) -> None:
+    text = render(host.startup(bundle, spec=spec(1, role="controller")))
+    assert "least=10" in text and "least=11" in render(host.controller(bundle))
+
+
+@pytest.mark.parametrize("role", ["worker", "controller"])
+def test_what_a_configuration_says(role: Any) -> None:
+    env = {"A": "b"}
+    said = BootstrapConfig(container=ContainerConfig(image="i", env=env, health_port=7))
+    program = {"worker": "iris-bootstrap", "controller": "iris-controller"}[role]
+    assert container_of(said, role) == ContainerSpec("i", [program], env, {}, 7)
+    assert container_of(None, role) == container_of(BootstrapConfig(), role) == NO_CONTAINER
+
+
+def test_a_program_says_that_it_is_well() -> None:
+    environ = {"IRIS_HEALTH_PORT": str(free_port())}
+    port = int(environ["IRIS_HEALTH_PORT"])
+    with open_health_port(environ) or pytest.fail("it does not listen") as listener:
+        assert environ == {}
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            answer(listener)
+            assert peer.recv(1) == b""
+        with pytest.raises(OSError, match=f"health port {port}"):
+            open_health_port({"IRIS_HEALTH_PORT": str(port)})
+    assert open_health_port({}) is None
