@@ -7,8 +7,9 @@ a base tree, so it writes only to a disk of its own, in memory:
     machine             this machine's own files: whatever is installed here
     bookworm, trixie    bare Debian: `python3` (3.11, 3.13), `sshd`, nothing else
 
-Hosts run no systemd (trixie's `sshd` brings `systemctl` along, which has nobody to
-talk to); their first process is tini, and `sshd` is its child. Root logs in by key. A user of the lab:
+The first process of a host is tini, and `sshd` its child; with `init="systemd"` it is
+systemd, with `sshd` and the journal and nothing else that the base has units for
+(the machine's own systemd, or that of trixie). Root logs in by key. A user of the lab:
 
     with Lab() as lab:                                        # or the fixture `lab`
         a = lab.host("a", base="bookworm", memory=256 << 20, disk=64 << 20)
@@ -41,7 +42,7 @@ their deadline).
 All of it runs *sealed* (`python -m tests.harness.hosts.sealed COMMAND`, which is
 what `./dev test -e hosts` does): the tests themselves are in namespaces that no
 packet can leave and that take everything with them when they end, however they
-end. Outside, without root, or without the Debian packages `openssh-server
+end. `engines` has container engines for hosts. Outside, without root, or without the Debian packages `openssh-server
 nftables tini`, tests skip and say why; base trees need `debootstrap` and the
 network once, clocks need `libfaketime`.
 

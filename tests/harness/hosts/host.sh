@@ -91,10 +91,41 @@ boot() {
   rmdir /run/old
   exec </dev/null >>/run/lab/console.log 2>&1
   # Nothing of the test's environment is the host's.
-  exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    /run/lab/init -s -- /usr/sbin/sshd -D -e -f /run/lab/sshd_config
+  clean='env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+  if [ "$LAB_INIT" = systemd ]; then
+    write_units
+    # A container, to it: what machines have and this one has not is left alone.
+    exec $clean container=lab "$systemd" --unit=lab.target --log-target=console --show-status=no
+  fi
+  exec $clean /run/lab/init -s -- $sshd
 }
 
+# systemd gets one target with sshd in it. Of what it would start beside that, which is
+# another machine's business or sets up a kernel that is not the host's own, only the
+# journal stays.
+write_units() {
+  units=/run/systemd/system
+  mkdir -p "$units"
+  for unit in /etc/systemd/system/*.wants/* /lib/systemd/system/*.wants/*; do
+    unit=${unit##*/}
+    case $unit in
+      systemd-journald* | *.target) ;;
+      *) ln -sf /dev/null "$units/$unit" ;;
+    esac
+  done
+  printf '[Unit]\nDefaultDependencies=no\nRequires=lab-sshd.service\nWants=multi-user.target\n' >"$units/lab.target"
+  cat >"$units/lab-sshd.service" <<END
+[Unit]
+DefaultDependencies=no
+[Service]
+ExecStart=$sshd
+StandardOutput=append:/run/lab/console.log
+StandardError=inherit
+END
+}
+
+sshd='/usr/sbin/sshd -D -e -f /run/lab/sshd_config'
+systemd=/lib/systemd/systemd
 stage=$1
 shift
 "$stage" "$@"

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.harness.hosts import bases
 from tests.harness.hosts.commands import call
 from tests.harness.hosts.host import Host
-from tests.harness.hosts.machine import DISK, Build, Machine
+from tests.harness.hosts.machine import DISK, SYSTEMD, TINI, Build, Machine
 from tests.harness.hosts.needs import BenchLacks, lacking
 from tests.harness.hosts.network import Bridge
 from tests.harness.hosts.proxy import slow_proxy
@@ -68,10 +68,19 @@ class Lab:
         return f"{self._bridge.network}.{FIRST_NUMBER + MOST_HOSTS + len(self._machines)}"
 
     def host(
-        self, name: str, *, base: str = bases.MACHINE, memory: int | None = None, disk: int = DISK
+        self,
+        name: str,
+        *,
+        base: str = bases.MACHINE,
+        memory: int | None = None,
+        disk: int = DISK,
+        init: str = TINI,
     ) -> Host:
-        """A host that answers SSH; `memory` (None: all that there is) and `disk` in bytes."""
-        host = self._start(name, base, memory, disk)
+        """A host that answers SSH; `memory` (None: all that there is) and `disk` in bytes.
+
+        `init` is its first process: tini, or systemd where the base has it.
+        """
+        host = self._start(name, base, memory, disk, init)
         host.wait()
         return host
 
@@ -85,13 +94,15 @@ class Lab:
             host.wait()
         return started
 
-    def _start(self, name: str, base: str, memory: int | None, disk: int) -> Host:
+    def _start(self, name: str, base: str, memory: int | None, disk: int, init: str = TINI) -> Host:
         assert name not in self._machines, f"there is a host {name}"
         assert len(self._machines) < MOST_HOSTS, f"at most {MOST_HOSTS} hosts"
         number = FIRST_NUMBER + len(self._machines)
         tree = self._base(base)
+        if init == SYSTEMD and not (tree / "lib/systemd/systemd").exists():
+            raise BenchLacks(f"base {base} has no systemd")
         hidden = _not_the_hosts_business(tree) if base == bases.MACHINE else ()
-        build = Build(name, number, tree, memory, disk, hidden)
+        build = Build(name, number, tree, memory, disk, hidden, init)
         machine = Machine(build, self._bridge, self.directory / "hosts" / name)
         self._machines[name] = machine
         return Host(machine, self._user_key_line)

@@ -22,6 +22,8 @@ NOISE_PREFIXES = (
     *("/dev/shm/faketime_shm_", "/dev/shm/sem.faketime_sem_"),
     # An engine's own; it is asked for its containers instead.
     *("/run/containerd", "/run/containers", "/run/docker", "/run/libpod", "/dev/shm/libpod"),
+    # What systemd knows of its units, and the journal.
+    *("/run/systemd", "/run/log/journal", "/var/log/journal"),
 )
 OPAQUE = "trusted.overlay.opaque"
 GONE = "gone"

@@ -22,6 +22,8 @@ SCRIPT = Path(__file__).with_name("host.sh")
 NAMESPACES = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child=KILL"]
 FIRST_PROCESS = "tini-static"
 DISK = 1 << 30
+# What a host's first process is.
+TINI, SYSTEMD = "tini", "systemd"
 ORDERLY_S = 5.0
 # Of the console, where a boot failed.
 TAIL = 2000
@@ -41,6 +43,7 @@ class Build:
     memory: int | None = None
     disk: int = DISK
     hidden: tuple[Path, ...] = ()
+    init: str = TINI  # or SYSTEMD
 
 
 class Machine:
@@ -113,6 +116,7 @@ class Machine:
             "LAB_DIR": str(self.directory),
             "LAB_BASE": str(self.build.base),
             "LAB_ADDRESS": f"{self.address}/24",
+            "LAB_INIT": self.build.init,
         }
         with (self.settings / "console.log").open("ab") as console:
             self._console_before = console.tell()
