@@ -34,7 +34,7 @@ class Agent:
         )
         env_probe.write_environment(host_dir, place)
 
-    def start(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def start(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
         command = [
             sys.executable,
             "-m",
@@ -44,7 +44,9 @@ class Agent:
             str(self.host_dir),
             "--detach",
         ]
-        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [*command, *options], capture_output=True, text=True, timeout=60, env={**os.environ, **environ}
+        )
 
     def pids(self) -> tuple[int, int]:
         """The keeper's and the session's."""

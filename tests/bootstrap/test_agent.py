@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from iris_proto.v1.job_pb2 import AttemptState
 from tests.bootstrap.agents import Agent
 from tests.bootstrap.controller import TOKEN, PlayedController
 from tests.bootstrap.support import PATIENCE_S, attempt_processes, eventually, host_processes
+from tests.harness.ports import free_port
 
 A = AttemptKey("job", 0, 7, 1)
 B = AttemptKey("job", 1, 7, 1)
@@ -35,6 +37,22 @@ def test_agent_joins_with_its_token_and_says_where_it_is(agent: Agent, controlle
     saved = json.loads((agent.host_dir / "session.json").read_text())
     assert saved == {"epoch": 7, "commit": 1}
     assert TOKEN not in agent.log()
+
+
+def test_a_health_port_is_open_while_the_agent_is_well(host_dir: Path, controller: PlayedController) -> None:
+    agent, port = Agent(host_dir, controller.file), free_port()
+    assert agent.start(IRIS_HEALTH_PORT=str(port)).returncode == 0
+    controller.connected()
+    # More than wait in line: they are let in.
+    for _ in range(40):
+        with socket.create_connection(("127.0.0.1", port), 10) as peer:
+            assert peer.recv(1) == b""
+    controller.run(A, "sh", "-c", "env | grep -c HEALTH_PORT")
+    assert (controller.ended(A).exit_code, controller.log(A)) == (1, b"0\n")
+    agent.leave()
+    with socket.create_server(("127.0.0.1", taken := free_port())):
+        refused = agent.start(IRIS_HEALTH_PORT=str(taken))
+    assert refused.returncode == 1 and f"health port {taken}" in refused.stderr
 
 
 def test_task_runs_and_its_log_arrives(agent: Agent, controller: PlayedController) -> None:

@@ -18,6 +18,8 @@ from iris_cli.doctor.local import check_machine
 from iris_cli.doctor.on_host import PortTaken
 from iris_cli.doctor.ports import Beacon
 from iris_config.endpoint import Endpoint
+from iris_platform.base import ContainerSpec
+from iris_platform.bootstrap import NO_CONTAINER
 from iris_platform.paths import ClusterPaths
 from iris_platform.ssh import HostKeyChanged, SshTarget
 from iris_platform.ssh.connection import CommandResult
@@ -140,9 +142,14 @@ def machine(facts: Mapping[str, Any], dial: Mapping[str, str] | None = None, sta
     return host
 
 
-def examine(host: MemoryHost, cluster_id: str = "", listening: Listening = NOBODY) -> dict[str, Check]:
+def examine(
+    host: MemoryHost,
+    cluster_id: str = "",
+    listening: Listening = NOBODY,
+    container: ContainerSpec = NO_CONTAINER,
+) -> dict[str, Check]:
     told: list[Check] = []
-    wanted = Wanted("demo", cluster_id, listening)
+    wanted = Wanted("demo", cluster_id, listening, container)
     doctor = HostDoctor(lambda target: host.connect(), wanted, told.append, lambda: NOW_MS)
     checks = doctor.examine("h", SshTarget("h"))
     assert checks == told
@@ -156,6 +163,17 @@ def test_a_good_host() -> None:
     assert list(found) == ["ssh", "python", "disk", "clock", "owner", "reaches us"]
     assert {check.result for check in found.values()} == {Result.OK}
     assert ("rm", "-rf", "/tmp/x") in host.calls
+
+
+def test_an_image_needs_an_engine_and_no_python_of_ours() -> None:
+    image = ContainerSpec("ghcr.io/team/iris:1", [], {}, {})
+    found = examine(machine({**FACTS, "python": "3.15.0", "engine": "podman"}), container=image)
+    assert {found[name].result for name in ("python", "engine")} == {Result.OK}
+    assert found["engine"].message == "podman, for ghcr.io/team/iris:1"
+    trouble = "docker: Cannot connect to the Docker daemon"
+    found = examine(machine({**FACTS, "engine": "", "engine_trouble": trouble}), container=image)
+    assert (found["engine"].result, found["engine"].message) == (Result.FAILED, trouble)
+    assert examine(machine({**FACTS, "python": "3.15.0"}))["python"].result is Result.FAILED
 
 
 def test_a_host_that_is_down() -> None:

@@ -33,6 +33,10 @@ signals:
   SIGTERM, SIGINT, SIGHUP   leave: stop all tasks (SIGTERM, their grace, SIGKILL),
                             report, exit 0; once more: skip the grace
 
+environment:
+  IRIS_HEALTH_PORT          a port of the loopback interface that is open while the
+                            agent is well
+
 files in HOST_DIR:
   host.json      where this host is (written by the platform)
   agent.log      what the agent has to say, with --detach

@@ -20,6 +20,9 @@ none, prints what others need of them as one JSON object, secrets included, and
 ends."""
 
 EPILOG = """\
+environment:
+  IRIS_HEALTH_PORT  a port of the loopback interface that is open while it serves
+
 exit status:
   0  ended by SIGTERM or SIGINT
   1  failed, or stepped down for a newer controller

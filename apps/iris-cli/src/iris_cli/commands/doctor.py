@@ -27,6 +27,7 @@ from iris_cli.there import is_here
 from iris_config import ConfigError, IrisConfig, Problem, load_config
 from iris_config.endpoint import advertised
 from iris_platform.base import PlatformError, Refused
+from iris_platform.bootstrap import container_of
 from iris_platform.controller_vm import dial, known_site
 from iris_platform.controller_vm.site import OPERATOR_DIR
 from iris_platform.credentials import CredentialsError
@@ -157,9 +158,11 @@ def _place(
         PlatformError: it is known to be elsewhere.
     """
     endpoint = advertised(config.proto.controller)
+    bootstrap = config.proto.bootstrap
+    agents, own = container_of(bootstrap, "worker"), container_of(bootstrap, "controller")
     if is_here(config):
         identity = load_identity(config.name, paths.pki_dir)
-        wanted = Wanted(config.name, identity.cluster_id if identity else "")
+        wanted = Wanted(config.name, identity.cluster_id if identity else "", container=agents)
         return seat_here(wanted, endpoint, paths, report)
     site = known_site(config.proto, paths)
     if not site.cluster_id:
@@ -168,7 +171,7 @@ def _place(
     assert endpoint is not None, "a manual controller has a host"
     # Keys are compared with what is pinned, and none is pinned.
     reach = partial(dial, site, paths.pki_dir, pins=False)
-    return SiteDoctor(config.name, site, endpoint, reach, most_s, report).seat()
+    return SiteDoctor(config.name, site, endpoint, reach, most_s, report, own, agents).seat()
 
 
 def examine_all(

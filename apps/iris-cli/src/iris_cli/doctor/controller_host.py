@@ -28,7 +28,8 @@ from iris_cli.doctor.on_host import PortTaken
 from iris_cli.doctor.ports import stand_in
 from iris_cli.doctor.seat import Places, Seat
 from iris_config.endpoint import Endpoint
-from iris_platform.base import PlatformError
+from iris_platform.base import ContainerSpec, PlatformError, VmBootstrapSpec
+from iris_platform.bootstrap import NO_CONTAINER
 from iris_platform.controller_vm import Site
 from iris_platform.controller_vm.host import ControllerHost, Seen
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID
@@ -47,13 +48,16 @@ class SiteDoctor:
     connect: Callable[[], SshConnection]
     most_s: float
     report: Report
+    container: ContainerSpec = NO_CONTAINER
+    # What agents run in.
+    hosts_container: ContainerSpec = NO_CONTAINER
     now_ms: NowMs = now_ms
 
     @contextmanager
     def seat(self) -> Iterator[Seat]:
         """All checks of the host; as long as this lasts, somebody listens there where that can be."""
         host, note = self.site.host, Notes(self.report)
-        seat = Seat(Wanted(self.cluster, self.site.cluster_id), note.checks)
+        seat = Seat(self._wanted(), note.checks)
         with ExitStack() as stack:
             connection = stack.enter_context(connected(host, self.connect, note))
             if connection is not None:
@@ -61,10 +65,13 @@ class SiteDoctor:
                     seat = self._look(connection, note, stack)
             yield seat
 
+    def _wanted(self) -> Wanted:
+        return Wanted(self.cluster, self.site.cluster_id, container=self.hosts_container)
+
     def _look(self, connection: SshConnection, note: Notes, stack: ExitStack) -> Seat:
         host = self.site.host
-        facts = look(host, connection, "controller", note, self.now_ms)
-        wanted = Wanted(self.cluster, self.site.cluster_id)
+        facts = look(host, connection, VmBootstrapSpec("controller", self.container, {}), note, self.now_ms)
+        wanted = self._wanted()
         if facts is None:
             return Seat(wanted, note.checks)
         labels, python = labels_of(facts, "controller"), python_of(facts)

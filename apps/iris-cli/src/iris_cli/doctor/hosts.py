@@ -12,7 +12,7 @@ from iris_cli.doctor.asking import ASK_S, DIAL_S, dial
 from iris_cli.doctor.checks import THIS_MACHINE, Check, Report, Result
 from iris_cli.doctor.directories import disk_check
 from iris_config.endpoint import Endpoint
-from iris_platform.base import PlatformError, VmBootstrapSpec
+from iris_platform.base import ContainerSpec, PlatformError, VmBootstrapSpec
 from iris_platform.bootstrap import NO_CONTAINER, Outcome, Startup
 from iris_platform.bootstrap.document import OLDEST_MINOR
 from iris_platform.manual.script import CannotUpload, run_script
@@ -52,11 +52,15 @@ class Listening:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a host is compared with; `cluster_id` is empty before the cluster's first start."""
+    """What a host is compared with; `cluster_id` is empty before the cluster's first start.
+
+    With an image in `container` an engine has to be there.
+    """
 
     cluster: str
     cluster_id: str
     listening: Listening | None = None
+    container: ContainerSpec = NO_CONTAINER
 
     def with_listening(self, listening: Listening | None) -> Wanted:
         """The same, now that it is known who listens."""
@@ -95,7 +99,8 @@ class HostDoctor:
         return note.checks
 
     def _look(self, host: str, connection: SshConnection, note: Report) -> None:
-        facts = look(host, connection, "worker", note, self._now_ms)
+        spec = VmBootstrapSpec("worker", self._wanted.container, {})
+        facts = look(host, connection, spec, note, self._now_ms)
         if facts is None:
             return
         note(_owner(host, facts, self._wanted))
@@ -134,22 +139,24 @@ def told(host: str, note: Report) -> Iterator[None]:
 
 
 def look(
-    host: str, connection: SshConnection, role: Role, note: Report, now_ms: NowMs
+    host: str, connection: SshConnection, spec: VmBootstrapSpec, note: Report, now_ms: NowMs
 ) -> Mapping[str, Any] | None:
-    """Python, disk and clock, for a host of a role; what it says of itself, None where it cannot.
+    """Python or an engine, disk and clock, for what is to run there; what the host says, None where it cannot.
 
     Raises:
         PlatformError: it does not answer.
     """
-    startup = Startup(VmBootstrapSpec(role, NO_CONTAINER, {}), bundle=NO_BUNDLE)
+    startup = Startup(spec, bundle=NO_BUNDLE)
     before = now_ms()
     outcome = run_script(connection, startup, ["probe"], timeout_s=PROBE_S)
     after = now_ms()
     if outcome.status == "failed":
-        note(_failed_probe(host, role, outcome))
+        note(_failed_probe(host, spec.role, outcome))
         return None
     facts = outcome.facts
-    note(_python(host, role, facts))
+    note(_python(host, spec, facts))
+    if spec.container.image:
+        note(_engine(host, facts, spec.container.image))
     note(disk_check(host, int(facts.get("free_bytes", 0)), str(facts.get("root", ""))))
     note(_clock(host, int(facts.get("wall_ms", 0)), before, after))
     return facts
@@ -186,13 +193,21 @@ def _failed_probe(host: str, role: str, outcome: Outcome) -> Check:
     return Check(host, outcome.step or "probe", Result.FAILED, outcome.reason, fix)
 
 
-def _python(host: str, role: str, facts: Mapping[str, Any]) -> Check:
+def _python(host: str, spec: VmBootstrapSpec, facts: Mapping[str, Any]) -> Check:
     version, machine = str(facts.get("python", "")), str(facts.get("machine", ""))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     message = f"{version} on {machine}"
-    if numbers > NEWEST_PYTHON:
-        return Check(host, "python", Result.FAILED, message, _install_python(role))
+    # No wheels are for a newer one; an image brings its own.
+    if numbers > NEWEST_PYTHON and not spec.container.image:
+        return Check(host, "python", Result.FAILED, message, _install_python(spec.role))
     return Check(host, "python", Result.OK, message)
+
+
+def _engine(host: str, facts: Mapping[str, Any], image: str) -> Check:
+    if engine := str(facts.get("engine", "")):
+        return Check(host, "engine", Result.OK, f"{engine}, for {image}")
+    fix = "install docker or podman there, and let this user run it; or leave out bootstrap.container"
+    return Check(host, "engine", Result.FAILED, str(facts.get("engine_trouble", "")), fix)
 
 
 def _install_python(role: str) -> str:

@@ -57,6 +57,14 @@ def find_engine(environ: Mapping[str, str]) -> Engine:
     raise Failure("container", "an image is configured, and neither docker nor podman is installed", REFUSED)
 
 
+def look_for_engine(environ: Mapping[str, str]) -> dict[str, object]:
+    """The name of the engine that works on this host, or why none does."""
+    try:
+        return {"engine": find_engine(environ).name}
+    except Failure as failure:
+        return {"engine": "", "engine_trouble": failure.reason}
+
+
 def prepare(
     layout: Layout, document: Mapping[str, Any], arguments: Sequence[str], name: str
 ) -> dict[str, Any]:

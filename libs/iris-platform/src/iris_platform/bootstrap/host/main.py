@@ -92,7 +92,9 @@ def _look(layout: Layout, document: Document, command: str) -> dict[str, object]
         if document["container"]["image"]:
             container.have_image(document["container"]["image"])
         places.make_root(layout)
-    return {**host_facts(layout), "incoming": str(layout.incoming)}
+    image = document.get("container", {}).get("image", "")
+    engine = container.look_for_engine(os.environ) if image else {}
+    return {**host_facts(layout), **engine, "incoming": str(layout.incoming)}
 
 
 def _start(layout: Layout, document: Document, program: bytes) -> dict[str, object]:
