@@ -171,7 +171,9 @@ def _place(
     assert endpoint is not None, "a manual controller has a host"
     # Keys are compared with what is pinned, and none is pinned.
     reach = partial(dial, site, paths.pki_dir, pins=False)
-    return SiteDoctor(config.name, site, endpoint, reach, most_s, report, own, agents).seat()
+    return SiteDoctor(
+        config.name, site, endpoint, reach, most_s, report, container=own, hosts_container=agents
+    ).seat()
 
 
 def examine_all(

@@ -48,10 +48,10 @@ class SiteDoctor:
     connect: Callable[[], SshConnection]
     most_s: float
     report: Report
+    now_ms: NowMs = now_ms
     container: ContainerSpec = NO_CONTAINER
     # What agents run in.
     hosts_container: ContainerSpec = NO_CONTAINER
-    now_ms: NowMs = now_ms
 
     @contextmanager
     def seat(self) -> Iterator[Seat]:
