@@ -72,7 +72,8 @@ def test_b60_b65_while_a_slice_comes(quick: MakeQuick, lab: Lab) -> None:
     names = busy(cluster, 1)
     with cluster.events() as watch:
         cluster.submit("--cpu", "2", "--", "sleep", "1000")
-        watch.wait_for("slice", "REQUESTING", 1)
+        # What came before is told as well.
+        watch.wait_for("slice", "REQUESTING", 2)
         done = stop(cluster, "-y")
     assert names < {entry["name"] for entry in done["slices"]}
     assert (done["left"], done["jobs_kept"]) == ([], 2)
