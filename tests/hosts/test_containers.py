@@ -51,19 +51,25 @@ def process_of(host: Host, *words: str) -> int:
     return found
 
 
-@pytest.mark.parametrize("name", ["docker", "podman"])
+@pytest.mark.parametrize(("name", "user"), [("docker", "somebody"), ("podman", "root")])
 def test_agents_in_an_image(
-    name: str, image: Image, lab: Lab, tmp_path: Path, clusters: list[ManualCluster]
+    name: str, user: str, image: Image, lab: Lab, tmp_path: Path, clusters: list[ManualCluster]
 ) -> None:
     host = lab.host("a")
+    if user != "root":
+        host.add_user(user)
+        host.output("usermod", "--append", "--groups", "docker", user)
     engine = start_engine(host, name)
     engine.load(image)
     before = host.listing()
     cluster = ManualCluster(tmp_path, lab, [host], idle_timeout="1m")
+    text = cluster.config.read_text()
+    cluster.config.write_text(text.replace("ssh_key_file:", f"ssh_user: {user}, ssh_key_file:"))
     start(cluster, clusters)
-    ran = cluster.iris("job", "run", "--", "sh", "-c", "hostname; echo $GREETING; command -v iris-bootstrap")
-    name_there, greeting, path = ran.out.split()
+    script = "hostname; echo $GREETING; command -v iris-bootstrap; id -u"
+    name_there, greeting, path, uid = cluster.iris("job", "run", "--", "sh", "-c", script).out.split()
     assert (name_there, greeting) == (host.name, "hello") and path.startswith("/opt/iris/")
+    assert uid == host.output("id", "-u", user).strip()
     assert engine.containers() == ["iris-worker"] and listens(host, HEALTH_PORT)
     first = process_of(host, "iris_bootstrap", "keeper")
     job = cluster.submit("--", "sleep", "1000")
