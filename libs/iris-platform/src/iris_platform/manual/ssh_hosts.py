@@ -9,34 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from iris_platform.base import ContainerSpec, PlatformError, Refused, Unreachable, VmBootstrapSpec
-from iris_platform.bootstrap import (
-    NO_CONTAINER,
-    BundleSource,
-    DeadMan,
-    Startup,
-)
+from iris_platform.base import PlatformError, Refused, Unreachable, VmBootstrapSpec
+from iris_platform.bootstrap import NO_CONTAINER, BundleSource, Startup
 from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, NotTheSameHost, is_the_same
 from iris_platform.manual.hosts import Outcome as HostOutcome
 from iris_platform.manual.joining import Joining
-from iris_platform.manual.records import ManualSlice, slice_from_json, slice_to_json
+from iris_platform.manual.records import ManualSlice, slice_from_json
 from iris_platform.manual.script import run_script, words_of
+from iris_platform.manual.startup import SLICE_FILE, START_S, HostSettings, Placed, worker_startup
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID
 from iris_platform.slice_json import CorruptSlice
 from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
 
 LOOK_S = 20.0
-START_S = 300.0
 # An image may have to be pulled first.
 PULL_S = 960.0
 REMOVE_S = 120.0
 # Beside what runs over there: for connecting, and for an answer to come back.
 SPARE_S = 60.0
-SLICE_FILE = "slice.json"
-TOKEN_FILE = "join-token"
-CA_FILE = "ca.pem"
 # No bundle has it: for questions that need none.
 NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
 
@@ -66,20 +58,6 @@ for name in python3 python3.13 python3.12 python3.11 python3.10; do
   exit 0
 done
 """
-
-
-@dataclass(frozen=True)
-class HostSettings:
-    """How hosts are worked on. `root` is where everything goes there; empty: by user.
-
-    `container` is what agents run in; without an image they run from a bundle.
-    """
-
-    max_parallel: int
-    boot_s: float
-    orphan_timeout_s: float
-    root: str = ""
-    container: ContainerSpec = NO_CONTAINER
 
 
 class SshHosts:
@@ -183,7 +161,8 @@ class SshHosts:
             report = self._report(host, connection)
             if report.is_running and report.slice is not None and report.slice.spec.name == record.spec.name:
                 return
-            startup = self._startup(joining, record, host, index)
+            placed = Placed(record, index, self._targets[host].host)
+            startup = worker_startup(self._settings, joining, placed, NO_BUNDLE)
             startup = replace(startup, bundle=self._bring(joining, connection, host, startup))
             # It joins before this command ends.
             self._way_back(host)
@@ -205,48 +184,6 @@ class SshHosts:
         if bundle.sha256 not in facts["bundles"]:
             connection.put(bundle.path, path)
         return BundleSource(bundle.sha256, path=path)
-
-    def _startup(self, joining: Joining, record: ManualSlice, host: str, index: int) -> Startup:
-        spec = record.spec
-        address = self._targets[host].host
-        environment = {
-            "cluster": joining.cluster,
-            "cluster_id": spec.labels[LABEL_CLUSTER_ID],
-            "slice_name": spec.name,
-            "worker_index": index,
-            "group": spec.group,
-            "zone": record.zone,
-            "accelerator_type": spec.accelerator_type,
-            "cpu_millis": spec.resources.cpu_millis,
-            "memory_bytes": spec.resources.memory_bytes,
-            "labels": dict(spec.labels),
-            # There is none: it dials what `join` is told.
-            "controller_file": "@work@/controller.json",
-            "address": address,
-        }
-        arguments = (
-            "run",
-            "--host-dir",
-            "@work@",
-            "--orphan-timeout",
-            f"{self._settings.orphan_timeout_s:g}",
-        )
-        join = ("--join", joining.join_url, "--ca", f"@work@/{CA_FILE}", "--address", joining.address)
-        return Startup(
-            spec=VmBootstrapSpec("worker", self._settings.container, spec.labels),
-            bundle=NO_BUNDLE,
-            arguments=(*arguments, *join, "--token-file", f"@work@/{TOKEN_FILE}"),
-            files={
-                "host.json": environment,
-                # On one line: it is read back among other lines.
-                SLICE_FILE: json.dumps(slice_to_json(record)) + "\n",
-                CA_FILE: joining.ca_pem,
-            },
-            secret=TOKEN_FILE,
-            dead_man=DeadMan(after_s=self._settings.boot_s + self._settings.orphan_timeout_s),
-            root=self._settings.root,
-            health_s=min(self._settings.boot_s, START_S / 2),
-        )
 
     # -- removing ------------------------------------------------------------
 
