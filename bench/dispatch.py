@@ -40,6 +40,7 @@ from tests.harness.cluster import LocalCluster
 LIMIT = "spawn and reap"
 ONE_JOB = "one job of all tasks"
 MANY_JOBS = "a job for each task"
+OVER_TLS = "one job, agent over TLS"
 COMMAND = ("/bin/true",)
 
 # Calls of one client that wait for their answer.
@@ -103,13 +104,14 @@ def pipelined(client: Client, method: Any, requests: Iterable[Any]) -> list[Any]
     return [call.result() for call in calls]
 
 
-def _on_new_clusters(setting: Setting, submit: Submit) -> Callable[[], Sample]:
+def _on_new_clusters(setting: Setting, submit: Submit, *, tls: bool = False) -> Callable[[], Sample]:
     """Measures a way of submitting, each time on a cluster of its own."""
     numbers = itertools.count(1)
+    name = f"{submit.__name__}{'-tls' if tls else ''}"
 
     def measure() -> Sample:
-        home = setting.scratch / f"{submit.__name__}-{next(numbers)}"
-        with idle_cluster(home) as (cluster, client):
+        home = setting.scratch / f"{name}-{next(numbers)}"
+        with idle_cluster(home, tls=tls) as (cluster, client):
             before = cpu_seconds(cluster)
             started = time.perf_counter()
             tasks = submit(client, setting.size)
@@ -164,6 +166,7 @@ def _lineup(setting: Setting) -> Iterator[Lineup]:
         yield [
             Subject(ONE_JOB, Role.PRODUCT, _on_new_clusters(setting, _one_job), LIMIT),
             Subject(LIMIT, Role.LIMIT, lambda: _limit(limit, setting.size)),
+            Subject(OVER_TLS, Role.PRODUCT, _on_new_clusters(setting, _one_job, tls=True), ONE_JOB),
             Subject(MANY_JOBS, Role.PRODUCT, _on_new_clusters(setting, _many_jobs), LIMIT),
             *[_peer(name, setting) for name in PEERS],
         ]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 
+from bench.by_hand import ByHandCluster, by_hand_cluster
 from iris_platform.controller_file import read_controller_file
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1.controller_pb2_grpc import ControllerServiceStub
@@ -34,7 +35,11 @@ OVER = frozenset(
     }
 )
 # What each process of a cluster has in its command line.
-PARTS = {"controller": "/iris-controller ", "keeper": " keeper ", "session": " session "}
+PARTS = {
+    "controller": ("/iris-controller ", "/by_hand.py "),
+    "keeper": (" keeper ",),
+    "session": (" session ",),
+}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -103,22 +108,42 @@ def request_of(command: tuple[str, ...], replicas: int = 1) -> pb.SubmitJobReque
 
 
 @contextmanager
-def idle_cluster(home: Path) -> Iterator[tuple[LocalCluster, Client]]:
-    """A cluster of one slice of one host of 64 cpus, which is ready and has run a task."""
+def idle_cluster(home: Path, *, tls: bool = False) -> Iterator[tuple[LocalCluster, Client]]:
+    """A cluster of one slice of one host of 64 cpus, which is ready and has run a task.
+
+    With `tls` its agent has joined as one of another machine does, and dials the port for
+    those with a certificate of its own; else it is a local one with the token of this machine.
+    """
     home.mkdir()
-    cluster = LocalCluster(home, name="bench", max_slices=1, cpu=64, idle_timeout="1h")
-    try:
-        cluster.iris("cluster", "start")
+    with _cluster_over_tls(home) if tls else _local_cluster(home) as cluster:
         client = Client(cluster.state_dir)
         try:
-            first = client.wait(client.submit("/bin/true"))
+            job_id = client.submit("/bin/true")
+            if isinstance(cluster, ByHandCluster):
+                (given,) = cluster.given(1)
+                cluster.start_agent_here(given)
+            first = client.wait(job_id)
             assert first.state == JobState.JOB_STATE_SUCCEEDED, f"the first job did not run: {first}"
             yield cluster, client
         finally:
             client.close()
+
+
+@contextmanager
+def _local_cluster(home: Path) -> Iterator[LocalCluster]:
+    cluster = LocalCluster(home, name="bench", max_slices=1, cpu=64, idle_timeout="1h")
+    try:
+        cluster.iris("cluster", "start")
+        yield cluster
         cluster.iris("cluster", "stop", "-y")
     finally:
         cluster.destroy()
+
+
+@contextmanager
+def _cluster_over_tls(home: Path) -> Iterator[LocalCluster]:
+    with by_hand_cluster(ByHandCluster(home)) as cluster:
+        yield cluster
 
 
 def cpu_seconds(cluster: LocalCluster) -> dict[str, float]:
@@ -129,7 +154,7 @@ def cpu_seconds(cluster: LocalCluster) -> dict[str, float]:
     """
     found = dict.fromkeys((*PARTS, "tasks"), 0.0)
     for pid, words in cluster.processes().items():
-        part = next((part for part, word in PARTS.items() if word in words), None)
+        part = next((part for part, any_of in PARTS.items() if any(word in words for word in any_of)), None)
         if part is not None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             own_user, own_system, reaped_user, reaped_system = map(int, fields[11:15])

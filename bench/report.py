@@ -66,7 +66,7 @@ def floor_words(floor: Floor, unit: Unit) -> str:
 def amount(value: float, unit: Unit) -> str:
     """A value with its unit, in three significant digits or more."""
     if unit is Unit.PER_SECOND:
-        return f"{value:,.0f}/s"
+        return f"{_plain(value)}/s"
     return f"{value * 1e3:.2f} ms" if value < 1 else f"{value:.2f} s"
 
 
@@ -85,7 +85,9 @@ def _figure_row(figure: Figure, unit: Unit) -> list[str]:
 
 
 def _note_line(figure: Figure) -> str:
-    return f"  {figure.subject}: " + "; ".join(f"{note} {value:,.0f}" for note, value in figure.notes.items())
+    return f"  {figure.subject}: " + "; ".join(
+        f"{note} {_plain(value)}" for note, value in figure.notes.items()
+    )
 
 
 def _judgement_line(judgement: Judgement, unit: Unit) -> str:
@@ -96,6 +98,10 @@ def _judgement_line(judgement: Judgement, unit: Unit) -> str:
     found = _ratio(reached) if floor.against else amount(reached.value, unit)
     doubt = "" if judgement.sure else "; the interval says neither"
     return f"  {judgement.verdict.value:12} {words}: {found}{doubt}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _ratio(ratio: Estimate) -> str:

@@ -35,6 +35,7 @@ from bench.ssh import reused_connection
 from iris_proto.v1.job_pb2 import JobState
 
 PRODUCT = "submit to start"
+OVER_TLS = "the same, agent over TLS"
 LIMIT = "two calls and a spawn"
 SSH = "ssh, connection reused"
 RAY = "ray, task in a warm worker"
@@ -112,10 +113,16 @@ def _ssh(setting: Setting) -> Iterator[Subject | Missing]:
 
 @contextmanager
 def _lineup(setting: Setting) -> Iterator[Lineup]:
-    cluster, size = setting.scratch / "cluster", setting.size
-    with idle_cluster(cluster) as (_, client), _relay(setting) as relay, _ssh(setting) as ssh:
+    size = setting.size
+    with (
+        idle_cluster(setting.scratch / "cluster") as (_, client),
+        idle_cluster(setting.scratch / "tls", tls=True) as (_, client_of_tls),
+        _relay(setting) as relay,
+        _ssh(setting) as ssh,
+    ):
         yield [
             Subject(PRODUCT, Role.PRODUCT, lambda: _one_by_one(size, lambda: _job(client)), LIMIT),
+            Subject(OVER_TLS, Role.PRODUCT, lambda: _one_by_one(size, lambda: _job(client_of_tls)), PRODUCT),
             Subject(LIMIT, Role.LIMIT, lambda: _one_by_one(size, relay)),
             ssh,
             _ray(setting),
