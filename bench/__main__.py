@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import machine, report
 from bench.catalogue import BENCHMARKS
 from bench.environments import Environments, NoEnvironments, default_cache
-from bench.measure import Benchmark, Peers, Scale, run
+from bench.measure import Benchmark, CannotMeasure, Peers, Scale, run
 from bench.verdicts import Result, Verdict, conclude
 
 BUSY = "THE MACHINE IS BUSY WITH OTHER THINGS: do not quote this run"
@@ -40,10 +40,14 @@ def main() -> int:
             scale = _scale(benchmark, options)
             try:
                 result = _measure(benchmark, scale, Path(scratch), peers)
+            except CannotMeasure as error:
+                print(f"\n{name}: not measured: {error}", flush=True)
+                failed.append(f"not measured: {name}")
+                continue
             except AssertionError as error:
                 # WorkNotDone, or the harness: a cluster that did not come up.
                 print(f"\n{name}: WORK NOT DONE: {error}", flush=True)
-                failed.append(name)
+                failed.append(f"work not done: {name}")
                 continue
             print(f"\n{report.text(result)}\n  load now {machine.load()}", flush=True)
             results.append(result)
@@ -68,7 +72,7 @@ def _summary(results: list[Result], failed: list[str]) -> int:
         for result in results
         for judgement in result.judgements
         if judgement.verdict is not Verdict.MET
-    ] + [f"work not done: {name}" for name in failed]
+    ] + failed
     print("\n" + "\n".join(short or ["every floor was reached"]))
     return 1 if short else 0
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bench.bootstrap import BOOTSTRAP
 from bench.cli import CLI
 from bench.config import CONFIG
 from bench.dispatch import DISPATCH
 from bench.recovery import RECOVERY
 from bench.start import START
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (DISPATCH, START, CLI, RECOVERY, CONFIG)}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (DISPATCH, START, BOOTSTRAP, CLI, RECOVERY, CONFIG)}

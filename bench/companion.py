@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,9 +30,11 @@ class Companion:
         home: Path,
         python: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> None:
+        """`inside` are the words of a program that runs it."""
         self._log = home / f"{name}.log"
-        command = [str(python or sys.executable), str(PROGRAMS / f"{name}.py"), *arguments]
+        command = [*inside, str(python or sys.executable), str(PROGRAMS / f"{name}.py"), *arguments]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -16,6 +16,7 @@ INSTALL_S = 600.0
 # Newest at the time of writing; older figures are of older releases.
 RAY_RELEASE = "ray==2.60.0"
 DASK_RELEASE = "distributed==2026.8.0"
+ASYNCSSH_RELEASE = "asyncssh==2.24.1"
 HYPERQUEUE_RELEASE = "hyperqueue==0.27.0"
 
 

@@ -57,9 +57,10 @@ class Client:
         """Close the channel."""
         self._channel.close()
 
-    def submit(self, *command: str, replicas: int = 1) -> str:
+    def submit(self, *command: str, replicas: int = 1, cpu_millis: int = TASK_CPU_MILLIS) -> str:
         """Submit a job; its id, once it is durable."""
-        response = self.stub.SubmitJob(request_of(command, replicas), CALL_S, self.metadata)
+        request = request_of(command, replicas, cpu_millis)
+        response = self.stub.SubmitJob(request, CALL_S, self.metadata)
         return response.job.job_id
 
     def wait(self, job_id: str) -> Job:
@@ -96,13 +97,15 @@ class Client:
         return status.jobs_pending + status.jobs_running
 
 
-def request_of(command: tuple[str, ...], replicas: int = 1) -> pb.SubmitJobRequest:
+def request_of(
+    command: tuple[str, ...], replicas: int = 1, cpu_millis: int = TASK_CPU_MILLIS
+) -> pb.SubmitJobRequest:
     """A submission of its own."""
     spec = JobSpec(
         name="bench",
         command=command,
         replicas=replicas,
-        resources=Resources(cpu_millis=TASK_CPU_MILLIS),
+        resources=Resources(cpu_millis=cpu_millis),
     )
     return pb.SubmitJobRequest(request_id=uuid.uuid4().hex, spec=spec)
 

@@ -21,6 +21,10 @@ class PeerMissing(Exception):
     """A peer cannot be measured here; the message says why."""
 
 
+class CannotMeasure(Exception):
+    """Nothing of a benchmark can be measured on this machine; the message says why."""
+
+
 @dataclass(frozen=True)
 class Work:
     """Proof that a measurement did its work: what was asked for, and what was found afterwards.
@@ -176,6 +180,7 @@ def run(
     """Measure everything, round by round, so that a change of the machine's mood meets all alike.
 
     Raises:
+        CannotMeasure: this machine lacks what it needs.
         WorkNotDone: a subject did not do what it was timed for.
     """
     with benchmark.lineup(Setting(scale.size, scratch, peers)) as lineup:

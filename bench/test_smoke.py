@@ -8,7 +8,7 @@ import pytest
 
 from bench.catalogue import BENCHMARKS
 from bench.environments import NoEnvironments
-from bench.measure import Role, run
+from bench.measure import CannotMeasure, Role, run
 from bench.report import document, text
 from bench.verdicts import Result, Verdict, conclude
 
@@ -17,7 +17,10 @@ from bench.verdicts import Result, Verdict, conclude
 def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """What a benchmark says at the size of a test; every sample has proved its work."""
     scratch = tmp_path_factory.mktemp(request.param.name)
-    return conclude(run(request.param, request.param.smoke, scratch, NoEnvironments(), print))
+    try:
+        return conclude(run(request.param, request.param.smoke, scratch, NoEnvironments(), print))
+    except CannotMeasure as error:
+        pytest.skip(str(error))
 
 
 def test_the_product_and_a_limit_are_measured_in_every_round(result: Result) -> None:

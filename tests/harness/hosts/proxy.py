@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -40,9 +40,12 @@ def slow_proxy(
 
 
 class Line:
-    """One direction of one connection."""
+    """One direction of one connection. `seen` is told how many bytes came, as they come."""
 
-    def __init__(self, delay_s: float, bytes_per_s: float) -> None:
+    def __init__(
+        self, delay_s: float, bytes_per_s: float, seen: Callable[[int], None] = lambda size: None
+    ) -> None:
+        self._seen = seen
         self._delay_s = delay_s
         self._bytes_per_s = bytes_per_s
         self._under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(UNDER_WAY)
@@ -55,6 +58,7 @@ class Line:
         free_at = clock()
         while True:
             chunk = await reader.read(size)
+            self._seen(len(chunk))
             # It is on the wire for as long as its bytes take, then under way.
             free_at = max(free_at, clock()) + (len(chunk) / self._bytes_per_s if self._bytes_per_s else 0)
             await self._under_way.put((free_at + self._delay_s, chunk))
@@ -75,24 +79,32 @@ class Line:
                 await writer.drain()
 
 
+async def connect_through(
+    near: tuple[asyncio.StreamReader, asyncio.StreamWriter], to: tuple[str, int], there: Line, back: Line
+) -> None:
+    """Dials `to` for a connection that came in, and carries both ways until both have ended."""
+    reader, writer = near
+    with suppress(OSError):
+        there_reader, there_writer = await asyncio.open_connection(*to)
+        lines = there.carry(reader, there_writer), back.carry(there_reader, writer)
+        both = [asyncio.ensure_future(line) for line in lines]
+        try:
+            # Where one side breaks, the other goes with it.
+            await asyncio.gather(*both)
+        finally:
+            for each in both:
+                each.cancel()
+            there_writer.close()
+    writer.close()
+
+
 async def serve(listen: str, to: tuple[str, int], delay_s: float, bytes_per_s: float) -> None:
     """Listens until it is killed."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(delay_s)
-        with suppress(OSError):
-            there_reader, there_writer = await asyncio.open_connection(*to)
-            there = Line(delay_s, bytes_per_s).carry(reader, there_writer)
-            back = Line(delay_s, bytes_per_s).carry(there_reader, writer)
-            both = [asyncio.ensure_future(there), asyncio.ensure_future(back)]
-            try:
-                # Where one side breaks, the other goes with it.
-                await asyncio.gather(*both)
-            finally:
-                for each in both:
-                    each.cancel()
-                there_writer.close()
-        writer.close()
+        there, back = Line(delay_s, bytes_per_s), Line(delay_s, bytes_per_s)
+        await connect_through((reader, writer), to, there, back)
 
     server = await asyncio.start_server(connected, listen, 0)
     print(server.sockets[0].getsockname()[1], flush=True)
