@@ -7,6 +7,9 @@ from bench.cli import CLI
 from bench.config import CONFIG
 from bench.dispatch import DISPATCH
 from bench.recovery import RECOVERY
+from bench.remote import REMOTE
 from bench.start import START
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (DISPATCH, START, BOOTSTRAP, CLI, RECOVERY, CONFIG)}
+BENCHMARKS = {
+    benchmark.name: benchmark for benchmark in (DISPATCH, START, BOOTSTRAP, CLI, REMOTE, RECOVERY, CONFIG)
+}

@@ -24,6 +24,7 @@ from bench.measure import (
     Work,
     WorkNotDone,
 )
+from iris_platform.bundle.shelf import AGENT
 from tests.harness.hosts.needs import programs_missing
 from tests.harness.hosts.wheels import why_not
 
@@ -32,16 +33,17 @@ SEALED = (sys.executable, "-m", "tests.harness.hosts.sealed", "--no-bases")
 
 
 def on_hosts(
-    lineup: str, requirements: Mapping[str, str] | None = None
+    lineup: str, requirements: Mapping[str, str] | None = None, programs: tuple[str, ...] = AGENT
 ) -> Callable[[Setting], AbstractContextManager[Lineup]]:
-    """A lineup that `module:function` sets up in the sealed process; `requirements` by peer.
+    """A lineup that `module:function` sets up in the sealed process; `requirements` by peer,
+    `programs` what is packed for hosts.
 
     Its subjects prove their work by values that JSON can carry.
     """
 
     @contextmanager
     def opened(setting: Setting) -> Iterator[Lineup]:
-        if why := programs_missing() or why_not():
+        if why := programs_missing() or why_not(programs=programs):
             raise CannotMeasure(why)
         how = {
             "lineup": lineup,

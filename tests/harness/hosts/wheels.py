@@ -15,28 +15,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from iris_platform.base import Refused
-from iris_platform.bundle import Shelf
+from iris_platform.bundle import PROGRAMS, Shelf
+from iris_platform.bundle.shelf import AGENT
 
 # Of this machine, of bookworm and of trixie.
 PYTHONS = tuple(dict.fromkeys((".".join(map(str, sys.version_info[:2])), "3.11", "3.13")))
 
 
 @cache
-def why_not(python: str = PYTHONS[0]) -> str:
-    """Why there is no bundle for hosts with this Python; empty where there is one."""
+def why_not(python: str = PYTHONS[0], programs: tuple[str, ...] = AGENT) -> str:
+    """Why there is no bundle of programs for hosts with this Python; empty where there is one."""
     with TemporaryDirectory(prefix="iris-wheels-") as directory:
         try:
-            Shelf(Path(directory)).bundle_for(python, platform.machine())
+            Shelf(Path(directory), programs).bundle_for(python, platform.machine())
         except Refused as error:
             return str(error)
     return ""
 
 
 def main() -> int:
-    """Fetch for every Python; never fails."""
+    """Fetch agent and controller for every Python; never fails."""
     for python in PYTHONS:
-        if why := why_not(python):
-            sys.stderr.write(f"{why}\n")
+        for programs in (AGENT, PROGRAMS):
+            if why := why_not(python, programs):
+                sys.stderr.write(f"{why}\n")
     return 0
 
 
