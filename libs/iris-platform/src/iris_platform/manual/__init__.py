@@ -8,7 +8,8 @@ from iris_platform.manual.forwards import Forwards, hosts_with_slices
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.manual.records import Records
 from iris_platform.manual.slices import ManualSlices, PoolSettings
-from iris_platform.manual.ssh_hosts import HostSettings, SshHosts
+from iris_platform.manual.ssh_hosts import SshHosts
+from iris_platform.manual.startup import HostSettings
 from iris_platform.ssh import KnownHosts, SshSettings, SshTarget, connect, settings_of, targets_of
 from iris_platform.ssh.connection import SshConnection
 

@@ -16,6 +16,7 @@ from iris_platform.bootstrap import NO_CONTAINER, BundleSource, Startup
 from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, NotTheSameHost, is_the_same
 from iris_platform.manual.hosts import Outcome as HostOutcome
 from iris_platform.manual.joining import Joining
+from iris_platform.manual.parked import Parked
 from iris_platform.manual.records import ManualSlice, slice_from_json
 from iris_platform.manual.script import run_script, words_of
 from iris_platform.manual.startup import SLICE_FILE, START_S, HostSettings, Placed, worker_startup
@@ -79,10 +80,12 @@ class SshHosts:
         self._settings = settings
         self._joining = joining
         self._way_back = way_back
+        self._parked = Parked()
 
-    def look(self, hosts: Sequence[str]) -> Mapping[str, HostReport | PlatformError]:
+    def look(self, hosts: Sequence[str], *, keep: bool = False) -> Mapping[str, HostReport | PlatformError]:
         """See `Hosts.look`."""
-        return for_each(hosts, self._look, self._settings.max_parallel, LOOK_S + SPARE_S)
+        most = self._settings.max_parallel
+        return for_each(hosts, lambda host: self._look(host, keep=keep), most, LOOK_S + SPARE_S)
 
     def start(self, record: ManualSlice) -> Mapping[str, HostOutcome]:
         """See `Hosts.start`."""
@@ -107,20 +110,29 @@ class SshHosts:
         }
 
     @contextmanager
-    def _reach(self, host: str) -> Iterator[SshConnection]:
+    def _reach(self, host: str, *, keep: bool = False) -> Iterator[SshConnection]:
+        """A connection, perhaps that of the step before; with `keep` it waits for the next one."""
+        connection = self._parked.take(host) or self._dial(host)
+        try:
+            yield connection
+            if keep and connection.is_alive:
+                self._parked.park(host, connection)
+                return
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+
+    def _dial(self, host: str) -> SshConnection:
         target = self._targets.get(host)
         if target is None:
             raise Unreachable(f"{host} is not in the configuration any more")
-        connection = self._connect(target)
-        try:
-            yield connection
-        finally:
-            connection.close()
+        return self._connect(target)
 
     # -- looking -------------------------------------------------------------
 
-    def _look(self, host: str) -> HostReport:
-        with self._reach(host) as connection:
+    def _look(self, host: str, *, keep: bool) -> HostReport:
+        with self._reach(host, keep=keep) as connection:
             return self._report(host, connection)
 
     def _report(self, host: str, connection: SshConnection) -> HostReport:
@@ -157,7 +169,8 @@ class SshHosts:
         joining = self._joining
         if joining is None:
             raise Refused("nothing is started without a controller")
-        with self._reach(host) as connection:
+        # The controller looks at a slice as soon as it was made.
+        with self._reach(host, keep=True) as connection:
             report = self._report(host, connection)
             if report.is_running and report.slice is not None and report.slice.spec.name == record.spec.name:
                 return
