@@ -52,6 +52,8 @@ COMMAND_S = 120.0
 SCRIPT_THERE = "/var/tmp/iris-host.sh"
 # As many hosts as tell how long one takes.
 SERIAL_HOSTS = 4
+# The size of a test.
+FEW = 2
 SSH_OPTIONS = {
     "BatchMode": "yes",
     "IdentitiesOnly": "yes",
@@ -248,15 +250,22 @@ def lineup(setting: Setting) -> Iterator[Lineup]:
     """On hosts; runs sealed."""
     scratch = setting.scratch
     with fleet(setting.size, scratch) as fleet_:
-        size = setting.size
+        few = [Missing(name, "too few hosts to differ") for name in (WHOLE, FORWARDS)]
         yield [
             Subject(EACH, Role.PRODUCT, _product(fleet_, scratch, 1), LIMIT),
             _raw(setting, fleet_),
-            Subject(WHOLE, Role.PRODUCT, _product(fleet_, scratch, size), LIMIT),
             Subject(LIMIT, Role.LIMIT, _connections(fleet_, scratch)),
-            Subject(FORWARDS, Role.PRODUCT, _product(fleet_, scratch, size, forwards=True), LIMIT),
+            *(few if setting.size <= FEW else _in_one_slice(fleet_, scratch)),
             _serial(setting, fleet_),
         ]
+
+
+def _in_one_slice(fleet_: Fleet, scratch: Path) -> list[Subject]:
+    size = len(fleet_.hosts)
+    return [
+        Subject(WHOLE, Role.PRODUCT, _product(fleet_, scratch, size), LIMIT),
+        Subject(FORWARDS, Role.PRODUCT, _product(fleet_, scratch, size, forwards=True), LIMIT),
+    ]
 
 
 BOOTSTRAP = Benchmark(

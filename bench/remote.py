@@ -40,21 +40,21 @@ scale_groups:
     provider:
       manual: {{ hosts: [{host}], ssh_key_file: {key} }}
     host_resources: {{ cpu: 2 }}
-    idle_timeout: 1h
+    max_slices: 0
 ssh: {{ config_file: /nonexistent }}
 """
 
 
 @contextmanager
 def _started(home: Path, config: str = "") -> Iterator[LocalCluster]:
-    """A cluster with one job, which has ended; its own configuration, or one group of this machine."""
+    """A cluster with one job, which waits for what it may not have; a local one without a configuration."""
     home.mkdir()
-    cluster = LocalCluster(home, name="bench")
+    cluster = LocalCluster(home, name="bench", max_slices=0)
     if config:
         cluster.config.write_text(config)
     try:
         cluster.iris("cluster", "start")
-        cluster.iris("job", "run", "--", "true")
+        cluster.submit("--", "true")
         yield cluster
     finally:
         cluster.destroy()
@@ -101,7 +101,7 @@ def _list(name: str, cluster: LocalCluster, out: Path, role: Role, against: str)
 
 @contextmanager
 def lineup(setting: Setting) -> Iterator[Lineup]:
-    """On two hosts: the controller's, and one that runs the job."""
+    """On two hosts: the controller's, and one of its group's, to which nothing happens."""
     out = setting.scratch / "out"
     with ExitStack() as stack:
         lab = stack.enter_context(Lab())

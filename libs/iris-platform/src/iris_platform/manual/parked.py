@@ -1,7 +1,7 @@
 """Connections that are about to be used again: one handshake serves the steps that make a slice.
 
 A host is looked at, given its agent, and looked at once more, by different calls within
-seconds. Between them its connection waits here, and is closed if nobody comes.
+a minute or so. Between them its connection waits here, and is closed if nobody comes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import threading
 from iris_platform.ssh import SshConnection
 from iris_platform.ssh.deadline import Deadline
 
-# From one step to the next, with a queue of other hosts before it.
-KEEP_S = 10.0
+# From one step to the next, while others have their turn: a slice may have many hosts.
+KEEP_S = 60.0
 
 
 class Parked:
