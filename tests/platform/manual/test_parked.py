@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from iris_platform.manual.parked import Parked
-from iris_platform.manual.ssh_hosts import HostSettings, SshHosts
+from iris_platform.manual.ssh_hosts import SshHosts
+from iris_platform.manual.startup import HostSettings
 from iris_platform.ssh import CommandResult, SshConnection, SshTarget
 from iris_platform.ssh.memory import MemoryHost
 from tests.harness.cluster import wait_until
