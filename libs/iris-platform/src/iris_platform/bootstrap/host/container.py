@@ -86,7 +86,7 @@ def prepare(
     return {
         "argv": run_command(engine, layout, parts, arguments, name),
         "env": client_environment(parts),
-        "pre": [remove_command(engine, name)],
+        "pre": remove_commands(engine, name),
         "health": health,
         "image": image["image"],
     }
@@ -161,9 +161,13 @@ def client_environment(container: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in container["env"].items() if not _is_clients(name)}
 
 
-def remove_command(engine: Engine, name: str) -> list[str]:
-    """The argv that takes away a container which an engine kept although its client was killed."""
-    return [engine.path, "rm", "--force", name]
+def remove_commands(engine: Engine, name: str) -> list[list[str]]:
+    """What takes away a container which an engine kept although its client was killed.
+
+    Killed first: podman's `rm` would ask every process in it to end, and the keeper
+    would report its tasks as if they had ended by themselves.
+    """
+    return [[engine.path, "kill", "--signal", "KILL", name], [engine.path, "rm", "--force", name]]
 
 
 def _is_clients(name: str) -> bool:
