@@ -28,12 +28,12 @@ from iris_config import ConfigError, IrisConfig, Problem, load_config
 from iris_config.endpoint import advertised
 from iris_platform.base import PlatformError, Refused
 from iris_platform.bootstrap import container_of
+from iris_platform.bootstrap.run import UPLOAD_S
 from iris_platform.controller_vm import dial, known_site
 from iris_platform.controller_vm.site import OPERATOR_DIR
 from iris_platform.credentials import CredentialsError
 from iris_platform.identity import IdentityError, load_identity
 from iris_platform.manual import KNOWN_HOSTS_FILE
-from iris_platform.manual.script import UPLOAD_S
 from iris_platform.paths import ClusterPaths
 from iris_platform.pki.keyring import Keyring
 from iris_platform.ssh import (

@@ -13,10 +13,9 @@ from iris_cli.doctor.checks import THIS_MACHINE, Check, Report, Result
 from iris_cli.doctor.directories import disk_check
 from iris_config.endpoint import Endpoint
 from iris_platform.base import ContainerSpec, PlatformError, VmBootstrapSpec
-from iris_platform.bootstrap import NO_CONTAINER, Outcome, Startup
+from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, Outcome, Startup
 from iris_platform.bootstrap.document import OLDEST_MINOR
-from iris_platform.manual.script import CannotUpload, run_script
-from iris_platform.manual.ssh_hosts import NO_BUNDLE
+from iris_platform.bootstrap.run import CannotUpload, run_script
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_SLICE
 from iris_platform.ssh import Connect, HostKeyChanged, SshConnection, SshTarget
 

@@ -9,12 +9,13 @@ are started. See docs/decisions/009-bundle.md.
 """
 
 from iris_platform.bootstrap.answer import Outcome, parse_outcome
-from iris_platform.bootstrap.document import NO_CONTAINER, BundleSource, DeadMan, Startup
+from iris_platform.bootstrap.document import NO_BUNDLE, NO_CONTAINER, BundleSource, DeadMan, Startup
 from iris_platform.bootstrap.image import container_of
 from iris_platform.bootstrap.notify import notify_ready
 from iris_platform.bootstrap.render import host_program, render
 
 __all__ = [
+    "NO_BUNDLE",
     "NO_CONTAINER",
     "BundleSource",
     "DeadMan",

@@ -35,6 +35,10 @@ class BundleSource:
     server_name: str = ""
 
 
+# No host has it: for questions that need none.
+NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
+
+
 @dataclass(frozen=True)
 class DeadMan:
     """What undoes a start that nobody sees through, `after_s` seconds after its first act.

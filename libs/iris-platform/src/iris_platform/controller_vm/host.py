@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iris_platform.base import ContainerSpec, NotOurs, Refused, VmBootstrapSpec
-from iris_platform.bootstrap import NO_CONTAINER, BundleSource, Outcome, Startup
+from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, BundleSource, Outcome, Startup
+from iris_platform.bootstrap.run import run_script, words_of
 from iris_platform.bundle import KINDS_FILE, Shelf, kind_of
 from iris_platform.controller_vm.pools import Kind
 from iris_platform.controller_vm.site import Site
-from iris_platform.manual.script import run_script, words_of
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE
 from iris_platform.ssh import RemoteFileMissing, SshConnection
 
@@ -45,10 +45,6 @@ class Keys:
     ssh_key: str
     certificate: str
     backup: str = field(repr=False)
-
-
-# No bundle has it: for questions that need none, and beside an image.
-NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from iris_platform.base import PlatformError, VmBootstrapSpec
-from iris_platform.bootstrap import NO_CONTAINER, BundleSource, Startup
+from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, Startup
+from iris_platform.bootstrap.run import run_script
 from iris_platform.manual.invite import invite, uninvite
-from iris_platform.manual.script import run_script
 from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
 
 LOOK_S = 30.0
@@ -77,8 +77,7 @@ class Pools:
 
 
 def _facts(connection: SshConnection) -> HostFacts:
-    bundle = BundleSource("0" * 64, path="/nonexistent")
-    startup = Startup(VmBootstrapSpec("worker", NO_CONTAINER, {}), bundle)
+    startup = Startup(VmBootstrapSpec("worker", NO_CONTAINER, {}), NO_BUNDLE)
     found = run_script(connection, startup, ["probe"], timeout_s=LOOK_S).check(connection.address).facts
     kind = ".".join(str(found["python"]).split(".")[:2]), str(found["machine"])
     return HostFacts(kind, int(found["cpus"]), int(found["memory_bytes"]))

@@ -7,7 +7,7 @@ it was found. The key may run commands and nothing else.
 from __future__ import annotations
 
 from iris_platform.base import Refused
-from iris_platform.manual.script import words_of
+from iris_platform.bootstrap.run import words_of
 from iris_platform.ssh import SshConnection
 
 CALL_S = 20.0

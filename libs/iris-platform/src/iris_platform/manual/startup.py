@@ -10,9 +10,8 @@ from iris_platform.bootstrap import NO_CONTAINER, BundleSource, DeadMan, Startup
 from iris_platform.manual.joining import Joining
 from iris_platform.manual.records import ManualSlice, slice_to_json
 from iris_platform.names import LABEL_CLUSTER_ID
+from iris_platform.worker_vm import START_S
 
-# For everything that the script does: install, start, join.
-START_S = 300.0
 SLICE_FILE = "slice.json"
 TOKEN_FILE = "join-token"
 CA_FILE = "ca.pem"
