@@ -10,19 +10,25 @@ from iris_platform.ssh.memory import MemoryHost
 from tests.harness.cluster import wait_until
 
 
+def taken(parked: Parked) -> SshConnection | None:
+    """The connection of h1."""
+    kept = parked.take("h1")
+    return kept.connection if kept is not None else None
+
+
 class TestParked:
     def test_what_is_parked_can_be_taken_once(self) -> None:
         parked, connection = Parked(), MemoryHost().connect()
         parked.park("h1", connection)
         assert parked.take("h2") is None
-        assert parked.take("h1") is connection and connection.is_alive
+        assert taken(parked) is connection and connection.is_alive
         assert parked.take("h1") is None
 
     def test_a_second_one_closes_the_first(self) -> None:
         parked, first, second = Parked(), MemoryHost().connect(), MemoryHost().connect()
         parked.park("h1", first)
         parked.park("h1", second)
-        assert not first.is_alive and parked.take("h1") is second
+        assert not first.is_alive and taken(parked) is second
 
     def test_a_dead_one_is_none(self) -> None:
         parked, host = Parked(), MemoryHost()
@@ -38,13 +44,22 @@ class TestParked:
         wait_until(lambda: not second.is_alive)
         assert parked.take("h1") is None
 
+    def test_what_is_parked_again_has_no_longer_than_it_had(self) -> None:
+        parked, connection = Parked(keep_s=0.05), MemoryHost().connect()
+        parked.park("h1", connection)
+        kept = parked.take("h1")
+        assert kept is not None
+        wait_until(lambda: kept.deadline.has_passed)
+        parked.park("h1", connection, kept.deadline)
+        wait_until(lambda: not connection.is_alive)
+
     def test_what_was_taken_stays_open(self) -> None:
-        parked, taken, left = Parked(keep_s=0.05), MemoryHost().connect(), MemoryHost().connect()
-        parked.park("h1", taken)
+        parked, one, left = Parked(keep_s=0.05), MemoryHost().connect(), MemoryHost().connect()
+        parked.park("h1", one)
         parked.park("h2", left)
-        assert parked.take("h1") is taken
+        assert taken(parked) is one
         wait_until(lambda: not left.is_alive)
-        assert taken.is_alive
+        assert one.is_alive
 
 
 class TestSshHosts:
@@ -68,8 +83,10 @@ class TestSshHosts:
         hosts, made = self.make(MemoryHost())
         hosts.look(["h1"], keep=True)
         (connection,) = made
-        assert connection.is_alive
+        # Others who look meanwhile leave it there.
         assert not isinstance(hosts.look(["h1"])["h1"], Exception)
+        assert len(made) == 1 and connection.is_alive
+        hosts.remove("a slice", ["h1"])
         assert len(made) == 1 and not connection.is_alive
 
     def test_one_that_broke_meanwhile_is_made_again(self) -> None:

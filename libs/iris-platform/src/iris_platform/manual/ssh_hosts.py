@@ -6,6 +6,7 @@ holds up the others, and has an answer that says why.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,14 @@ from iris_platform.worker_vm import LOOK_S, PULL_S, REMOVE_S, START_S, WorkerVm
 
 # Beside what runs over there: for connecting, and for an answer to come back.
 SPARE_S = 60.0
+
+
+class Then(enum.Enum):
+    """What becomes of a connection after a step: it waits for the next one, or goes on waiting if it did."""
+
+    KEEP = enum.auto()
+    AS_FOUND = enum.auto()
+    CLOSE = enum.auto()
 
 
 class SshHosts:
@@ -76,18 +85,21 @@ class SshHosts:
         }
 
     @contextmanager
-    def _reach(self, host: str, *, keep: bool = False) -> Iterator[WorkerVm]:
-        """A host, perhaps by the connection of the step before; with `keep` it waits for the next one."""
-        connection = self._parked.take(host) or self._dial(host)
+    def _reach(self, host: str, then: Then = Then.CLOSE) -> Iterator[WorkerVm]:
+        """A host, perhaps by the connection of the step before; `then` says what becomes of that."""
+        kept = self._parked.take(host)
+        connection = kept.connection if kept is not None else self._dial(host)
+        parks = False
         try:
             yield WorkerVm(connection, host, self._settings.root)
-            if keep and connection.is_alive:
+            parks = connection.is_alive
+        finally:
+            if parks and then is Then.KEEP:
                 self._parked.park(host, connection)
-                return
-        except BaseException:
-            connection.close()
-            raise
-        connection.close()
+            elif parks and then is Then.AS_FOUND and kept is not None:
+                self._parked.park(host, connection, kept.deadline)
+            else:
+                connection.close()
 
     def _dial(self, host: str) -> SshConnection:
         target = self._targets.get(host)
@@ -98,7 +110,7 @@ class SshHosts:
     # -- looking -------------------------------------------------------------
 
     def _look(self, host: str, *, keep: bool) -> HostReport:
-        with self._reach(host, keep=keep) as vm:
+        with self._reach(host, Then.KEEP if keep else Then.AS_FOUND) as vm:
             return _report(host, vm)
 
     # -- starting ------------------------------------------------------------
@@ -108,7 +120,7 @@ class SshHosts:
         if joining is None:
             raise Refused("nothing is started without a controller")
         # The controller looks at a slice as soon as it was made.
-        with self._reach(host, keep=True) as vm:
+        with self._reach(host, Then.KEEP) as vm:
             report = _report(host, vm)
             if report.is_running and report.slice is not None and report.slice.spec.name == record.spec.name:
                 return
