@@ -19,7 +19,7 @@ from bench.by_hand import Given, by_hand_cluster
 from bench.companion import Companion
 from bench.environments import ASYNCSSH_RELEASE
 from bench.fleet import BUNDLE_THERE, HOST_CPU, PARALLEL, SSH_PORT, Fleet, fleet
-from bench.local_cluster import CALL_S, PAGE, Client
+from bench.local_cluster import CALL_S, PAGE, Client, cpu_seconds
 from bench.measure import (
     Benchmark,
     Floor,
@@ -38,6 +38,7 @@ from bench.sealed import on_hosts
 from iris_platform.ssh import KnownHosts, SshSettings, SshTarget, connect, for_each
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1.job_pb2 import JobState
+from tests.harness.cluster import LocalCluster
 
 EACH = "a slice for each host"
 WHOLE = "one slice of all hosts"
@@ -85,13 +86,16 @@ def _await_agents(client: Client, count: int) -> None:
         time.sleep(LOOK_S)
 
 
-def _sample(fleet_: Fleet, client: Client, job_id: str, seconds: float, hosts: int) -> Sample:
+def _sample(
+    fleet_: Fleet, cluster: LocalCluster, client: Client, job_id: str, hosts: int, seconds: float
+) -> Sample:
     """After the clock: every host has registered, with its own boot, and the tasks have run."""
-    counts = fleet_.count()[:hosts]
+    counts, cpu = fleet_.count()[:hosts], cpu_seconds(cluster)["controller"]
     state = JobState.Name(client.wait(job_id).state)
     asked = [*sorted(host.boot_id for host in fleet_.hosts[:hosts]), "JOB_STATE_SUCCEEDED"]
     work = Work("hosts by boot, and the job", asked, [*_registered(client), state])
     notes = {
+        "controller CPU ms a host": cpu * 1e3 / hosts,
         "SSH connections a host": sum(count["connections"] for count in counts) / hosts,
         "round trips a host": sum(count["turns"] for count in counts) / hosts,
         "bytes to a host": sum(count["sent"] for count in counts) / hosts,
@@ -119,7 +123,7 @@ def _product(
                 began = time.perf_counter()
                 job_id = _submit(client, hosts)
                 _await_agents(client, hosts)
-                return _sample(fleet_, client, job_id, time.perf_counter() - began, hosts)
+                return _sample(fleet_, cluster, client, job_id, hosts, time.perf_counter() - began)
             finally:
                 client.close()
         finally:
@@ -148,7 +152,7 @@ def _by_hand(
                 began = time.perf_counter()
                 start(home, given)
                 _await_agents(client, hosts)
-                return _sample(fleet_, client, job_id, time.perf_counter() - began, hosts)
+                return _sample(fleet_, cluster, client, job_id, hosts, time.perf_counter() - began)
             finally:
                 client.close()
 

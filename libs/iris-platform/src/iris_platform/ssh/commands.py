@@ -95,7 +95,8 @@ class RunningCommand:
         while True:
             # Asked first: what came before the end is still taken.
             has_ended = channel.eof_received or channel.closed
-            if not self._input_ended:
+            # Where the window is closed there is nothing to bound, which costs a thread.
+            if not self._input_ended and (not self._unsent or channel.send_ready()):
                 # Not around what is yielded: whoever takes long over a piece would
                 # have the connection closed, which is not his alone.
                 with bounded(self._transport, self._deadline, channel):
