@@ -86,7 +86,7 @@ class TestSshHosts:
         # Others who look meanwhile leave it there.
         assert not isinstance(hosts.look(["h1"])["h1"], Exception)
         assert len(made) == 1 and connection.is_alive
-        hosts.remove("a slice", ["h1"])
+        hosts.tidy("abcdefghij", ["h1"])
         assert len(made) == 1 and not connection.is_alive
 
     def test_one_that_broke_meanwhile_is_made_again(self) -> None:
