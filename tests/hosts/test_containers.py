@@ -88,7 +88,8 @@ def test_agents_in_an_image(
     assert engine.containers() == ["iris-worker"]
     cluster.iris("cluster", "stop", "-y")
     assert (engine.containers(), engine.images()) == ([], [IMAGE])
-    assert host.listing().since(before) == []
+    # The engine takes its groups away a moment after the container.
+    wait_until(lambda: host.listing().since(before) == [])
     assert not list(tmp_path.glob("**/bundles/*"))
     assert cluster.processes() == {}
 
@@ -118,5 +119,6 @@ def test_a_controller_in_an_image_beside_an_agent(
     assert (task["attempts"], task["losses"]) == (1, 0)
     cluster.iris("cluster", "stop", "-y", "--forget")
     assert (engine.containers(), engine.images()) == ([], [IMAGE])
-    assert host.listing().since(before) == []
+    # The engine takes its groups away a moment after the container.
+    wait_until(lambda: host.listing().since(before) == [])
     assert not list(tmp_path.glob("**/bundles/*"))
