@@ -291,6 +291,8 @@ def test_systemd_understands_the_unit(role: str, host: Host) -> None:
         ({"ActiveState": "activating", "SubState": "auto-restart", "MainPID": "0"}, "backing_off"),
         ({"ActiveState": "failed", "SubState": "failed", "Result": "exit-code"}, "gave_up"),
         ({"ActiveState": "inactive", "SubState": "dead"}, "stopped"),
+        ({"ActiveState": "inactive", "SubState": "dead", "Job": "0"}, "stopped"),
+        ({"ActiveState": "inactive", "SubState": "dead", "Job": "117"}, "starting"),
         ({"ActiveState": "deactivating", "SubState": "stop-post"}, "stopped"),
     ],
 )

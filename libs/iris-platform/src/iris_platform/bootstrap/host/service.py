@@ -205,7 +205,7 @@ class Systemd:
         """See `Service.status`."""
         if not self._file.exists():
             return ServiceStatus("absent")
-        wanted = "ActiveState,SubState,Result,MainPID"
+        wanted = "ActiveState,SubState,Result,MainPID,Job"
         _, text = call("service", [self._systemctl, "show", self._unit, "--property", wanted], CALL_S)
         facts = dict(line.partition("=")[::2] for line in text.splitlines())
         return unit_status(facts, notifies=bool(read_json(self._layout.service_file).get("notifies")))
@@ -264,6 +264,9 @@ def unit_status(facts: Mapping[str, str], notifies: bool) -> ServiceStatus:
     """What `systemctl show` says, in our words."""
     state, sub = facts.get("ActiveState", ""), facts.get("SubState", "")
     pid = int(facts.get("MainPID") or 0)
+    if state in ("inactive", "failed") and facts.get("Job", "") not in ("", "0"):
+        # It was asked to start, and systemd has not come to it.
+        return ServiceStatus("starting", pid)
     if state == "active":
         return ServiceStatus("ready" if notifies else "running", pid)
     if state in ("activating", "reloading"):
