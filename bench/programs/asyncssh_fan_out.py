@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import asyncssh  # type: ignore[import-not-found]
+import asyncssh  # type: ignore[import-not-found] # in the environment of the peer
 
 
 async def start(host: "dict[str, Any]", order: "dict[str, Any]", bundle: bytes) -> int:

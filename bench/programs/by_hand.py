@@ -88,6 +88,7 @@ class ByHand:
 
     def start_vms(self, spec: VmBootstrapSpec, count: int = 1, zone: str | None = None) -> list[VmInfo]:
         """See `Platform.start_vms`."""
+        # The controller makes slices and nothing else.
         raise NotImplementedError
 
     def stop_vms(self, ids: Sequence[str], zone: str | None = None) -> None:
@@ -121,5 +122,5 @@ def make_platform(settings: PlatformSettings) -> ByHand:
 
 
 if __name__ == "__main__":
-    iris_platform.PROVIDER_MODULES["manual"] = Path(__file__).stem  # type: ignore[index]
+    iris_platform.PROVIDER_MODULES["manual"] = Path(__file__).stem  # type: ignore[index] # in this process alone
     sys.exit(main())

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 
-from distributed import Client, LocalCluster  # type: ignore[import-not-found]
+from distributed import Client, LocalCluster  # type: ignore[import-not-found] # in the environment of the peer
 
 
 def spawn(number: int) -> int:

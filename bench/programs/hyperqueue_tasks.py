@@ -10,8 +10,8 @@ import shutil
 import sys
 import time
 
-from hyperqueue import Job, LocalCluster  # type: ignore[import-not-found]
-from hyperqueue.cluster import WorkerConfig  # type: ignore[import-not-found]
+from hyperqueue import Job, LocalCluster  # type: ignore[import-not-found] # in the environment of the peer
+from hyperqueue.cluster import WorkerConfig  # type: ignore[import-not-found] # in the environment of the peer
 
 AT_ONCE = 64
 

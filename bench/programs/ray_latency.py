@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-import ray  # type: ignore[import-not-found]
+import ray  # type: ignore[import-not-found] # in the environment of the peer
 
 PAUSE_S = 0.05
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 
-import ray  # type: ignore[import-not-found]
+import ray  # type: ignore[import-not-found] # in the environment of the peer
 
 
 def spawn() -> int:

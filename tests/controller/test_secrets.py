@@ -1,14 +1,12 @@
 """What jobs are given to keep to themselves is in no file of the controller, and is there again after a start."""
 
-import json
 import os
 import signal
 import sqlite3
 import stat
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,11 @@ import grpc
 import pytest
 
 from iris_controller.core import events as e
-from iris_platform.controller_file import ControllerRecord, read_controller_file
-from iris_platform.processes import wait_until
+from iris_platform.controller_file import ControllerRecord
 from iris_proto.v1 import controller_pb2, controller_pb2_grpc, job_pb2
 from tests.controller.agents import RUNNING, failed, spec
 from tests.controller.running import PATIENCE_S, run, running
+from tests.controller.whole import command, started
 
 SECRET = "hunter2-correct-horse"
 # No slice is ever made: none may be in a minute.
@@ -87,32 +85,8 @@ def test_texts_made_of_a_job_do_not_have_it() -> None:
 # -- a process of its own -------------------------------------------------------
 
 
-def command(home: Path) -> list[str]:
-    (home / "config.json").write_text(json.dumps({"name": "demo", "scale_groups": {"here": GROUP}}))
-    places = {"--config": "config.json", "--state-dir": "state", "--pki-dir": "pki", "--local-root": "local"}
-    words = [word for flag, name in places.items() for word in (flag, str(home / name))]
-    program = "import sys; from iris_controller.main import main; sys.exit(main())"
-    return [sys.executable, "-c", program, *words, "--log-level", "debug"]
-
-
-@contextmanager
-def started(home: Path, end: signal.Signals = signal.SIGTERM) -> Iterator[ControllerRecord]:
-    """A controller's process, which is ended so."""
-    with (home / "log").open("ab") as log:
-        process = subprocess.Popen(command(home), stderr=log, stdout=log, stdin=subprocess.DEVNULL)
-    try:
-        found: list[ControllerRecord] = []
-
-        def serves() -> bool:
-            record = read_controller_file(home / "state" / "controller.json")
-            found[:] = [record] if record is not None and record.pid == process.pid else []
-            return bool(found) or process.poll() is not None
-
-        assert wait_until(serves, PATIENCE_S) and found, (home / "log").read_text()
-        yield found[0]
-    finally:
-        process.send_signal(end)
-        process.wait(PATIENCE_S)
+def argv(home: Path) -> list[str]:
+    return command(home, {"name": "demo", "scale_groups": {"here": GROUP}}, "--log-level", "debug")
 
 
 def call(record: ControllerRecord, method: str, request: Any) -> Any:
@@ -134,7 +108,7 @@ def env_of(record: ControllerRecord, job_id: str) -> dict[str, str]:
 
 
 def test_a_process_that_is_killed_leaves_no_secret_and_the_next_one_knows_it(tmp_path: Path) -> None:
-    with started(tmp_path, signal.SIGKILL) as record:
+    with started(tmp_path, argv(tmp_path), signal.SIGKILL) as record:
         job = submit(record, {"TOKEN": SECRET})
         with pytest.raises(grpc.RpcError, match="is not the name of a variable") as raised:
             submit(record, {f"TOKEN={SECRET}": ""}, "bad")
@@ -144,7 +118,7 @@ def test_a_process_that_is_killed_leaves_no_secret_and_the_next_one_knows_it(tmp
     key = tmp_path / "pki" / "store.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     before = key.read_bytes()
-    with started(tmp_path) as record:
+    with started(tmp_path, argv(tmp_path)) as record:
         assert env_of(record, job) == {"TOKEN": SECRET}
         call(record, "StopJob", controller_pb2.StopJobRequest(job_id=job))
     assert (telling(tmp_path), key.read_bytes()) == ([], before)
@@ -152,13 +126,13 @@ def test_a_process_that_is_killed_leaves_no_secret_and_the_next_one_knows_it(tmp
 
 def refused(home: Path) -> str:
     """What a start says that ends with status 2."""
-    done = subprocess.run(command(home), capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(argv(home), capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 2, done.stderr
     return done.stderr
 
 
 def test_a_row_that_was_damaged_is_said_in_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
-    with started(tmp_path) as record:
+    with started(tmp_path, argv(tmp_path)) as record:
         job = submit(record, {"TOKEN": SECRET})
     path = tmp_path / "state" / "iris.db"
     with closing(sqlite3.connect(path)) as db, db:
@@ -171,7 +145,7 @@ def test_a_row_that_was_damaged_is_said_in_one_line_and_nothing_is_lost(tmp_path
     )
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE jobs SET spec = ?", (good,))
-    with started(tmp_path) as record:
+    with started(tmp_path, argv(tmp_path)) as record:
         assert env_of(record, job) == {"TOKEN": SECRET}
 
 
@@ -191,7 +165,7 @@ def everything(home: Path) -> dict[str, bytes]:
 def test_a_key_that_cannot_be_used_is_said_in_one_line_and_nothing_is_lost(
     tmp_path: Path, trouble: str, says: str
 ) -> None:
-    with started(tmp_path) as record:
+    with started(tmp_path, argv(tmp_path)) as record:
         job = submit(record, {"TOKEN": SECRET})
     key = tmp_path / "pki" / "store.key"
     good = key.read_bytes()
@@ -212,5 +186,5 @@ def test_a_key_that_cannot_be_used_is_said_in_one_line_and_nothing_is_lost(
     key.unlink(missing_ok=True)
     key.touch(0o600)
     key.write_bytes(good)
-    with started(tmp_path) as record:
+    with started(tmp_path, argv(tmp_path)) as record:
         assert env_of(record, job) == {"TOKEN": SECRET}

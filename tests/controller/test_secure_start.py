@@ -1,17 +1,12 @@
 """A controller on a host of its own: its process, its keys, its ports; and its own certificate's renewal."""
 
 import asyncio
-import json
 import os
-import signal
 import socket
 import ssl
 import stat
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +14,14 @@ import grpc
 import pytest
 
 from iris_controller.shell.identity import ServerIdentity
-from iris_platform.controller_file import ControllerRecord, read_controller_file
+from iris_platform.controller_file import ControllerRecord
 from iris_platform.credentials import Credentials, open_aio_channel, open_channel
 from iris_platform.pki.authority import Authority, load_authority
 from iris_platform.pki.names import Person, Role, server_name
-from iris_platform.processes import wait_until
 from iris_proto.v1 import controller_pb2, controller_pb2_grpc
 from tests.controller.running import PATIENCE_S, run
 from tests.controller.secured import AUTHORITY, DAY_S, USER, credentials
+from tests.controller.whole import command, started
 from tests.controller.worlds import CLUSTER_ID
 
 
@@ -34,36 +29,6 @@ def config(port: int) -> dict[str, Any]:
     group = {"name": "here", "provider": {"local": {}}, "zones": ["local"], "max_slices": 1}
     manual = {"host": "controller-host", "port": port}
     return {"name": "demo", "controller": {"manual": manual}, "scale_groups": {"here": group}}
-
-
-def command(home: Path, port: int) -> list[str]:
-    (home / "config.json").write_text(json.dumps(config(port)))
-    places = {"--config": "config.json", "--state-dir": "state", "--pki-dir": "pki", "--local-root": "local"}
-    words = [word for flag, name in places.items() for word in (flag, str(home / name))]
-    program = "import sys; from iris_controller.main import main; sys.exit(main())"
-    return [sys.executable, "-c", program, *words]
-
-
-@contextmanager
-def started(home: Path, port: int = 0) -> Iterator[ControllerRecord]:
-    """A controller's process; it must end with status 0 at SIGTERM."""
-    with (home / "log").open("ab") as log:
-        process = subprocess.Popen(command(home, port), stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        found: list[ControllerRecord] = []
-
-        def serves() -> bool:
-            record = read_controller_file(home / "state" / "controller.json")
-            found[:] = [record] if record is not None and record.pid == process.pid else []
-            return bool(found) or process.poll() is not None
-
-        assert wait_until(serves, PATIENCE_S) and found, (home / "log").read_text()
-        yield found[0]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0
-    finally:
-        process.kill()
-        process.wait(PATIENCE_S)
 
 
 def operator(home: Path) -> tuple[Authority, Credentials]:
@@ -87,7 +52,7 @@ def status(home: Path, record: ControllerRecord) -> controller_pb2.GetClusterSta
 
 
 def test_a_controller_of_a_remote_cluster_makes_its_authority_and_keeps_it(tmp_path: Path) -> None:
-    with started(tmp_path) as record:
+    with started(tmp_path, command(tmp_path, config(0))) as record:
         first = status(tmp_path, record)
         # The token of loopback opens loopback.
         with grpc.insecure_channel(record.address) as channel:
@@ -103,7 +68,7 @@ def test_a_controller_of_a_remote_cluster_makes_its_authority_and_keeps_it(tmp_p
         ):
             secure.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             assert secure.recv(12) == b"HTTP/1.1 404"
-    with started(tmp_path) as record:
+    with started(tmp_path, command(tmp_path, config(0))) as record:
         assert status(tmp_path, record).cluster_id == first.cluster_id
     assert {p.name for p in (tmp_path / "pki").iterdir()} >= {"ca.key", "ca.pem", "cluster.key"}
     assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in (tmp_path / "pki").iterdir())
@@ -115,7 +80,9 @@ def test_a_controller_of_a_remote_cluster_makes_its_authority_and_keeps_it(tmp_p
 def test_a_port_that_is_taken_is_said_and_nothing_else_is(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        done = subprocess.run(command(tmp_path, port), capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(
+            command(tmp_path, config(port)), capture_output=True, text=True, timeout=PATIENCE_S
+        )
     last = done.stderr.splitlines()[-1]
     assert (done.returncode, last) == (
         2,
@@ -129,7 +96,7 @@ def test_an_authority_that_cannot_be_used(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "pki" / "ca.key"
     path.write_text("x")
     path.chmod(0o600 if damage == "key" else 0o644)
-    done = subprocess.run(command(tmp_path, 0), capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(command(tmp_path, config(0)), capture_output=True, text=True, timeout=PATIENCE_S)
     said = {"key": "damaged", "mode": "chmod 600"}[damage]
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert os.listdir(tmp_path / "pki") == ["ca.key"]

@@ -51,6 +51,20 @@ class ManualCluster(LocalCluster):
             )
         )
 
+    def begin(self, ticks: int = 40) -> str:
+        """A task that counts so far, twice a second, and has begun."""
+        script = f"for n in $(seq 1 {ticks}); do echo $n; sleep 0.5; done"
+        job = self.submit("--", "sh", "-c", script)
+        wait_until(lambda: "1" in self.iris("job", "logs", job).out)
+        return job
+
+    def finish(self, job: str, ticks: int = 40) -> None:
+        """The task has counted to its end, undisturbed."""
+        self.iris("job", "wait", job)
+        assert self.iris("job", "logs", job).out.split() == [str(n) for n in range(1, ticks + 1)]
+        (task,) = self.json("job", "show", job)["tasks"]
+        assert (task["attempts"], task["losses"]) == (1, 0)
+
     def told(self) -> str:
         """Everything that it says of what is wrong."""
         events = self.json("events")["events"]

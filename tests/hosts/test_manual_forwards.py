@@ -13,8 +13,6 @@ from tests.harness.cluster import wait_until
 from tests.harness.hosts import Host, Lab
 from tests.hosts.test_manual_cluster import ManualCluster, hosts_of
 
-COUNT = "for n in $(seq 1 40); do echo $n; sleep 0.5; done"
-
 
 class ForwardedCluster(ManualCluster):
     """Says nowhere at which address the hosts reach this machine."""
@@ -24,22 +22,6 @@ class ForwardedCluster(ManualCluster):
         text = re.sub("controller: .*\n", "", self.config.read_text())
         text = text.replace("connect_timeout: 5s", "connect_timeout: 5s, keepalive_interval: 1s")
         self.config.write_text(text)
-
-    def is_disturbed(self, job: str) -> bool:
-        (task,) = self.json("job", "show", job)["tasks"]
-        return (task["attempts"], task["losses"]) != (1, 0)
-
-    def begin(self) -> str:
-        """A task that counts, which has begun."""
-        job = self.submit("--", "sh", "-c", COUNT)
-        wait_until(lambda: "1" in self.iris("job", "logs", job).out)
-        return job
-
-    def finish(self, job: str) -> None:
-        """The task has counted to its end, undisturbed."""
-        self.iris("job", "wait", job)
-        assert self.iris("job", "logs", job).out.split() == [str(n) for n in range(1, 41)]
-        assert not self.is_disturbed(job)
 
 
 Make = Callable[..., ForwardedCluster]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -17,56 +18,20 @@ from tests.hosts.test_doctor import examined, of
 from tests.hosts.test_manual_cluster import ManualCluster, hosts_of
 from tests.hosts.walking import walk
 
-CONFIG = """\
-name: test
-controller: {{ manual: {{ host: {controller}, ssh_key_file: {key} }} }}
-scale_groups:
-  boxes:
-    provider:
-      manual: {{ hosts: [{hosts}], ssh_key_file: {key} }}
-    host_resources: {{ cpu: 2 }}
-    slice_size: {slice_size}
-    idle_timeout: {idle_timeout}
-    boot_timeout: 2m
-    task_lease: 20s
-ssh: {{ config_file: /nonexistent, connect_timeout: 5s }}
-timeouts: {{ beat_interval: 500ms, suspect_after: 5s, stop_grace: 2s }}
-"""
-
 
 class RemoteCluster(ManualCluster):
     """The first host is the controller's."""
 
     def __init__(self, home: Path, lab: Lab, hosts: list[Host]) -> None:
-        super().__init__(home, lab, hosts)
         self.controller_host, *self.hosts = hosts
-        self.config.write_text(
-            CONFIG.format(
-                controller=self.controller_host.address,
-                hosts=", ".join(host.address for host in self.hosts),
-                key=lab.user_key,
-                slice_size=1,
-                idle_timeout="2s",
-            )
-        )
+        super().__init__(home, lab, self.hosts)
+        manual = f"{{ manual: {{ host: {self.controller_host.address}, ssh_key_file: {lab.user_key} }} }}"
+        self.config.write_text(re.sub("controller: .*\n", f"controller: {manual}\n", self.config.read_text()))
 
     def controller(self) -> int:
         """The controller's process, by its number on its host; 0 while there is none."""
         path = "/var/lib/iris-host/controller/state.json"
         return int(json.loads(self.controller_host.output("cat", path)).get("pid") or 0)
-
-    def begin(self) -> str:
-        """A task that counts, which has begun."""
-        job = self.submit("--", "sh", "-c", "for n in $(seq 1 24); do echo $n; sleep 0.5; done")
-        wait_until(lambda: "1" in self.iris("job", "logs", job).out)
-        return job
-
-    def finish(self, job: str) -> None:
-        """The task has counted to its end, undisturbed."""
-        self.iris("job", "wait", job)
-        assert self.iris("job", "logs", job).out.split() == [str(n) for n in range(1, 25)]
-        (task,) = self.json("job", "show", job)["tasks"]
-        assert (task["attempts"], task["losses"]) == (1, 0)
 
 
 Make = Callable[..., RemoteCluster]
@@ -150,7 +115,7 @@ def test_commands_from_another_machine_and_through_a_tunnel(make: Make, lab: Lab
 def test_b40_b43_the_controller_ends_and_tasks_do_not_notice(make: Make, lab: Lab) -> None:
     cluster = make(hosts_of(lab, 2))
     cluster.iris("cluster", "start")
-    job = cluster.begin()
+    job = cluster.begin(24)
     killed = cluster.controller()
     cluster.controller_host.run(["kill", "-9", str(killed)])
     wait_until(lambda: cluster.controller() not in (0, killed))
@@ -158,7 +123,7 @@ def test_b40_b43_the_controller_ends_and_tasks_do_not_notice(make: Make, lab: La
     restarted = cluster.controller()
     cluster.iris("cluster", "restart")
     assert cluster.controller() not in (0, restarted)
-    cluster.finish(job)
+    cluster.finish(job, 24)
 
 
 def test_hosts_whose_size_nobody_said_are_asked(make: Make, lab: Lab) -> None:
@@ -203,7 +168,7 @@ def test_a_stop_when_the_controllers_host_is_gone(make: Make, lab: Lab) -> None:
     before = host.listing()
     cluster = make([controller_host, host])
     cluster.iris("cluster", "start")
-    job = cluster.begin()
+    job = cluster.begin(24)
     assert job and host.listing().since(before)
     checks = examined(cluster, 0)
     assert f"process {cluster.controller()}" in of(controller_host, checks)["ports"][1]

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from iris_cli.exits import CliError
 from iris_cli.locate import Cluster
+from iris_cli.reach import site_of
 from iris_cli.teardown.scope import LOCAL, open_sites, open_sites_from_afar, read_scope
 from iris_platform.base import HOST_LOG_BYTES, ClusterIdentity, PlatformError
-from iris_platform.controller_vm.site import Site, read_site
+from iris_platform.controller_vm.site import Site
 from iris_platform.files import last_lines
 from iris_proto.v1.controller_pb2 import Slice
 from iris_proto.v1.job_pb2 import Place
@@ -40,7 +41,7 @@ def read_host_log(cluster: Cluster, cluster_id: str, entry: Slice, place: Place)
 
 
 def _fetch(cluster: Cluster, identity: ClusterIdentity, entry: Slice, index: int) -> HostWords:
-    site = read_site(cluster.paths)
+    site = site_of(cluster)
     scope = read_scope(cluster)
     group = scope.groups.get(entry.scale_group)
     if group is None:

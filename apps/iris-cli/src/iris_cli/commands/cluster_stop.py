@@ -10,6 +10,7 @@ from iris_cli.client import Controller
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
 from iris_cli.locate import Cluster, find_cluster, with_directories
 from iris_cli.output import Output, can_ask
+from iris_cli.reach import site_of
 from iris_cli.records import forget_record, read_records
 from iris_cli.teardown.again import stop_words
 from iris_cli.teardown.direct import clear
@@ -38,7 +39,7 @@ from iris_cli.teardown.whose import (
 )
 from iris_cli.text import plural
 from iris_platform.base import ClusterIdentity, PlatformError, Unreachable
-from iris_platform.controller_vm import Site, read_site
+from iris_platform.controller_vm import Site
 from iris_platform.local import Found
 from iris_proto.v1.controller_pb2 import Slice
 
@@ -121,14 +122,15 @@ class Stop:
         left += [] if dry_run else still_there(self.told, self.sites, {entry["name"] for entry in left})
         left += [{"zone": "", "name": "", "why": why} for why in self.shut_out]
         controllers, unknown = self._controllers(dry_run=dry_run)
-        kept, jobs = self.kept(), self._jobs()
+        kept = self.kept()
+        jobs = self._jobs(kept)
         if self.output.structured:
             document: dict[str, Any] = plan_document(self.plan)
             document |= {"dry_run": dry_run, "zones": zone_documents(looks)}
             document |= {"left": left, "kept": kept, "jobs_kept": jobs}
             self.output.document(document)
         else:
-            self._print_report(looks, kept, running=bool(controllers or unknown), dry_run=dry_run)
+            self._print_report(looks, kept, jobs, running=bool(controllers or unknown), dry_run=dry_run)
         if dry_run:
             return LEFT_OVER if self.plan.blind or self.plan.foreign else 0
         left += [{"zone": "", "name": "", "why": why} for why in unknown]
@@ -160,7 +162,9 @@ class Stop:
         except PlatformError:
             return nowhere
 
-    def _print_report(self, looks: list[Look], kept: dict[str, str], *, running: bool, dry_run: bool) -> None:
+    def _print_report(
+        self, looks: list[Look], kept: dict[str, str], jobs: int | None, *, running: bool, dry_run: bool
+    ) -> None:
         if not dry_run:
             for line in proof_lines(looks):
                 self.output.line(line)
@@ -170,7 +174,6 @@ class Stop:
             self.output.line(f"left as it was: zone {zone}")
         for zone in () if dry_run else self.plan.pauses:
             self.output.line(f"zone {zone} stays empty until the next start; the controller goes on")
-        jobs = self._jobs()
         if jobs is None:
             self.output.line(
                 "kept for the next start: any jobs that have not ended (no controller said how many)"
@@ -181,11 +184,11 @@ class Stop:
         if words := ", ".join(f"{what} in {path}" for what, path in places if path):
             self.output.line(f"kept: {words}")
 
-    def _jobs(self) -> int | None:
+    def _jobs(self, kept: dict[str, str]) -> int | None:
         """How many jobs wait for the next start; None where only the store knows."""
         if self.believed:
             return self.believed.unfinished_jobs
-        return None if self.kept()["state_dir"] else 0
+        return None if kept["state_dir"] else 0
 
     def _stop_controller(self) -> None:
         try:
@@ -211,7 +214,7 @@ class Stop:
 def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | None:
     """Look at everything and plan; changes nothing. None where nothing was ever started."""
     controller = Controller(cluster)
-    site = _site_of(cluster)
+    site = site_of(cluster)
     ending = LocalEnding(cluster) if site is None else RemoteEnding(cluster, site, output)
     running = _running(ending, output)
     believed = ask_controller(controller, output.note) if running else None
@@ -282,13 +285,6 @@ def _goes_on(
             hint=f"stop it too: {cluster.command('cluster stop --controller ...')}",
         )
     return any(entry.zone in others for entry in believed.slices)
-
-
-def _site_of(cluster: Cluster) -> Site | None:
-    try:
-        return read_site(cluster.paths)
-    except PlatformError as error:
-        raise CliError(FAILED, str(error)) from error
 
 
 def _running(ending: Ending, output: Output) -> list[Running]:

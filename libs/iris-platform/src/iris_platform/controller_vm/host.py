@@ -68,7 +68,6 @@ class Seen:
     bundle: str
     image: str
     labels: Mapping[str, str]
-    log_tail: str = ""
 
     @property
     def is_up(self) -> bool:
@@ -103,8 +102,7 @@ class ControllerHost:
         labels = {str(key): str(value) for key, value in dict(facts.get("labels") or {}).items()}
         seen = Seen(
             *(str(facts.get("phase", "absent")), int(facts.get("pid", 0)), str(facts.get("detail", ""))),
-            *(str(facts.get("bundle", "")), str(facts.get("image", ""))),
-            *(labels, str(facts.get("log_tail", ""))),
+            *(str(facts.get("bundle", "")), str(facts.get("image", "")), labels),
         )
         there, wanted = labels.get(LABEL_CLUSTER_ID, ""), self._site.cluster_id
         name = labels.get(LABEL_CLUSTER, "")

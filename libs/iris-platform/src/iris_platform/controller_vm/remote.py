@@ -73,7 +73,7 @@ class RemoteController:
             self.let_in(host, seen)
             return self._serving(seen.pid)
         before()
-        return self._start(host, config)
+        return self._start(host, seen, config)
 
     def discover(self) -> ControllerStatus | None:
         """See `ControllerVm.discover`."""
@@ -94,10 +94,10 @@ class RemoteController:
     def restart(self, config: str) -> ControllerStatus:
         """See `ControllerVm.restart`."""
         host = self._reach()
-        host.look()
+        seen = host.look()
         with self._operator.step("stop the controller"):
             host.stop()
-        return self._start(host, config)
+        return self._start(host, seen, config)
 
     def stop(self) -> bool:
         """See `ControllerVm.stop`; what is left of it on its host is its state and its keys."""
@@ -138,23 +138,23 @@ class RemoteController:
             keys, state = self._install(host, self._there(seen))
         self._open_pools(host, keys, state)
 
-    def _start(self, host: ControllerHost, config: str) -> ControllerStatus:
+    def _start(self, host: ControllerHost, seen: Seen, config: str) -> ControllerStatus:
         step = self._operator.step
         # From here on there is something to be stopped.
         write_site(self._paths, self._site)
         with step("bring the program there"):
             program = host.bring(self._container, Shelf(self._paths.state_dir / BUNDLES, PROGRAMS))
         with step("install it, and make the cluster's keys"):
-            keys, state = self._install(host, program, self._backup(host))
+            keys, state = self._install(host, program, self._backup(seen))
         self._open_pools(host, keys, state)
         with step("start the controller"):
             # Whose it is was not known before.
             return self._serving(host.of(self._site).start(program, json.loads(config)))
 
-    def _backup(self, host: ControllerHost) -> bytes:
+    def _backup(self, seen: Seen) -> bytes:
         """The cluster's keys, for a host that never had them: its own is lost, or a new one takes its place."""
         path = self._paths.pki_dir / BACKUP_FILE
-        return path.read_bytes() if path.exists() and not host.look().labels else b""
+        return path.read_bytes() if path.exists() and not seen.labels else b""
 
     def _there(self, seen: Seen) -> Program:
         """What a controller that is installed runs from, whatever the configuration says by now."""
