@@ -33,8 +33,9 @@ def end(length: int, task: int = 0, number: int = 1, truncated: bool = False) ->
     return StreamLogsResponse(end=LogEnd(id=attempt_id(task, number), length=length, truncated=truncated))
 
 
-def finished() -> StreamLogsResponse:
-    return StreamLogsResponse(finished=LogsFinished(state=JobState.JOB_STATE_SUCCEEDED))
+def finished(arriving: int = 0) -> StreamLogsResponse:
+    state = JobState.JOB_STATE_SUCCEEDED
+    return StreamLogsResponse(finished=LogsFinished(state=state, arriving=arriving))
 
 
 def job(state: str, reason: str = "", message: str = "", replicas: int = 1, **counts: int) -> Job:

@@ -52,3 +52,9 @@ def test_lines_of_several_tasks_end_at_a_gap() -> None:
 def test_gap_at_the_very_end() -> None:
     text = shown(data(0, b"one\n"), data(50, b"", dropped_before=50), end(50), finished(), prefixed=False)
     assert text == "one\n! iris: 46 bytes of task 0 were dropped here: its log is over the size limit\n"
+
+
+def test_a_log_whose_end_is_not_here_yet() -> None:
+    """`job wait` and then `job logs` printed a part and said nothing."""
+    text = shown(data(0, b"one\n"), finished(arriving=1), prefixed=False)
+    assert text == "one\n! iris: not all logs of 1 ended task are here yet; --follow waits for them\n"

@@ -26,6 +26,8 @@ class Heard:
     text: dict[int, bytes] = field(default_factory=dict)
     ends: list[tuple[int, int, bool]] = field(default_factory=list)
     final: str = ""
+    # Ended tasks whose logs' ends are still to come.
+    arriving: int = 0
 
     def take(self, response: pb.StreamLogsResponse) -> None:
         match response.WhichOneof("message"):
@@ -38,6 +40,7 @@ class Heard:
                 self.ends.append((end.id.number, end.length, end.truncated))
             case _:
                 self.final = job_pb2.JobState.Name(response.finished.state)
+                self.arriving = response.finished.arriving
 
 
 def request(job: str, **options: Any) -> pb.StreamLogsRequest:
@@ -80,6 +83,17 @@ def test_a_finished_job_is_read_to_its_end(tmp_path: Path) -> None:
             whole = Heard({1: b"done"}, [(1, 4, False)], "JOB_STATE_SUCCEEDED")
             assert await read(it, job) == whole
             assert await read(it, job, follow=True) == whole
+
+    run(test)
+
+
+def test_a_log_whose_end_is_still_to_come_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(tmp_path) as it:
+            job, session, attempt = await one_task(it)
+            await it.ship(attempt, b"do")
+            await it.says(session, attempt, succeeded(log_bytes=4))
+            assert await read(it, job) == Heard({1: b"do"}, [], "JOB_STATE_SUCCEEDED", arriving=1)
 
     run(test)
 

@@ -10,6 +10,7 @@ from iris_cli.follow.lines import LinePrefixer
 from iris_cli.follow.positions import AttemptKey, HoleInLog, LogPositions, Piece, attempt_key
 from iris_cli.follow.retry import Retry, resilient
 from iris_cli.output import Output
+from iris_cli.text import plural
 from iris_proto.v1.controller_pb2 import LogEnd, StreamLogsRequest, StreamLogsResponse
 
 
@@ -59,6 +60,7 @@ class LogPrinter:
             self._show_end(message.end)
         elif kind == "finished":
             self.finish()
+            self._show_arriving(message.finished.arriving)
 
     def finish(self) -> None:
         """Print what was held back."""
@@ -72,6 +74,11 @@ class LogPrinter:
         self._output.note(
             f"iris: {lost} bytes of task {key[0]} were dropped here: its log is over the size limit"
         )
+
+    def _show_arriving(self, tasks: int) -> None:
+        if tasks:
+            whose = plural(tasks, "ended task")
+            self._output.note(f"iris: not all logs of {whose} are here yet; --follow waits for them")
 
     def _show_end(self, end: LogEnd) -> None:
         if self._prefixer:

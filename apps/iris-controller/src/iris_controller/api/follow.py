@@ -88,9 +88,12 @@ class Follower:
                     break
                 if not news.is_set():
                     await news.wait()
-        status = self._controller.view.statuses[job.job_id]
-        state = views.JOB_STATES[status.state]
-        yield controller_pb2.StreamLogsResponse(finished=controller_pb2.LogsFinished(state=state))
+        view = self._controller.view
+        finished = controller_pb2.LogsFinished(
+            state=views.JOB_STATES[view.statuses[job.job_id].state],
+            arriving=sum(view.task(reader.task_id).state.is_terminal for reader in readers),
+        )
+        yield controller_pb2.StreamLogsResponse(finished=finished)
 
     def _has_ended(self, view: View, job: Job) -> bool:
         if self._request.HasField("task_index"):

@@ -571,16 +571,22 @@ class LogsFinished(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
+    ARRIVING_FIELD_NUMBER: _builtins.int
     state: _job_pb2.JobState.ValueType
     """The job's state at that moment."""
+    arriving: _builtins.int
+    """Tasks that have ended while the end of their logs is still on its way from
+    their workers; none where the request was to follow.
+    """
     def __init__(
         self,
         *,
         state: _job_pb2.JobState.ValueType = ...,
+        arriving: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arriving", b"arriving", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
