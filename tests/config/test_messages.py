@@ -244,7 +244,7 @@ def test_groups_whose_names_would_collide() -> None:
             "xyz: {}",
             (
                 "unknown key; known here: name, controller, scale_groups, autoscaler, bootstrap, ssh,"
-                " storage, timeouts, logs, fleets"
+                " storage, timeouts, logs, fleets, endpoints"
             ),
         ),
     ],

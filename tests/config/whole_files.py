@@ -69,6 +69,10 @@ ssh: { connect_timeout: 10s, keepalive_interval: 5s, max_parallel: 8, config_fil
 storage: { state_dir: /srv/state, pki_dir: /srv/pki }
 timeouts: { beat_interval: 5s, suspect_after: 1m, stop_grace: 10s, orphan_timeout: 1h, fence_after: 10m }
 logs: { max_size: 64MiB }
+endpoints:
+  tpu: https://tpu.example
+  compute: https://compute.example:8443
+  certificates: http://localhost:8080
 """
 
 MANUAL = """\

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from iris_controller.api.service import PAGE_MOST
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
+from iris_platform.base import Failure
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1 import job_pb2
 from tests.controller.agents import RUNNING, failed, spec, succeeded
@@ -236,7 +237,7 @@ class TestLists:
             async with serving(tmp_path, group("a", at_most=3, cpu=1)) as it:
                 await submit(it, "a")
                 name = it.wanted(fx.CreateSlice)[0].slice_name
-                await it.happens(e.CreateAnswered(name, e.CallFailed(e.Failure.QUOTA, "no more")))
+                await it.happens(e.CreateAnswered(name, e.CallFailed(Failure.QUOTA, "no more")))
                 response = await it.api.ListScaleGroups(pb.ListScaleGroupsRequest(), metadata=AUTH)
                 (row,) = response.scale_groups
                 assert row.availability == pb.GROUP_AVAILABILITY_QUOTA_EXCEEDED

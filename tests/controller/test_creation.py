@@ -6,7 +6,7 @@ import pytest
 
 from iris_controller.core import events as e
 from iris_controller.core.entities import GroupStanding
-from iris_platform.base import SliceCloudState, VmState
+from iris_platform.base import Failure, SliceCloudState, VmState
 from tests.controller.worlds import Scene, creates, deletes, group, info, looks, name_of, world
 
 
@@ -38,7 +38,7 @@ def test_b30_a_lost_answer_is_settled_by_asking_for_the_same_name_again() -> Non
     w = world(group(at_most=3))
     w.submit()
     name = w.only
-    assert w.create_fails(name, e.Failure.UNREACHABLE) == []
+    assert w.create_fails(name, Failure.UNREACHABLE) == []
     assert creates(w.later(3)) == [name] * 3
     w.boots(name)
     assert creates(w.later(60)) == []
@@ -59,13 +59,13 @@ def test_absence_settles_nothing_while_a_creation_may_be_on_its_way() -> None:
 def test_a_call_that_was_held_back_by_the_rate_limit_is_made_again() -> None:
     w = world()
     w.submit()
-    w.create_fails(w.only, e.Failure.RATE_LIMIT)
+    w.create_fails(w.only, Failure.RATE_LIMIT)
     assert creates(w.tick(1)) == [w.only]
     assert w.world.standing("local").failures == 0
 
 
-@pytest.mark.parametrize("failure", [e.Failure.REFUSED, e.Failure.NO_CAPACITY, e.Failure.PERMISSION])
-def test_a_refused_creation_waits_longer_each_time_and_recovers_by_itself(failure: e.Failure) -> None:
+@pytest.mark.parametrize("failure", [Failure.REFUSED, Failure.NO_CAPACITY, Failure.PERMISSION])
+def test_a_refused_creation_waits_longer_each_time_and_recovers_by_itself(failure: Failure) -> None:
     w = world(group(cpu=1))
     job = w.submit()
     waits: list[int] = []
@@ -90,7 +90,7 @@ def seconds_until_the_next_create(w: Scene) -> int:
 def test_the_reason_of_a_refusal_is_on_the_group_and_on_what_waits() -> None:
     w = world(group("here"))
     job = w.submit()
-    w.create_fails(w.only, e.Failure.NO_CAPACITY, "no such machines left")
+    w.create_fails(w.only, Failure.NO_CAPACITY, "no such machines left")
     availability, why = w.world.availability["here"]
     assert (availability, why.code) == ("BACKOFF", "stockout")
     assert why.message == "here waits 5s after 1 failed: no such machines left"
@@ -102,7 +102,7 @@ def test_b19_five_quick_failures_lower_a_groups_standing() -> None:
     w.submit()
     for _ in range(5):
         name = w.only
-        w.create_fails(name, e.Failure.NO_CAPACITY)
+        w.create_fails(name, Failure.NO_CAPACITY)
         w.absent(name)
         seconds_until_the_next_create(w)
     assert w.world.standing("local").failures == 5
@@ -130,7 +130,7 @@ def test_b31_hosts_that_did_not_start_are_deleted_at_once() -> None:
     w = world()
     w.submit()
     name = w.only
-    w.create_fails(name, e.Failure.START, "iris-bootstrap: not found")
+    w.create_fails(name, Failure.START, "iris-bootstrap: not found")
     assert deletes(w.effects) == [name]
     assert w.world.standing("local").reason.message == "iris-bootstrap: not found"
 
@@ -140,7 +140,7 @@ def test_b31_hosts_that_did_not_start_beside_one_that_did_are_deleted_too() -> N
     w.submit()
     name = w.only
     w.agent(name, 0).hello()
-    assert deletes(w.create_fails(name, e.Failure.START)) == [name]
+    assert deletes(w.create_fails(name, Failure.START)) == [name]
 
 
 def test_a_slice_that_does_not_boot_in_time_is_deleted() -> None:
@@ -169,7 +169,7 @@ def test_a_refusal_of_a_slice_that_exists_already_means_nothing() -> None:
     w.submit()
     name = w.only
     w.agent(name, 0).hello()
-    w.create_fails(name, e.Failure.QUOTA)
+    w.create_fails(name, Failure.QUOTA)
     assert w.slices == {name: "BOOTING"}
 
 
@@ -177,7 +177,7 @@ def test_a_provider_that_cannot_be_reached_changes_nothing() -> None:
     w = world(group(hosts=2))
     w.submit()
     w.boots(w.only)
-    blind = e.CallFailed(e.Failure.UNREACHABLE, "503")
+    blind = e.CallFailed(Failure.UNREACHABLE, "503")
     for event in (e.SliceLooked(w.only, blind), e.ZoneListed("local", "local", blind)):
         assert w.batch(event) == []
     assert w.slices == {w.only: "READY"}
@@ -186,7 +186,7 @@ def test_a_provider_that_cannot_be_reached_changes_nothing() -> None:
 def test_a_back_off_survives_a_restart_but_not_a_clock_that_was_set_back() -> None:
     w = world()
     w.submit()
-    w.create_fails(w.only, e.Failure.NO_CAPACITY)
+    w.create_fails(w.only, Failure.NO_CAPACITY)
     w.absent(w.only)
     w.restart(down_s=1)
     assert w.slices == {}
@@ -199,7 +199,7 @@ def test_a_back_off_survives_a_restart_but_not_a_clock_that_was_set_back() -> No
 def test_a_back_off_runs_on_although_the_clock_is_set_back() -> None:
     w = world()
     w.submit()
-    w.create_fails(w.only, e.Failure.NO_CAPACITY)
+    w.create_fails(w.only, Failure.NO_CAPACITY)
     w.absent(w.only)
     w.wall_clock_jumps(-24 * 3600)
     assert seconds_until_the_next_create(w) == 10
@@ -212,7 +212,7 @@ class TestTombstones:
         w = world(group(at_most=1))
         w.submit()
         name = w.only
-        w.create_fails(name, e.Failure.NO_CAPACITY)
+        w.create_fails(name, Failure.NO_CAPACITY)
         w.absent(name)
         late = info(name, [VmState.RUNNING], SliceCloudState.RUNNING)
         assert deletes(w.lists(late)) == [name]
@@ -223,7 +223,7 @@ class TestTombstones:
         w = world(group(at_most=1))
         w.submit()
         name = w.only
-        w.create_fails(name, e.Failure.NO_CAPACITY)
+        w.create_fails(name, Failure.NO_CAPACITY)
         w.absent(name)
         ours = info(name, [VmState.RUNNING], SliceCloudState.RUNNING)
         theirs = replace(ours, labels={**ours.labels, "iris-cluster-id": "zzzzzzzz27"})
@@ -233,7 +233,7 @@ class TestTombstones:
         w = world(group(at_most=1))
         w.submit()
         name = w.only
-        w.create_fails(name, e.Failure.NO_CAPACITY)
+        w.create_fails(name, Failure.NO_CAPACITY)
         w.absent(name)
         agent = w.agent(name)
         agent.hello()
@@ -243,7 +243,7 @@ class TestTombstones:
         w = world(group(at_most=1))
         w.submit()
         name = w.only
-        w.create_fails(name, e.Failure.NO_CAPACITY)
+        w.create_fails(name, Failure.NO_CAPACITY)
         w.absent(name)
         w.restart()
         assert deletes(w.lists(info(name, [VmState.RUNNING], SliceCloudState.RUNNING))) == [name]
@@ -253,7 +253,7 @@ class TestTombstones:
         job = w.submit()
         name = w.only
         w.stop(job)
-        w.create_fails(name, e.Failure.NO_CAPACITY)
+        w.create_fails(name, Failure.NO_CAPACITY)
         w.absent(name)
         w.tick(8 * 24 * 3600)
         assert name in w.world.slices
@@ -265,11 +265,11 @@ def test_names_are_never_used_twice() -> None:
     w = world(group(at_most=2, cpu=1))
     w.submit(tasks=2)
     w.reload()
-    w.create_fails(name_of(1), e.Failure.NO_CAPACITY)
+    w.create_fails(name_of(1), Failure.NO_CAPACITY)
     w.absent(name_of(1))
     w.later(11)
     w.restart()
-    w.create_fails(name_of(2), e.Failure.NO_CAPACITY)
+    w.create_fails(name_of(2), Failure.NO_CAPACITY)
     w.absent(name_of(2))
     w.later(30)
     assert set(w.slices) == {name_of(3), name_of(1, epoch=1001)}

@@ -3,8 +3,8 @@
 import pytest
 
 from iris_controller.core import effects as fx
-from iris_controller.core import events as e
 from iris_controller.core.values import Reason
+from iris_platform.base import Failure
 from tests.controller.worlds import creates, group, name_of, world
 
 
@@ -35,7 +35,7 @@ def test_groups_of_one_priority_are_used_in_order_of_their_names() -> None:
 def test_b14_demand_moves_on_when_a_group_has_no_quota_and_comes_back_after_its_back_off() -> None:
     w = world(group("a", at_most=2, cpu=1, priority=1), group("b", at_most=2, cpu=1, priority=2))
     w.submit()
-    effects = w.create_fails(name_of(1, "a"), e.Failure.QUOTA)
+    effects = w.create_fails(name_of(1, "a"), Failure.QUOTA)
     assert creates(effects) == [name_of(1, "b")]
     w.absent(name_of(1, "a"))
     assert w.world.availability["a"][0] == "QUOTA_EXCEEDED"
@@ -136,7 +136,7 @@ def test_a_slice_that_is_being_deleted_counts_until_it_is_gone() -> None:
     w = world(group(at_most=1))
     w.submit()
     refused = w.only
-    w.create_fails(refused, e.Failure.NO_CAPACITY)
+    w.create_fails(refused, Failure.NO_CAPACITY)
     assert creates(w.later(20)) == []
     w.absent(refused)
     assert creates(w.later(11)) != []

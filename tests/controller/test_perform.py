@@ -12,7 +12,7 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.shell.perform import Performer
 from iris_platform import base
-from iris_platform.base import PlatformError, SliceCloudState, SliceInfo, VmState
+from iris_platform.base import Failure, PlatformError, SliceCloudState, SliceInfo, VmState
 from tests.controller.running import PATIENCE_S, run
 from tests.controller.worlds import info, name_of
 
@@ -135,14 +135,14 @@ def test_every_error_of_a_platform_is_sorted(kind: type[PlatformError]) -> None:
             assert isinstance(event, e.CreateAnswered) and event.error is not None
             assert event.error.message == "words of the provider"
             unknown = kind in (PlatformError, base.Unreachable)
-            assert (event.error.failure is e.Failure.UNREACHABLE) == unknown
+            assert (event.error.failure is Failure.UNREACHABLE) == unknown
 
     run(test)
 
 
 def test_every_failure_that_the_core_knows_can_be_had() -> None:
     """A class of errors for each, beside the base class."""
-    assert len(e.Failure) == len(KINDS) - 1
+    assert len(Failure) == len(KINDS) - 1
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_bug_in_a_platform_says_nothing_of_what_happened(effect: Any) -> None:
         with staged() as stage:
             stage.provider.error = KeyError("oops")
             (event,) = await stage.performs(effect)
-            failed = e.CallFailed(e.Failure.UNREACHABLE, "KeyError: 'oops'")
+            failed = e.CallFailed(Failure.UNREACHABLE, "KeyError: 'oops'")
             assert failed in (getattr(event, "error", None), getattr(event, "seen", None))
 
     run(test)

@@ -8,7 +8,7 @@ from iris_controller.core import states as s
 from iris_controller.core.restore import restore
 from iris_controller.core.values import AttemptId, Now
 from iris_controller.core.view import view_of
-from iris_platform.base import SliceCloudState, SliceInfo, VmState
+from iris_platform.base import Failure, SliceCloudState, SliceInfo, VmState
 from tests.controller.agents import observed, spec, succeeded
 from tests.controller.rows_in_memory import RowsInMemory
 from tests.controller.worlds import EPOCH, Scene, creates, deletes, group, info, looks, name_of, world
@@ -113,7 +113,7 @@ class TestStoreLost:
         w = world(group())
         w.rows = RowsInMemory()
         start_again(w)
-        w.batch(e.ZoneListed("local", "local", e.CallFailed(e.Failure.UNREACHABLE, "no")))
+        w.batch(e.ZoneListed("local", "local", e.CallFailed(Failure.UNREACHABLE, "no")))
         w.later(60)
         assert not is_complete(w)
         w.lists()

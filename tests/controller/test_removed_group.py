@@ -7,7 +7,7 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core.entities import Settings
 from iris_controller.shell.perform import Performer
-from iris_platform.base import SliceInfo
+from iris_platform.base import Failure, SliceInfo
 from tests.controller.running import run
 from tests.controller.worlds import deletes, group, name_of, settings, world
 
@@ -42,7 +42,7 @@ def test_a_name_of_a_removed_group_is_looked_for_where_its_zone_is() -> None:
         performer.perform(fx.LookAtSlice(name_of(2), "dropped", "nowhere"))
         while len(events) < 2:
             await asyncio.sleep(0.001)
-        failed = e.CallFailed(e.Failure.UNREACHABLE, "no configured provider has its zone")
+        failed = e.CallFailed(Failure.UNREACHABLE, "no configured provider has its zone")
         assert sorted(events, key=str) == sorted(
             [e.SliceLooked(name_of(1), None), e.SliceLooked(name_of(2), failed)], key=str
         )

@@ -14,7 +14,7 @@ from iris_controller.core.restore import restore
 from iris_controller.core.states import ATTEMPT_LIVE
 from iris_controller.core.values import AttemptId, Place, TaskId
 from iris_controller.core.world import World
-from iris_platform.base import SliceCloudState, VmState
+from iris_platform.base import Failure, SliceCloudState, VmState
 from tests.controller.agents import REPORTED, RUNNING, Agent, failed, killed, observed, succeeded
 from tests.controller.worlds import Scene, group, info, world
 
@@ -118,7 +118,7 @@ class Walk:
 
     def the_provider_answers(self, a: int, b: int) -> None:
         if name := self.a_slice(a):
-            failure = pick([None, *e.Failure], b)
+            failure = pick([None, *Failure], b)
             error = e.CallFailed(failure, "words") if failure else None
             self.w.batch(pick([e.CreateAnswered(name, error), e.DeleteAnswered(name, error)], b // 2))
 

@@ -17,7 +17,7 @@ from iris_controller.core.restore import restore
 from iris_controller.core.states import SliceGone
 from iris_controller.core.step import step
 from iris_controller.core.values import AttemptId, JobSpec, Now, Place, Reason, Resources, TaskId
-from iris_platform.base import SliceCloudState, SliceInfo, VmInfo, VmState
+from iris_platform.base import Failure, SliceCloudState, SliceInfo, VmInfo, VmState
 from iris_platform.names import slice_labels, slice_name
 from tests.controller.agents import Agent, spec
 from tests.controller.rows_in_memory import RowsInMemory
@@ -196,7 +196,7 @@ class Scene:
     def preempts(self, name: str) -> list[fx.Effect]:
         return self.shows(name, state=SliceCloudState.PREEMPTED)
 
-    def create_fails(self, name: str, failure: e.Failure, words: str = "no") -> list[fx.Effect]:
+    def create_fails(self, name: str, failure: Failure, words: str = "no") -> list[fx.Effect]:
         return self.batch(e.CreateAnswered(name, e.CallFailed(failure, words)))
 
     def created(self, name: str) -> list[fx.Effect]:

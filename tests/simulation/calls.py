@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core.events import CallFailed, Failure
-from iris_platform.base import NoCapacity, SliceInfo
+from iris_controller.core.events import CallFailed
+from iris_platform.base import Failure, NoCapacity, SliceInfo
 from tests.simulation.cloud import LONGEST_LAG_MS, Cloud
 from tests.simulation.stage import Stage
 from tests.simulation.story import Objection

@@ -133,6 +133,7 @@ def _open_platforms(
             paths,
             orphan_timeout_s=timeouts.orphan_timeout.ToSeconds(),
             ssh=config.proto.ssh,
+            endpoints=config.proto.endpoints,
             bootstrap=config.proto.bootstrap,
             joining=joining_of(config.proto, secure, paths.state_dir / BUNDLES) if secure else None,
         )

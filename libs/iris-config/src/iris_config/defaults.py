@@ -45,6 +45,10 @@ STATE_DISK_BYTES = 20 * GIB
 STATE_DIR = "/var/lib/iris"
 PKI_DIR = "/var/lib/iris-pki"
 
+TPU_ENDPOINT = "https://tpu.googleapis.com"
+COMPUTE_ENDPOINT = "https://compute.googleapis.com"
+CERTIFICATES_ENDPOINT = "https://www.googleapis.com"
+
 EVALUATION_INTERVAL_S = 10
 MAX_CREATES_PER_MINUTE = 60
 
@@ -93,6 +97,7 @@ class Defaults:
             container = config.bootstrap.container
             container.health_port = container.health_port or HEALTH_PORT
         _fill_ssh(config.ssh)
+        _fill_endpoints(config)
         _fill_storage(config)
         _fill_timeouts(config)
         if not self.is_written(("logs", "max_size")):
@@ -213,6 +218,15 @@ def _fill_ssh(ssh: config_pb2.SshConfig) -> None:
     if not ssh.HasField("max_parallel"):
         ssh.max_parallel = SSH_MAX_PARALLEL
     ssh.config_file = ssh.config_file or SSH_CONFIG_FILE
+
+
+def _fill_endpoints(config: config_pb2.IrisClusterConfig) -> None:
+    groups = config.scale_groups.values()
+    if config.controller.HasField("gcp") or any(group.provider.HasField("tpu") for group in groups):
+        endpoints = config.endpoints
+        endpoints.tpu = endpoints.tpu or TPU_ENDPOINT
+        endpoints.compute = endpoints.compute or COMPUTE_ENDPOINT
+        endpoints.certificates = endpoints.certificates or CERTIFICATES_ENDPOINT
 
 
 def _fill_storage(config: config_pb2.IrisClusterConfig) -> None:

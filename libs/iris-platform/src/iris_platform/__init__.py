@@ -26,8 +26,14 @@ from iris_platform.vm_platform import VmManager
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
-    from iris_platform.manual.joining import Joining
-    from iris_proto.v1.config_pb2 import BootstrapConfig, ProviderConfig, ScaleGroupConfig, SshConfig
+    from iris_platform.joining import Joining
+    from iris_proto.v1.config_pb2 import (
+        BootstrapConfig,
+        EndpointsConfig,
+        ProviderConfig,
+        ScaleGroupConfig,
+        SshConfig,
+    )
 
 __version__ = "0.1.0"
 
@@ -165,9 +171,10 @@ class PlatformSettings:
     None finds `iris-bootstrap` beside the running Python, then on PATH.
     `agent_start_s` and `agent_stop_s` bound the wait for a local agent to come
     up and, asked to, to end. An agent that never hears of a controller leaves
-    after `orphan_timeout_s`. Hosts over SSH are reached as `ssh` says, run what
-    `bootstrap` says (nothing said: a bundle), and join by `joining`, without which nothing is started there; `groups` are the
-    provider's, `lease_s` and `boot_s` their longest.
+    after `orphan_timeout_s`. Hosts over SSH are reached as `ssh` says, Google Cloud
+    is where `endpoints` says. Hosts run what `bootstrap` says (nothing said: a
+    bundle), and join by `joining`, without which nothing is started there; `groups`
+    are the provider's, `lease_s` and `boot_s` their longest.
     """
 
     provider: ProviderConfig
@@ -179,6 +186,7 @@ class PlatformSettings:
     agent_stop_s: float = 10.0
     orphan_timeout_s: float = 1800.0
     ssh: SshConfig | None = None
+    endpoints: EndpointsConfig | None = None
     bootstrap: BootstrapConfig | None = None
     joining: Joining | None = None
     groups: tuple[str, ...] = ()
@@ -214,6 +222,7 @@ def create_platforms(
     agent_command: tuple[str, ...] | None = None,
     orphan_timeout_s: float = 1800.0,
     ssh: SshConfig | None = None,
+    endpoints: EndpointsConfig | None = None,
     bootstrap: BootstrapConfig | None = None,
     joining: Joining | None = None,
 ) -> dict[str, Platform]:
@@ -239,6 +248,7 @@ def create_platforms(
             agent_command=agent_command,
             orphan_timeout_s=orphan_timeout_s,
             ssh=ssh,
+            endpoints=endpoints,
             bootstrap=bootstrap,
             joining=joining,
             groups=tuple(sharing),

@@ -64,6 +64,19 @@ class ClusterIdentity:
     cluster_id: str
 
 
+class Failure(Enum):
+    """Why a platform call failed, by the caller's next move."""
+
+    NO_CAPACITY = "stockout"
+    QUOTA = "quota"
+    RATE_LIMIT = "rate_limit"
+    REFUSED = "refused"
+    PERMISSION = "permission"
+    UNREACHABLE = "unreachable"
+    START = "start_failed"
+    NOT_OURS = "not_ours"
+
+
 class SliceCloudState(str, Enum):
     """A slice's state as its provider shows it."""
 
@@ -88,7 +101,10 @@ class HostResources:
 
 @dataclass(frozen=True)
 class SliceSpec:
-    """A slice that is wanted: everything a platform needs to make it."""
+    """A slice that is wanted: everything a platform needs to make it.
+
+    `provider_overrides` are for the platform of its group alone to understand.
+    """
 
     name: str
     group: str
@@ -96,6 +112,7 @@ class SliceSpec:
     resources: HostResources
     accelerator_type: str
     labels: Mapping[str, str]
+    provider_overrides: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,8 @@ class SliceInfo:
     """A slice that was seen.
 
     `slice_id` is its name. `vms` has one entry for each host that exists, in
-    order of worker index. `detail` is the provider's own word on its state.
+    order of worker index. `detail` is the provider's own word on its state. Of one
+    whose creation was accepted and failed later, `failure` says why.
     """
 
     slice_id: str
@@ -113,6 +131,7 @@ class SliceInfo:
     vms: tuple[VmInfo, ...]
     created_at_ms: int
     detail: str = ""
+    failure: Failure | None = None
 
 
 # Of a host's log, for people: its last whole lines, in bytes.
@@ -133,34 +152,53 @@ class HostLog:
 class PlatformError(Exception):
     """A platform call failed; the subclass says what the caller may do next."""
 
+    # What is not known to be anything else: look before trying again.
+    failure = Failure.UNREACHABLE
+
 
 class NoCapacity(PlatformError):
     """The provider has none left: try another zone or group, or wait."""
+
+    failure = Failure.NO_CAPACITY
 
 
 class QuotaExceeded(PlatformError):
     """The account may not have more: wait, or raise the quota."""
 
+    failure = Failure.QUOTA
+
 
 class RateLimited(PlatformError):
     """Too many calls: the same call again later."""
+
+    failure = Failure.RATE_LIMIT
 
 
 class Refused(PlatformError):
     """The request is wrong; trying again will not help. Tell the operator."""
 
+    failure = Failure.REFUSED
+
 
 class PermissionMissing(PlatformError):
     """The credentials do not allow it. Tell the operator."""
+
+    failure = Failure.PERMISSION
 
 
 class Unreachable(PlatformError):
     """It is not known whether it happened: look before trying again."""
 
+    failure = Failure.UNREACHABLE
+
 
 class StartFailed(PlatformError):
     """The machine is there but what should run on it did not start: delete it."""
 
+    failure = Failure.START
+
 
 class NotOurs(PlatformError):
     """The thing exists but carries another cluster's identity."""
+
+    failure = Failure.NOT_OURS

@@ -25,7 +25,13 @@ from iris_platform import (
 )
 from iris_platform.base import ClusterIdentity
 from iris_platform.local import Found
-from iris_proto.v1.config_pb2 import LocalProvider, ProviderConfig, ScaleGroupConfig, SshConfig
+from iris_proto.v1.config_pb2 import (
+    EndpointsConfig,
+    LocalProvider,
+    ProviderConfig,
+    ScaleGroupConfig,
+    SshConfig,
+)
 
 LOCAL = "local"
 # Of local slices whose record does not say it, where nothing else is configured.
@@ -43,6 +49,7 @@ class Scope:
     zones: tuple[str, ...]
     untold: tuple[str, ...] = ()
     ssh: SshConfig | None = None
+    endpoints: EndpointsConfig | None = None
     # What the last start was given, else the configuration file.
     started: IrisConfig | None = None
 
@@ -84,7 +91,8 @@ def read_scope(cluster: Cluster) -> Scope:
     untold = sorted(set(cluster.zones) - told)
     source = started or configured
     ssh = source.proto.ssh if source else None
-    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold), ssh, source)
+    endpoints = source.proto.endpoints if source else None
+    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold), ssh, endpoints, source)
 
 
 def started_config(cluster: Cluster) -> IrisConfig | None:
@@ -143,7 +151,9 @@ def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> lis
         CliError: the provider of a group that was started cannot be driven.
     """
     try:
-        platforms = create_platforms(scope.groups, identity, cluster.paths, ssh=scope.ssh)
+        platforms = create_platforms(
+            scope.groups, identity, cluster.paths, ssh=scope.ssh, endpoints=scope.endpoints
+        )
     except ValueError as error:
         raise CliError(FAILED, str(error)) from error
     sites = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeAlias
 
 from iris_controller.core.states import AttemptEnded, AttemptPreparing, AttemptRunning
@@ -15,7 +14,7 @@ from iris_controller.core.values import (
     Reason,
     Resources,
 )
-from iris_platform.base import SliceInfo
+from iris_platform.base import Failure, SliceInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +125,6 @@ class LogStored:
     """The whole log of an ended attempt is durable here."""
 
     id: AttemptId
-
-
-class Failure(Enum):
-    """Why a platform call failed, by the caller's next move."""
-
-    NO_CAPACITY = "stockout"
-    QUOTA = "quota"
-    RATE_LIMIT = "rate_limit"
-    REFUSED = "refused"
-    PERMISSION = "permission"
-    UNREACHABLE = "unreachable"
-    START = "start_failed"
-    NOT_OURS = "not_ours"
 
 
 @dataclass(frozen=True, slots=True)

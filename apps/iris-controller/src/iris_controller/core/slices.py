@@ -26,7 +26,6 @@ from iris_controller.core.events import (
     CallFailed,
     CreateAnswered,
     DeleteAnswered,
-    Failure,
     SliceLooked,
     ZoneListed,
 )
@@ -37,7 +36,7 @@ from iris_controller.core.scaling_group import after_failure, after_success
 from iris_controller.core.states import GoneCause, WorkerState
 from iris_controller.core.values import Now, Place, Reason
 from iris_controller.core.world import World
-from iris_platform.base import SliceCloudState, SliceInfo, VmState
+from iris_platform.base import Failure, SliceCloudState, SliceInfo, VmState
 from iris_platform.names import is_ours, parse_slice_name, slice_name
 
 # How often a slice that is on its way in or out is looked at, and how often a

@@ -16,17 +16,7 @@ from typing import TypeAlias
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_platform import Platform, VmManager
-from iris_platform.base import (
-    NoCapacity,
-    NotOurs,
-    PermissionMissing,
-    PlatformError,
-    QuotaExceeded,
-    RateLimited,
-    Refused,
-    SliceInfo,
-    StartFailed,
-)
+from iris_platform.base import Failure, PlatformError, SliceInfo
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +26,6 @@ PlatformAnswer: TypeAlias = e.CreateAnswered | e.DeleteAnswered | e.SliceLooked 
 
 # Platform calls that may be under way at once, for each provider.
 THREADS_PER_PROVIDER = 8
-
-_FAILURES: Mapping[type[PlatformError], e.Failure] = {
-    NoCapacity: e.Failure.NO_CAPACITY,
-    QuotaExceeded: e.Failure.QUOTA,
-    RateLimited: e.Failure.RATE_LIMIT,
-    Refused: e.Failure.REFUSED,
-    PermissionMissing: e.Failure.PERMISSION,
-    StartFailed: e.Failure.START,
-    NotOurs: e.Failure.NOT_OURS,
-}
 
 
 class Performer:
@@ -88,7 +68,7 @@ class Performer:
             provider = self._provider(effect)
             if provider is None:
                 answer = _answer(
-                    effect, e.CallFailed(e.Failure.UNREACHABLE, "no configured provider has its zone")
+                    effect, e.CallFailed(Failure.UNREACHABLE, "no configured provider has its zone")
                 )
             else:
                 answer = await loop.run_in_executor(self._pools[provider], self._call, effect, provider)
@@ -142,11 +122,11 @@ class Performer:
                     listed = tuple(info for place in places for info in place.list_slices({}, zone))
         except PlatformError as problem:
             log.warning("%s failed: %s", effect, problem)
-            error = e.CallFailed(_FAILURES.get(type(problem), e.Failure.UNREACHABLE), str(problem))
+            error = e.CallFailed(problem.failure, str(problem))
         except Exception as problem:
             # A bug in a platform must not end the controller; what happened is not known.
             log.exception("%s raised", effect)
-            error = e.CallFailed(e.Failure.UNREACHABLE, f"{type(problem).__name__}: {problem}")
+            error = e.CallFailed(Failure.UNREACHABLE, f"{type(problem).__name__}: {problem}")
         return _answer(effect, error, seen, listed)
 
     def close(self) -> None:

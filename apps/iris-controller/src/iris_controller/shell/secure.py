@@ -20,8 +20,8 @@ from iris_controller.shell.places import why_not_here
 from iris_controller.shell.tokens import TokenStore
 from iris_platform.bundle import Shelf
 from iris_platform.files import make_private_dir
+from iris_platform.joining import Joining
 from iris_platform.manual.forwards import ports_on_hosts
-from iris_platform.manual.joining import Joining
 from iris_platform.pki.authority import Authority
 from iris_proto.v1 import config_pb2
 

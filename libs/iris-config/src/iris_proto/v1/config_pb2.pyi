@@ -155,6 +155,7 @@ class IrisClusterConfig(_message.Message):
     TIMEOUTS_FIELD_NUMBER: _builtins.int
     LOGS_FIELD_NUMBER: _builtins.int
     FLEETS_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The cluster's name: `[a-z][a-z0-9-]*`, not ending in `-local`, which marks
     rehearsals.
@@ -199,6 +200,10 @@ class IrisClusterConfig(_message.Message):
         it: `ENTRY-SIZE`, or `ENTRY-SIZE-ZONE` with the zone's short form (`euw4b`).
         """
 
+    @_builtins.property
+    def endpoints(self) -> Global___EndpointsConfig:
+        """Where Google Cloud's interfaces are, if not where Google has them."""
+
     def __init__(
         self,
         *,
@@ -212,10 +217,11 @@ class IrisClusterConfig(_message.Message):
         timeouts: Global___TimeoutsConfig | None = ...,
         logs: Global___LogsConfig | None = ...,
         fleets: _abc.Mapping[_builtins.str, Global___FleetConfig] | None = ...,
+        endpoints: Global___EndpointsConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "bootstrap", b"bootstrap", "controller", b"controller", "logs", b"logs", "ssh", b"ssh", "storage", b"storage", "timeouts", b"timeouts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "bootstrap", b"bootstrap", "controller", b"controller", "endpoints", b"endpoints", "logs", b"logs", "ssh", b"ssh", "storage", b"storage", "timeouts", b"timeouts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "bootstrap", b"bootstrap", "controller", b"controller", "fleets", b"fleets", "logs", b"logs", "name", b"name", "scale_groups", b"scale_groups", "ssh", b"ssh", "storage", b"storage", "timeouts", b"timeouts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoscaler", b"autoscaler", "bootstrap", b"bootstrap", "controller", b"controller", "endpoints", b"endpoints", "fleets", b"fleets", "logs", b"logs", "name", b"name", "scale_groups", b"scale_groups", "ssh", b"ssh", "storage", b"storage", "timeouts", b"timeouts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1037,6 +1043,40 @@ class SshConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_parallel) -> _WhichOneofReturnType__max_parallel | None: ...
 
 Global___SshConfig: _TypeAlias = SshConfig  # noqa: Y015
+
+@_typing.final
+class EndpointsConfig(_message.Message):
+    """Where Google Cloud's interfaces are: `https://HOST[:PORT]`, such as a private
+    endpoint. To `http://HOST[:PORT]`, which is for test clouds, no credentials go.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TPU_FIELD_NUMBER: _builtins.int
+    COMPUTE_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    tpu: _builtins.str
+    """The Cloud TPU API. Default: https://tpu.googleapis.com."""
+    compute: _builtins.str
+    """The Compute Engine API. Default: https://compute.googleapis.com."""
+    certificates: _builtins.str
+    """Google's certificates, by which machines' identity tokens are checked.
+    Default: https://www.googleapis.com.
+    """
+    def __init__(
+        self,
+        *,
+        tpu: _builtins.str = ...,
+        compute: _builtins.str = ...,
+        certificates: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "compute", b"compute", "tpu", b"tpu"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndpointsConfig: _TypeAlias = EndpointsConfig  # noqa: Y015
 
 @_typing.final
 class StorageConfig(_message.Message):

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from iris_platform.base import PlatformError, Refused, Unreachable
 from iris_platform.bootstrap import NO_BUNDLE
+from iris_platform.joining import Joining
 from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, NotTheSameHost, is_the_same
 from iris_platform.manual.hosts import Outcome as HostOutcome
-from iris_platform.manual.joining import Joining
 from iris_platform.manual.parked import Parked
 from iris_platform.manual.records import ManualSlice, slice_from_json
 from iris_platform.manual.startup import SLICE_FILE, HostSettings, Placed, worker_startup

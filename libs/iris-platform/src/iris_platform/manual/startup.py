@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from iris_platform.base import ContainerSpec, VmBootstrapSpec
 from iris_platform.bootstrap import NO_CONTAINER, BundleSource, DeadMan, Startup
-from iris_platform.manual.joining import Joining
+from iris_platform.joining import Joining
 from iris_platform.manual.records import ManualSlice, slice_to_json
 from iris_platform.names import LABEL_CLUSTER_ID
 from iris_platform.worker_vm import START_S
