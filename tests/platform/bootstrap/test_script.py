@@ -268,6 +268,8 @@ def test_the_unit_is_what_it_should_be() -> None:
     layout = Layout(Path("/var/lib/iris-host"), "controller")
     facts = {"notifies": True, "stop_s": 45.0, "health_s": 60.0}
     assert render_unit(layout, "/usr/bin/python3.11", facts) == GOLDEN
+    unit = render_unit(layout, "/usr/bin/python3.11", facts | {"places": ["/var/lib/iris", '/a b/50%"\\']})
+    assert 'RequiresMountsFor="/var/lib/iris" "/a b/50%%\\"\\\\"\n' in unit
 
 
 @pytest.mark.skipif(

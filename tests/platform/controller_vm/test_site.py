@@ -11,7 +11,7 @@ from iris_config import parse_config
 from iris_platform.base import Refused
 from iris_platform.controller_vm import Operator, Recipe, create_controller_vm
 from iris_platform.controller_vm.remote import RemoteController
-from iris_platform.controller_vm.site import SITE_FILE, Site, read_site, site_of, write_site
+from iris_platform.controller_vm.site import SITE_FILE, CloudMachine, Site, read_site, site_of, write_site
 from iris_platform.paths import ClusterPaths
 
 CONFIG = """\
@@ -44,6 +44,10 @@ def test_it_is_read_as_it_was_written(paths: ClusterPaths) -> None:
     write_site(paths, site)
     assert read_site(paths) == site
     assert site.place == "[::1]:10400"
+    machine = CloudMachine("p", "z", "https://compute.example", "iris-a-controller", "17", is_private=True)
+    write_site(paths, replace(site, machine=machine))
+    assert read_site(paths) == replace(site, machine=machine)
+    assert machine.proxy[:4] == ("gcloud", "compute", "start-iap-tunnel", "iris-a-controller")
     assert (paths.state_dir / SITE_FILE).stat().st_mode & 0o077 == 0
 
 

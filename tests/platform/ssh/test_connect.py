@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from iris_platform import processes
 from iris_platform.base import PermissionMissing, Refused, Unreachable
-from iris_platform.ssh import HostKeyChanged, KnownHosts, SshSettings, SshTarget, connect, jump_hosts
+from iris_platform.ssh import HostKeyChanged, KnownHosts, SshSettings, SshTarget, client, connect, jump_hosts
 from tests.harness.ports import free_port
 from tests.platform.ssh.conftest import Dial, MakeSshd
 from tests.platform.ssh.sshd import Sshd, make_key
@@ -32,6 +33,49 @@ def test_a_connection(sshd: Sshd, dial: Dial) -> None:
     ssh.close()
     ssh.close()
     assert not ssh.is_alive
+
+
+RELAY = """
+import os, select, socket, sys
+far = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+while True:
+    for end in select.select([0, far], [], [])[0]:
+        data = os.read(0, 65536) if end == 0 else far.recv(65536)
+        if not data:
+            sys.exit()
+        far.sendall(data) if end == 0 else os.write(1, data)
+"""
+
+
+def test_a_machine_behind_a_program_that_is_known_by_a_name(
+    sshd: Sshd, dial: Dial, known_hosts: KnownHosts
+) -> None:
+    proxy = (sys.executable, "-c", RELAY, str(sshd.port))
+    target = replace(sshd.target, host="nowhere.invalid", port=22, known_as="machine.1", proxy=proxy)
+    ssh = dial(target)
+    assert ssh.run(["echo", "hello"], timeout_s=20).out == b"hello\n"
+    assert known_hosts.pinned("machine.1", 22)
+    assert not known_hosts.pinned("nowhere.invalid", 22)
+    ssh.close()
+    assert processes.wait_until(lambda: not ssh.is_alive, 20)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"), [("/no/such", "cannot be started"), ("/bin/true", "no SSH connection")]
+)
+def test_a_program_that_leads_nowhere(sshd: Sshd, dial: Dial, proxy: str, words: str) -> None:
+    with pytest.raises((Refused, Unreachable), match=words):
+        dial(replace(sshd.target, proxy=(proxy,)))
+
+
+def test_commands_and_files_as_root(
+    sshd: Sshd, dial: Dial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(client, "SUDO", ("env", "THROUGH=sudo"))
+    ssh = dial(replace(sshd.target, as_root=True))
+    assert ssh.run(["sh", "-c", "echo $THROUGH"], timeout_s=20).out == b"sudo\n"
+    ssh.put(b"data", str(tmp_path / "file"))
+    assert (tmp_path / "file").read_bytes() == b"data"
 
 
 def test_nothing_listens(dial: Dial) -> None:

@@ -26,10 +26,31 @@ def manual_hosts(config: IrisConfig) -> set[str]:
     }
 
 
-def config_there(config: IrisConfig, user_config: UserConfig | None) -> IrisConfig:
+def place(config: IrisConfig) -> str:
+    """Where a controller that is elsewhere runs, for messages."""
+    controller = config.proto.controller
+    if controller.HasField("gcp"):
+        return f"on a machine of its own in zone {controller.gcp.zone} of {controller.gcp.project_id}"
+    return f"on {controller.manual.host}"
+
+
+def machines(config: IrisConfig) -> list[str]:
+    """What is made for such a controller, and is billed, where it is not there yet; a line each."""
+    if not config.proto.controller.HasField("gcp"):
+        return []
+    gcp = config.proto.controller.gcp
+    disk, boot = (f"{size >> 30} GiB" for size in (gcp.state_disk_size, gcp.boot_disk_size))
+    return [
+        f"make a disk of {disk} for state and keys, which stays after a stop without --forget",
+        f"make a machine {gcp.machine_type} with a boot disk of {boot}",
+    ]
+
+
+def config_there(config: IrisConfig, user_config: UserConfig | None, known_by: str = "") -> IrisConfig:
     """The configuration with this machine's SSH settings resolved, and the controller's own key.
 
-    Jump hosts are for the way from here; the controller dials hosts itself.
+    Jump hosts are for the way from here; the controller dials hosts itself. It is
+    `known_by` that host name where the configuration names none.
 
     Raises:
         Refused: the user's settings reach a host in a way that the controller cannot.
@@ -37,6 +58,7 @@ def config_there(config: IrisConfig, user_config: UserConfig | None) -> IrisConf
     proto = IrisClusterConfig()
     proto.CopyFrom(config.proto)
     proto.ssh.config_file = NO_SSH_CONFIG
+    proto.controller.advertise_address = proto.controller.advertise_address or known_by
     pki = proto.storage.pki_dir
     key = f"{pki}/ssh.key" if pki else KEY_THERE
     for group in proto.scale_groups.values():
@@ -46,9 +68,12 @@ def config_there(config: IrisConfig, user_config: UserConfig | None) -> IrisConf
 
 
 def comparable(config: IrisConfig) -> IrisConfig:
-    """The configuration without what only says where the controller's key is."""
+    """The configuration without what only says where the controller and its key are."""
     proto = IrisClusterConfig()
     proto.CopyFrom(config.proto)
+    if proto.controller.HasField("gcp"):
+        # Its machine's own name, where the operator gave none.
+        proto.controller.advertise_address = ""
     for group in proto.scale_groups.values():
         if group.provider.HasField("manual"):
             group.provider.manual.ssh_key_file = ""

@@ -70,6 +70,21 @@ def slice_labels(cluster: str, cluster_id: str, group: str, name: str) -> dict[s
     }
 
 
+def controller_name(cluster_id: str) -> str:
+    """The name of a cloud's machine for the controller."""
+    return f"iris-{cluster_id}-controller"
+
+
+def state_disk_name(cluster_id: str) -> str:
+    """The name of the disk that has a controller's state, and outlives its machine."""
+    return f"iris-{cluster_id}-state"
+
+
+def controller_labels(cluster: str, cluster_id: str) -> dict[str, str]:
+    """The labels of a controller's machine and disk."""
+    return {LABEL_CLUSTER: cluster, LABEL_CLUSTER_ID: cluster_id, LABEL_ROLE: "controller"}
+
+
 def is_ours(name: str, labels: Mapping[str, str], cluster_id: str) -> bool:
     """Whether both the name and the labels carry this cluster's identity."""
     parts = parse_slice_name(name)

@@ -251,10 +251,11 @@ def wait_until(
     done: Callable[[], bool],
     timeout_s: float,
     *,
+    most_pause_s: float = 0.1,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Ask until `done()` holds, at growing intervals (2 to 100 ms); False after `timeout_s`.
+    """Ask until `done()` holds, at growing intervals (2 ms to `most_pause_s`); False after `timeout_s`.
 
     For what nobody announces to us: the end of processes that are not our children.
     """
@@ -265,7 +266,7 @@ def wait_until(
         if left_s <= 0:
             return False
         sleep(min(pause_s, left_s))
-        pause_s = min(pause_s * 2, 0.1)
+        pause_s = min(pause_s * 2, most_pause_s)
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import replace
+from typing import cast
 
 from iris_cli.commands.cluster_start import controller_of, remember_start
 from iris_cli.configs import load
@@ -13,7 +14,7 @@ from iris_cli.output import Output
 from iris_cli.records import read_records
 from iris_cli.there import is_here
 from iris_platform.base import PlatformError
-from iris_platform.controller_vm.remote import RemoteController
+from iris_platform.controller_vm import ElsewhereVm
 
 
 def run(options: Namespace) -> int:
@@ -29,9 +30,8 @@ def run(options: Namespace) -> int:
     cluster = Cluster(config.name, paths_of(config.name, read_records().clusters.get(config.name)), path)
     cluster = replace(cluster, option=f"--cluster {config.name} ")
     vm = controller_of(cluster, config, output)
-    assert isinstance(vm, RemoteController), "every controller elsewhere is reached over SSH"
     try:
-        vm.log_in()
+        cast("ElsewhereVm", vm).log_in()
     except PlatformError as error:
         raise CliError(FAILED, str(error)) from error
     remember_start(cluster, config)

@@ -28,7 +28,7 @@ def run(options: Namespace) -> int:
     vm = controller_of(cluster, config, output)
     with worded_errors(cluster, config):
         remember_start(cluster, config)
-        found = vm.restart(given_to(config).to_json())
+        found = vm.restart(given_to(config, vm).to_json())
     with Controller(cluster).connect() as connection:
         status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
     output.note(f"cluster {config.name} is up again: controller {found.pid} at {found.address}")

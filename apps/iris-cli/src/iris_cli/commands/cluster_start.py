@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from iris_cli import there
 from iris_cli.client import Controller
 from iris_cli.configs import load, rehearse
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
@@ -28,7 +29,6 @@ from iris_platform import PROVIDER_MODULES
 from iris_platform.base import PlatformError, Refused
 from iris_platform.controller_file import ControllerFileError
 from iris_platform.controller_vm import (
-    CONTROLLERS,
     ControllerState,
     ControllerVm,
     Recipe,
@@ -89,8 +89,8 @@ def show_plan(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
     elif is_here(config):
         lines = ["start the controller on this machine"]
     else:
-        where = config.proto.controller.manual.host
-        lines = [f"install and start the controller on {where}", "fetch the operator's certificate"]
+        lines = [*there.machines(config), f"install and start the controller {there.place(config)}"]
+        lines.append("fetch the operator's certificate")
     if hosts and not is_here(config):
         lines.append(f"let the controller log in to {plural(len(hosts), 'host')}: {', '.join(hosts)}")
     for line in lines:
@@ -129,7 +129,7 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
         started.append(None)
 
     with worded_errors(cluster, config):
-        given = given_to(config)
+        given = given_to(config, vm)
         found = vm.start(given.to_json(), before)
     with Controller(cluster).connect() as connection:
         status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
@@ -174,7 +174,7 @@ def _interrupted(vm: ControllerVm, cluster: Cluster) -> CliError:
     )
 
 
-def given_to(config: IrisConfig) -> IrisConfig:
+def given_to(config: IrisConfig, vm: ControllerVm) -> IrisConfig:
     """The configuration as its controller gets it.
 
     Raises:
@@ -182,7 +182,7 @@ def given_to(config: IrisConfig) -> IrisConfig:
     """
     if is_here(config):
         return config
-    return config_there(config, load_user_config(config.proto.ssh.config_file))
+    return config_there(config, load_user_config(config.proto.ssh.config_file), vm.known_by())
 
 
 def remember_start(cluster: Cluster, config: IrisConfig) -> None:
@@ -210,9 +210,6 @@ def refuse_unusable(config: IrisConfig, path: Path) -> None:
         arm = group.provider.WhichOneof("provider") or ""
         if PROVIDER_MODULES.get(arm) is None:
             lines.append(f"{path}: scale_groups.{name}: provider {arm} is not available in this release")
-    place = config.proto.controller.WhichOneof("controller") or ""
-    if CONTROLLERS.get(place) is None:
-        lines.append(f"{path}: controller: {place} is not available in this release")
     if reason := reach_problem(config.proto):
         lines.append(f"{path}: controller: {reason}")
     if lines:

@@ -18,6 +18,7 @@ from iris_platform.controller_vm import (
     ControllerState,
     LocalController,
     Site,
+    controller_at,
     find_controllers,
     pools_of,
     stop_controller,
@@ -78,8 +79,7 @@ class LocalEnding:
 
     def kept(self) -> dict[str, str]:
         """See `Ending.kept`."""
-        places = {"state_dir": self._paths.state_dir, "pki_dir": self._paths.pki_dir}
-        return {name: str(path) if path.exists() else "" for name, path in places.items()}
+        return LocalController(self._paths, is_serving).kept()
 
     def forget(self) -> None:
         """See `Ending.forget`."""
@@ -90,13 +90,10 @@ class RemoteEnding:
     """A controller on another machine."""
 
     def __init__(self, cluster: Cluster, site: Site, output: Output) -> None:
-        # Here, since it takes cryptography along.
-        from iris_platform.controller_vm.remote import RemoteController
-
         self._cluster = cluster
         self._site = site
         operator = this_operator(Steps(output).step, output.note)
-        self._vm = RemoteController(cluster.name, site, cluster.paths, operator)
+        self._vm = controller_at(cluster.name, site, cluster.paths, operator)
         # Who does not answer is not asked again: each time takes as long.
         self._silence: Unreachable | None = None
 
@@ -105,7 +102,9 @@ class RemoteEnding:
         status = self._ask(self._vm.status)
         if status.state is ControllerState.ABSENT:
             return []
-        return [Running(status.pid, f"process {status.pid} on {self._site.host}")]
+        where = self._site.machine.place if self._site.machine else self._site.host
+        what = f"process {status.pid}" if status.pid else status.detail or "machine"
+        return [Running(status.pid, f"{what} on {where}")]
 
     def stop(self) -> bool:
         """See `Ending.stop`."""
@@ -119,8 +118,7 @@ class RemoteEnding:
 
     def kept(self) -> dict[str, str]:
         """See `Ending.kept`."""
-        found = self._ask(self._vm.kept)
-        return {name: f"{self._site.host}:{path}" if path else "" for name, path in found.items()}
+        return self._ask(self._vm.kept)
 
     def forget(self) -> None:
         """See `Ending.forget`."""

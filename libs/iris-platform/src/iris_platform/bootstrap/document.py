@@ -67,8 +67,8 @@ class Startup:
     store and keys, which stay. `files` (name -> text, or object written as JSON)
     go to the work directory, 0600.
 
-    `places` are further directories of the host, which a container is given under
-    the same path. `root` is where everything is (default: by user, see `host.layout`). The script
+    `places` are further directories of the host, which are there before the program
+    is started again at a boot, and which a container is given under the same path. `root` is where everything is (default: by user, see `host.layout`). The script
     waits `health_s` for health, and a stop `stop_s` for the program's end, in seconds.
     """
 
@@ -150,8 +150,10 @@ def _check(startup: Startup) -> None:
     if any("\0" in word for word in _words(startup)):
         raise ValueError("arguments: a program's argument cannot hold a null byte")
     for place in startup.places:
-        if not place.startswith("/") or ":" in place:
+        if not place.startswith("/") or (":" in place and spec.container.image):
             raise ValueError(f"places: expected an absolute path without a colon, found {place!r}")
+        if not place.isprintable():
+            raise ValueError(f"places: expected a path that can be printed, found {place!r}")
     if spec.container.image.startswith("-"):
         raise ValueError(f"container.image: {spec.container.image!r} would be an option")
     for what, seconds in (("health_s", startup.health_s), ("stop_s", startup.stop_s)):

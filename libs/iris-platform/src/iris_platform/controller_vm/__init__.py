@@ -1,7 +1,8 @@
 """The controller's own machine, from the outside: start, find, restart, stop.
 
 `LocalController` drives a process on this machine, `RemoteController` a service
-on a host that is reached over SSH. They know no gRPC: whether a local controller
+on a host that is reached over SSH, `GceController` a machine that it makes and then
+does the same with. They know no gRPC: whether a local controller
 answers is the caller's probe to say. Importing this imports neither paramiko nor
 cryptography.
 """
@@ -12,11 +13,18 @@ from iris_platform.controller_vm.base import (
     ControllerState,
     ControllerStatus,
     ControllerVm,
+    ElsewhereVm,
     Operator,
     Probe,
     StateTaken,
 )
-from iris_platform.controller_vm.create import CONTROLLERS, Recipe, create_controller_vm, pools_of
+from iris_platform.controller_vm.create import (
+    CONTROLLERS,
+    Recipe,
+    controller_at,
+    create_controller_vm,
+    pools_of,
+)
 from iris_platform.controller_vm.local import (
     STOP_S,
     LocalController,
@@ -32,12 +40,14 @@ __all__ = [
     "ControllerState",
     "ControllerStatus",
     "ControllerVm",
+    "ElsewhereVm",
     "LocalController",
     "Operator",
     "Probe",
     "Recipe",
     "Site",
     "StateTaken",
+    "controller_at",
     "create_controller_vm",
     "dial",
     "find_controller",

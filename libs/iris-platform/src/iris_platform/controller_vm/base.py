@@ -61,6 +61,14 @@ def nothing() -> None:
 class ControllerVm(Protocol):
     """The life of a cluster's controller, whatever it runs on."""
 
+    def known_by(self) -> str:
+        """The host name by which its fleet knows its machine, where nothing else says one; else empty.
+
+        Raises:
+            PlatformError: that cannot be told.
+        """
+        ...
+
     def start(self, config: str, before: Callable[[], None] = nothing) -> ControllerStatus:
         """Start it with a resolved configuration (`IrisConfig.to_json`).
 
@@ -108,10 +116,26 @@ class ControllerVm(Protocol):
         """
         ...
 
+    def kept(self) -> dict[str, str]:
+        """Where its `state_dir` and `pki_dir` are, for people; empty where there is none."""
+        ...
+
     def forget(self) -> None:
         """Remove its state and its keys, here and on its machine; it is stopped already.
 
         Raises:
             PlatformError: something is left.
+        """
+        ...
+
+
+class ElsewhereVm(ControllerVm, Protocol):
+    """A controller on another machine."""
+
+    def log_in(self) -> None:
+        """Get a certificate for this operator of a controller that others started.
+
+        Raises:
+            PlatformError: there is none, or its machine does not let us.
         """
         ...

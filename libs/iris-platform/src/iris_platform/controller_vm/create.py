@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iris_platform.controller_vm.base import ControllerVm, Operator, Probe
+from iris_platform.base import Refused
+from iris_platform.controller_vm.base import ControllerVm, ElsewhereVm, Operator, Probe
 from iris_platform.controller_vm.local import LocalController
-from iris_platform.controller_vm.site import known_site
+from iris_platform.controller_vm.site import Site, known_site
 from iris_platform.paths import ClusterPaths
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
 if TYPE_CHECKING:
+    from iris_platform.controller_vm.gce import GceController
     from iris_platform.controller_vm.pools import Pools
     from iris_proto.v1.config_pb2 import IrisClusterConfig
 
@@ -31,17 +33,23 @@ def create_controller_vm(recipe: Recipe) -> ControllerVm:
     """The controller of a configuration.
 
     Raises:
-        ValueError: no provider is set, or not one of this release.
+        ValueError: no provider is set.
         Refused: the cluster was started on another host before, and not stopped there.
     """
     arm = recipe.config.controller.WhichOneof("controller")
     if arm is None:
         raise ValueError("controller: no provider is set")
-    make = CONTROLLERS[arm]
-    if make is None:
-        there = ", ".join(name for name, made in CONTROLLERS.items() if made)
-        raise ValueError(f"controller: provider {arm} is not available in this release; available: {there}")
-    return make(recipe)
+    return CONTROLLERS[arm](recipe)
+
+
+def controller_at(cluster: str, site: Site, paths: ClusterPaths, operator: Operator) -> ElsewhereVm:
+    """The controller that is at a site, for everything but a start."""
+    # Here, since they take cryptography along.
+    if site.machine is not None:
+        return _gce()(cluster, site, paths, operator)
+    from iris_platform.controller_vm.remote import RemoteController
+
+    return RemoteController(cluster, site, paths, operator)
 
 
 def _local(recipe: Recipe) -> ControllerVm:
@@ -49,7 +57,6 @@ def _local(recipe: Recipe) -> ControllerVm:
 
 
 def _manual(recipe: Recipe) -> ControllerVm:
-    # Here, since it takes cryptography along.
     from iris_platform.bootstrap import container_of
     from iris_platform.controller_vm.remote import RemoteController
 
@@ -59,6 +66,39 @@ def _manual(recipe: Recipe) -> ControllerVm:
         *(config.name, site, recipe.paths, recipe.operator, pools_of(config, recipe.paths)),
         container=container_of(config.bootstrap, "controller"),
     )
+
+
+def _gcp(recipe: Recipe) -> ControllerVm:
+    from iris_platform.bootstrap import container_of
+    from iris_platform.gcp.machine import Machine
+
+    config, site = recipe.config, known_site(recipe.config, recipe.paths)
+    gcp, machine = config.controller.gcp, site.machine
+    assert machine is not None, "`site_of` gives one to every controller on GCE"
+    wanted = Machine(
+        *(machine.project, machine.zone, "", "", gcp.machine_type, gcp.boot_image),
+        *(gcp.boot_disk_size, gcp.state_disk_size, gcp.network, gcp.subnetwork, gcp.service_account),
+        *(gcp.external_addresses, dict(gcp.labels)),
+    )
+    return _gce()(
+        *(config.name, site, recipe.paths, recipe.operator, wanted, pools_of(config, recipe.paths)),
+        container=container_of(config.bootstrap, "controller"),
+    )
+
+
+def _gce() -> type[GceController]:
+    """
+    Raises:
+        Refused: what speaks to Google is not installed.
+    """
+    try:
+        from iris_platform.controller_vm.gce import GceController
+    except ModuleNotFoundError as error:
+        raise Refused(
+            f"a controller on GCE needs {error.name}, which is not installed here:"
+            " pip install 'iris-platform[gcp]'"
+        ) from error
+    return GceController
 
 
 def pools_of(config: IrisClusterConfig, paths: ClusterPaths) -> Pools:
@@ -72,9 +112,9 @@ def pools_of(config: IrisClusterConfig, paths: ClusterPaths) -> Pools:
     return Pools(targets, lambda target: connect(target, settings, known_hosts), config.ssh.max_parallel)
 
 
-# By the arm of `ControllerConfig.controller`; None until it exists.
-CONTROLLERS: Mapping[str, Callable[[Recipe], ControllerVm] | None] = {
-    "gcp": None,
+# By the arm of `ControllerConfig.controller`.
+CONTROLLERS: Mapping[str, Callable[[Recipe], ControllerVm]] = {
+    "gcp": _gcp,
     "manual": _manual,
     "local": _local,
 }

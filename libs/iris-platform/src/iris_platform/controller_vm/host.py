@@ -230,7 +230,6 @@ class ControllerHost:
             labels[LABEL_CLUSTER_ID] = self._site.cluster_id
         program = program or Program()
         spec = VmBootstrapSpec("controller", program.container, labels)
-        places = self._own_places() if program.container.image else ()
-        startup = Startup(spec, program.bundle, places=places, health_s=HEALTH_S, **parts)
+        startup = Startup(spec, program.bundle, places=self._own_places(), health_s=HEALTH_S, **parts)
         done = run_script(self._connection, startup, words, timeout_s=timeout_s, secret=given)
         return done.check(self.address)

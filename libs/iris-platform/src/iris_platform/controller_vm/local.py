@@ -50,6 +50,10 @@ class LocalController:
         self._start_s = start_s
         self._stop_s = stop_s
 
+    def known_by(self) -> str:
+        """See `ControllerVm.known_by`: nobody but its own machine."""
+        return ""
+
     def start(self, config: str, before: Callable[[], None] = nothing) -> ControllerStatus:
         """See `ControllerVm.start`."""
         argv = self._argv()
@@ -100,6 +104,11 @@ class LocalController:
     def stop(self) -> bool:
         """See `ControllerVm.stop`. Also one that has not yet said where it is."""
         return stop_controller(self._paths, self._stop_s)
+
+    def kept(self) -> dict[str, str]:
+        """See `ControllerVm.kept`."""
+        places = {"state_dir": self._paths.state_dir, "pki_dir": self._paths.pki_dir}
+        return {name: str(path) if path.exists() else "" for name, path in places.items()}
 
     def forget(self) -> None:
         """See `ControllerVm.forget`."""

@@ -65,6 +65,10 @@ class RemoteController:
         self._connection: SshConnection | None = None
         atexit.register(self.close)
 
+    def known_by(self) -> str:
+        """See `ControllerVm.known_by`: the configuration names its host."""
+        return ""
+
     def start(self, config: str, before: Callable[[], None] = nothing) -> ControllerStatus:
         """See `ControllerVm.start`. Also lets it into the hosts, and us into the cluster."""
         host = self._reach()
@@ -110,7 +114,8 @@ class RemoteController:
     def kept(self) -> dict[str, str]:
         """Where its state and its keys are on its host; empty where there are none."""
         host = self._reach()
-        return host.places()
+        found = host.places()
+        return {name: f"{self._site.host}:{path}" if path else "" for name, path in found.items()}
 
     def forget(self) -> None:
         """See `ControllerVm.forget`."""
@@ -121,11 +126,7 @@ class RemoteController:
         forget_places(self._paths)
 
     def log_in(self) -> None:
-        """Get a certificate for this operator of a controller that others started.
-
-        Raises:
-            PlatformError: there is none, or its host does not let us.
-        """
+        """See `ElsewhereVm.log_in`."""
         host = self._reach()
         seen = host.look()
         if not (seen.bundle or seen.image):

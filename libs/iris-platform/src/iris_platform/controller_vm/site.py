@@ -27,12 +27,41 @@ BACKUP_FILE = "ca-backup.pem"
 
 
 @dataclass(frozen=True)
+class CloudMachine:
+    """A machine that is made for the controller, on Compute Engine at `endpoint`.
+
+    Name and id are empty until they are known; no other machine ever has that id.
+    `is_private`: it is reached through IAP, which Google's own command line speaks.
+    """
+
+    project: str
+    zone: str
+    endpoint: str
+    name: str = ""
+    machine_id: str = ""
+    is_private: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it was asked for, for messages."""
+        return f"zone {self.zone} of {self.project}"
+
+    @property
+    def proxy(self) -> tuple[str, ...]:
+        """The program that connects to its SSH server where its address is private."""
+        if not self.is_private:
+            return ()
+        where = ("--project", self.project, "--zone", self.zone)
+        return ("gcloud", "compute", "start-iap-tunnel", self.name, "22", "--listen-on-stdin", *where)
+
+
+@dataclass(frozen=True)
 class Site:
     """How operators reach a controller's host, and what is where on it.
 
     Empty and 0 as in `SshTarget`; `port` is the controller's for agents and
     operators. `state_dir` and `pki_dir` are empty where they are in the usual
-    place, and `cluster_id` until it is known.
+    place, and `cluster_id` until it is known. `machine` is one that was made for it.
     """
 
     host: str
@@ -47,6 +76,7 @@ class Site:
     state_dir: str = ""
     pki_dir: str = ""
     cluster_id: str = ""
+    machine: CloudMachine | None = None
 
     @property
     def place(self) -> str:
@@ -60,11 +90,11 @@ class Site:
 
 
 def site_of(config: IrisClusterConfig) -> Site:
-    """The site that a configuration's `controller.manual` describes."""
+    """The site that a configuration's `controller.manual` or `controller.gcp` describes."""
     from iris_platform.ssh.target import DEFAULT_PORT, DEFAULT_USER
 
-    manual, ssh, storage = config.controller.manual, config.ssh, config.storage
-    return Site(
+    manual, gcp, ssh, storage = config.controller.manual, config.controller.gcp, config.ssh, config.storage
+    site = Site(
         host=manual.host,
         port=manual.port,
         # An effective configuration has every default; they do not overrule the user's own settings.
@@ -78,6 +108,10 @@ def site_of(config: IrisClusterConfig) -> Site:
         state_dir=storage.state_dir,
         pki_dir=storage.pki_dir,
     )
+    if not config.controller.HasField("gcp"):
+        return site
+    machine = CloudMachine(gcp.project_id, gcp.zone, endpoint=config.endpoints.compute)
+    return replace(site, port=gcp.port, machine=machine)
 
 
 def known_site(config: IrisClusterConfig, paths: ClusterPaths) -> Site:
@@ -89,12 +123,19 @@ def known_site(config: IrisClusterConfig, paths: ClusterPaths) -> Site:
     site, known = site_of(config), read_site(paths)
     if known is None:
         return site
-    if known.host != site.host:
+    if _seat(known) != _seat(site):
         raise Refused(
-            f"cluster {config.name} was started with its controller on {known.host}, and not stopped there;"
+            f"cluster {config.name} was started with its controller on {_seat(known)}, and not stopped there;"
             f" stop it first, or remove {paths.state_dir} if that host no longer exists"
         )
-    return replace(site, cluster_id=known.cluster_id)
+    if site.machine is None:
+        return replace(site, cluster_id=known.cluster_id)
+    return replace(known, port=site.port, state_dir=site.state_dir, pki_dir=site.pki_dir)
+
+
+def _seat(site: Site) -> str:
+    """What does not change as long as it is the same controller."""
+    return site.machine.place if site.machine is not None else site.host
 
 
 def read_site(paths: ClusterPaths) -> Site | None:
@@ -105,12 +146,14 @@ def read_site(paths: ClusterPaths) -> Site | None:
     """
     path = paths.state_dir / SITE_FILE
     try:
-        return Site(**json.loads(path.read_bytes()))
+        value = json.loads(path.read_bytes())
+        machine = value.pop("machine", None)
+        return Site(**value, machine=CloudMachine(**machine) if machine else None)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise Refused(f"{path}: cannot read: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise Refused(
             f"{path}: cannot be used: {error}; remove it, and `iris cluster start` writes it again"
         ) from error
@@ -138,6 +181,10 @@ def dial(site: Site, pki_dir: Path, *, pins: bool = True) -> SshConnection:
     from iris_platform.ssh import KnownHosts, SshSettings, SshTarget, connect, load_user_config
 
     target = SshTarget(site.host, site.ssh_port, site.user, site.key_file or None, site.jump_host or None)
+    if (machine := site.machine) is not None:
+        # Addresses of such machines change hands, and its administrator is not called root.
+        known_as = f"{machine.name}.{machine.machine_id}"
+        target = replace(target, known_as=known_as, proxy=machine.proxy, as_root=True)
     settings = SshSettings(
         site.connect_timeout_s, site.keepalive_s, user_config=load_user_config(site.ssh_config_file)
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from iris_platform.identity import (
     CA_KEY_FILE,
     KEY_FILE,
     IdentityError,
+    cluster_id_of,
     ensure_identity,
     load_identity,
     read_key,
@@ -160,6 +162,26 @@ def make_backup(cluster: str, pki_dir: Path) -> bytes:
     except OSError as error:
         raise IdentityError(f"{error.filename}: cannot read: {error.strerror}") from error
     return blocks
+
+
+def identity_in(cluster: str, backup: bytes) -> ClusterIdentity:
+    """Which cluster a backup is of.
+
+    Raises:
+        IdentityError: the text is no backup.
+    """
+    return ClusterIdentity(cluster, cluster_id_of(_read_backup(backup)[KEY_FILE]))
+
+
+def new_backup(cluster: str, now_s: float) -> bytes:
+    """A new cluster's authority, of which nothing but this is left. Secret: for a 0600 file.
+
+    Raises:
+        IdentityError: there is no room for it.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        ensure_authority(cluster, Path(directory), now_s)
+        return make_backup(cluster, Path(directory))
 
 
 def _block(name: str, data: bytes) -> bytes:

@@ -18,6 +18,9 @@ from iris_platform.ssh.forwards import RemoteForwards, local_forward
 from iris_platform.ssh.target import SshTarget
 from iris_platform.ssh.transport import BROKEN, Transport, bounded
 
+# Asks for no password: it fails where one is needed.
+SUDO = ("sudo", "-n", "--")
+
 
 class ParamikoConnection:
     """An authenticated connection; see `SshConnection`.
@@ -29,6 +32,7 @@ class ParamikoConnection:
         self.owned: ParamikoConnection | None = None
         self._transport = transport
         self._address = str(target)
+        self._before = SUDO if target.as_root else ()
         self._remote = RemoteForwards(transport, self._address)
 
     @property
@@ -109,6 +113,8 @@ class ParamikoConnection:
     def _start(
         self, argv: Sequence[str], source: bytes | BinaryIO, max_output: int, deadline: Deadline
     ) -> RunningCommand:
+        # Not for an empty one, which is a mistake: see `SshConnection.run`.
+        argv = [*self._before, *argv] if self._before and argv else argv
         return RunningCommand(self._transport, self._address, argv, deadline, source, max_output)
 
     def _run(

@@ -21,6 +21,7 @@ from iris_platform.ssh.deadline import Deadline
 from iris_platform.ssh.jumps import JumpHosts
 from iris_platform.ssh.keys import Offer, offers
 from iris_platform.ssh.known_hosts import KnownHosts
+from iris_platform.ssh.proxy import open_proxy
 from iris_platform.ssh.target import SshTarget, route
 from iris_platform.ssh.transport import BROKEN, Transport, prepare
 
@@ -64,13 +65,16 @@ class _Dialler:
             return self._dial(target, below)
 
     def _dial(self, target: SshTarget, below: ParamikoConnection | None) -> ParamikoConnection:
-        if below is None:
-            sock: socket.socket | paramiko.Channel = _open_tcp(target, self._deadline)
+        sock: socket.socket | paramiko.Channel
+        if target.proxy:
+            sock = open_proxy(target.proxy)
+        elif below is None:
+            sock = _open_tcp(target, self._deadline)
         else:
             sock = below.open_channel(target.host, target.port, self._deadline)
         transport: Transport | None = None
         try:
-            if isinstance(sock, socket.socket):
+            if isinstance(sock, socket.socket) and not target.proxy:
                 prepare(sock, self._settings.keepalive_s)
             transport = Transport(sock)
             self._shake_hands(transport, target)
@@ -94,11 +98,11 @@ class _Dialler:
         if not (agreed.is_set() and transport.is_active()):
             raise transport.get_exception() or TimeoutError
         key = transport.get_remote_server_key()
-        self._known_hosts.check(target.host, target.port, key.get_name(), key.asbytes())
+        self._known_hosts.check(*target.pin, key.get_name(), key.asbytes())
 
     def _prefer_pinned(self, transport: Transport, target: SshTarget) -> None:
         """Ask for the kind of key that is pinned: a host has several."""
-        pinned = {key.kind for key in self._known_hosts.pinned(target.host, target.port)}
+        pinned = {key.kind for key in self._known_hosts.pinned(*target.pin)}
         options = transport.get_security_options()
         # rsa-sha2-256 and rsa-sha2-512 are signatures with an ssh-rsa key.
         options.key_types = sorted(

@@ -40,6 +40,11 @@ class SshTarget:
     `identity_files` the user's keys to try where there is no `key_file`,
     `identities_only` whether the agent may offer others, `agent` its socket
     (None: `SSH_AUTH_SOCK`, "": no agent).
+
+    Of machines whose addresses change hands: `known_as` is the name under which its
+    host key is pinned (empty: its host and port), and `proxy` an argv whose standard
+    input and output are the connection. With `as_root` commands and files are root's,
+    through `sudo`.
     """
 
     host: str
@@ -50,6 +55,14 @@ class SshTarget:
     identity_files: tuple[str, ...] = ()
     identities_only: bool = False
     agent: str | None = None
+    known_as: str = ""
+    proxy: tuple[str, ...] = ()
+    as_root: bool = False
+
+    @property
+    def pin(self) -> tuple[str, int]:
+        """Name and port under which its host key is pinned."""
+        return (self.known_as, DEFAULT_PORT) if self.known_as else (self.host, self.port)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -35,7 +35,7 @@ _UNIT = """\
 Description=Iris {role}
 Wants=network-online.target
 After=network-online.target
-StartLimitIntervalSec=300
+{mounts}StartLimitIntervalSec=300
 StartLimitBurst={burst}
 
 [Service]
@@ -246,10 +246,13 @@ class Systemd:
 
 
 def render_unit(layout: Layout, python: str, service: Mapping[str, Any]) -> str:
-    """The unit of a role. All that goes in are paths, checked by `layout.check_root`, and numbers."""
+    """The unit of a role. All that goes in are numbers and paths: checked by `layout.check_root`, or quoted."""
+    places = " ".join(map(_quoted, service.get("places", ())))
     stop_s = float(service.get("stop_s", 30.0))
     return _UNIT.format(
         role=layout.role,
+        # A store on a disk that is not there yet would be taken for a lost one.
+        mounts=f"RequiresMountsFor={places}\n" if places else "",
         root=layout.root,
         program=layout.program,
         python=os.path.realpath(python),
@@ -258,6 +261,11 @@ def render_unit(layout: Layout, python: str, service: Mapping[str, Any]) -> str:
         start_s=int(float(service.get("health_s", 60.0))) + 1,
         stop_s=int(stop_s + STOP_MARGIN_S),
     )
+
+
+def _quoted(path: str) -> str:
+    """See systemd.syntax(7), "Quoting", and systemd.unit(5), "Specifiers"."""
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
 
 
 def unit_status(facts: Mapping[str, str], notifies: bool) -> ServiceStatus:

@@ -194,6 +194,7 @@ def _prepare(layout: Layout, document: Document, words: Sequence[str], container
         "notifies": document["health"]["kind"] == "notify",
         "bundle": document["bundle"].get("sha256", ""),
         "health": document["health"],
+        "places": document["places"],
         "pre": [],
     }
     if document["container"]["image"]:

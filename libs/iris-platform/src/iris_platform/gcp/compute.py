@@ -1,0 +1,181 @@
+"""Calls of the Compute Engine API, over REST: Google's own client takes seconds to import.
+
+Every call has a deadline, and every change a request id, so that it can be sent
+again where its answer was lost.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from iris_platform.base import (
+    NoCapacity,
+    PermissionMissing,
+    PlatformError,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+    Unreachable,
+)
+from iris_platform.gcp.machine import operation_problem
+
+# For connecting, and for each answer.
+CONNECT_S = 10.0
+ANSWER_S = 30.0
+RETRIES = 4
+# A machine takes half a minute to be made and longer to go.
+OPERATION_S = 300.0
+PAGE_SIZE = 500
+# Of a list: more than these many pages is no list of ours.
+MOST_PAGES = 100
+
+# https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-resource-availability
+_STOCKOUT = ("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT", "does not have enough resources")
+_QUOTA = ("QUOTA_EXCEEDED", "quotaExceeded", "Quota '")
+_RATE = ("rateLimitExceeded", "RATE_LIMIT_EXCEEDED", "userRateLimitExceeded")
+
+
+class Gone(PlatformError):
+    """There is no such thing."""
+
+
+class Exists(PlatformError):
+    """There is a thing of that name already."""
+
+
+class Compute:
+    """One project's machines and disks. Errors are `PlatformError`s that carry Google's words."""
+
+    def __init__(self, endpoint: str, project: str, session: requests.Session) -> None:
+        """`session` has the credentials; to `http://` endpoints it must have none."""
+        self._root = f"{endpoint.rstrip('/')}/compute/v1/projects/{project}"
+        self._session = session
+        retry = Retry(
+            total=RETRIES,
+            backoff_factor=0.5,
+            status_forcelist=(429, 500, 502, 503, 504),
+            # A change carries a request id: the same one twice is one change.
+            allowed_methods=("GET", "POST", "DELETE"),
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+
+    def get(self, zone: str, kind: str, name: str) -> dict[str, Any] | None:
+        """One of the zone's `instances` or `disks`; None where there is none."""
+        try:
+            return self._call("GET", f"zones/{zone}/{kind}/{name}")
+        except Gone:
+            return None
+
+    def list(self, zone: str, kind: str, labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """All of them that carry these labels."""
+        wanted = " ".join(f"(labels.{key} = {value})" for key, value in labels.items())
+        token = ""
+        for _ in range(MOST_PAGES):
+            query = {"filter": wanted, "maxResults": str(PAGE_SIZE), "pageToken": token}
+            page = self._call("GET", f"zones/{zone}/{kind}", query={k: v for k, v in query.items() if v})
+            yield from page.get("items") or ()
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+        raise Unreachable(f"zone {zone}: the list of {kind} does not end")
+
+    def insert(self, zone: str, kind: str, body: Mapping[str, Any]) -> None:
+        """Make one; returns when it is there.
+
+        Raises:
+            Exists: the name is taken, by whomever.
+        """
+        self._change("POST", zone, f"{kind}", body)
+
+    def delete(self, zone: str, kind: str, name: str) -> None:
+        """Remove one; returns when it is gone, also where it was."""
+        try:
+            self._change("DELETE", zone, f"{kind}/{name}")
+        except Gone:
+            return
+
+    def set_metadata(self, zone: str, name: str, body: Mapping[str, Any]) -> None:
+        """Replace a machine's metadata: `body` has the fingerprint of what it replaces."""
+        self._change("POST", zone, f"instances/{name}/setMetadata", body)
+
+    def power(self, zone: str, name: str, verb: str) -> None:
+        """`start` or `stop` a machine; returns when it did."""
+        self._change("POST", zone, f"instances/{name}/{verb}")
+
+    def _change(self, method: str, zone: str, path: str, body: Mapping[str, Any] | None = None) -> None:
+        query = {"requestId": str(uuid.uuid4())}
+        operation = self._call(method, f"zones/{zone}/{path}", body, query)
+        until = time.monotonic() + OPERATION_S
+        while operation.get("status") != "DONE":
+            if time.monotonic() >= until:
+                raise Unreachable(f"{path}: not done after {OPERATION_S:g} s; it may go on")
+            # Answers when it is done, or after at most two minutes.
+            waiting = f"zones/{zone}/operations/{operation['name']}/wait"
+            operation = self._call("POST", waiting, answer_s=ANSWER_S + 120)
+        status, said = operation_problem(operation)
+        if status:
+            raise problem_of(status, "", said)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> dict[str, Any]:
+        try:
+            reply = self._session.request(
+                *(method, f"{self._root}/{path}"),
+                params=dict(query or {}),
+                json=body,
+                timeout=(CONNECT_S, answer_s),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise Unreachable(f"{path}: Compute Engine cannot be reached: {error}") from error
+        try:
+            found = reply.json()
+        except requests.JSONDecodeError as error:
+            raise Unreachable(f"{path}: the answer, status {reply.status_code}, is no JSON") from error
+        if reply.status_code != HTTPStatus.OK:
+            raise _refusal(reply.status_code, found, path)
+        if not isinstance(found, dict):
+            raise Unreachable(f"{path}: expected an object")
+        return found
+
+
+def _refusal(status: int, found: object, path: str) -> PlatformError:
+    error = found.get("error") if isinstance(found, dict) else None
+    error = error if isinstance(error, dict) else {}
+    reasons = " ".join(str(one.get("reason", "")) for one in error.get("errors") or ())
+    return problem_of(status, reasons, str(error.get("message") or f"{path}: HTTP status {status}"))
+
+
+def problem_of(status: int, reasons: str, message: str) -> PlatformError:
+    """What an HTTP status and Google's words mean for the caller's next move."""
+    words = f"{reasons} {message}"
+    kinds: list[tuple[bool, Callable[[str], PlatformError]]] = [
+        (_has(words, _STOCKOUT), NoCapacity),
+        (_has(words, _RATE) or status == HTTPStatus.TOO_MANY_REQUESTS, RateLimited),
+        (_has(words, _QUOTA), QuotaExceeded),
+        (status == HTTPStatus.NOT_FOUND, Gone),
+        (status == HTTPStatus.CONFLICT, Exists),
+        (status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN), PermissionMissing),
+        (status >= HTTPStatus.INTERNAL_SERVER_ERROR, Unreachable),
+    ]
+    return next((kind for applies, kind in kinds if applies), Refused)(message)
+
+
+def _has(words: str, signs: tuple[str, ...]) -> bool:
+    return any(sign in words for sign in signs)
