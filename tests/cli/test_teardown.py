@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from iris_cli.teardown.ending import Running
-from iris_cli.teardown.live import SliceTeller, TroubleTeller
+from iris_cli.teardown.live import SliceTeller, TroubleTeller, words_of
 from iris_cli.teardown.look import Blind, Foreign, Seen
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
 from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
@@ -105,17 +105,20 @@ def test_proof_counts_and_does_not_take_blindness_for_emptiness() -> None:
 
 
 def test_slices_are_told_at_every_change() -> None:
-    teller = SliceTeller([believed("s-1", "a"), believed("s-2", "a")])
-    assert teller.lines([believed("s-1", "a"), believed("s-2", "a")]) == []
-    told = teller.lines([believed("s-1", "a", "DRAINING", "cluster_stop"), believed("s-2", "a")])
+    teller = SliceTeller(words_of([believed("s-1", "a"), believed("s-2", "a")]))
+    assert teller.lines(words_of([believed("s-1", "a"), believed("s-2", "a")])) == []
+    told = teller.lines(words_of([believed("s-1", "a", "DRAINING", "cluster_stop"), believed("s-2", "a")]))
     assert told == ["slice s-1: DRAINING: cluster_stop"]
-    assert teller.lines([believed("s-1", "a", "DELETING")]) == ["slice s-1: DELETING", "slice s-2: GONE"]
-    assert teller.lines([]) == ["slice s-1: GONE"]
+    assert teller.lines(words_of([believed("s-1", "a", "DELETING")])) == [
+        "slice s-1: DELETING",
+        "slice s-2: GONE",
+    ]
+    assert teller.lines(words_of([])) == ["slice s-1: GONE"]
 
 
 def test_a_slice_that_does_not_progress_says_why() -> None:
-    teller = SliceTeller([believed("s-1", "a", "DELETING")])
-    told = teller.lines([believed("s-1", "a", "DELETING", "not permitted")])
+    teller = SliceTeller(words_of([believed("s-1", "a", "DELETING")]))
+    told = teller.lines(words_of([believed("s-1", "a", "DELETING", "not permitted")]))
     assert told == ["slice s-1: DELETING: not permitted"]
     troubles = TroubleTeller()
     assert troubles.due(10.0) and not troubles.due(10.5) and troubles.due(11.5)

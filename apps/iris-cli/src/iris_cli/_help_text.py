@@ -14,6 +14,7 @@ commands:
   cluster restart      Stop the controller and start it again; tasks go on
   cluster tunnel       Hold the way to a controller on another machine open
   cluster login        Get a certificate for a cluster that others started
+  cluster gc           Find what carries the cluster's identity and has no owner
   config validate      Check a configuration and say everything that is wrong
   config show          Show every value in effect and where it came from
   config schema        Print the JSON Schema of the configuration, for editors

@@ -24,6 +24,7 @@ COMMANDS = {
     ("cluster", "restart"): "iris_cli.commands.cluster_restart",
     ("cluster", "tunnel"): "iris_cli.commands.cluster_tunnel",
     ("cluster", "login"): "iris_cli.commands.cluster_login",
+    ("cluster", "gc"): "iris_cli.commands.cluster_gc",
     ("config", "validate"): "iris_cli.commands.config_validate",
     ("config", "show"): "iris_cli.commands.config_show",
     ("config", "schema"): "iris_cli.commands.config_schema",

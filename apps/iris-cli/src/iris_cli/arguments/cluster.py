@@ -59,6 +59,21 @@ def _stop(parser: argparse.ArgumentParser) -> None:
     _add_directories(parser)
 
 
+def _gc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--delete", action="store_true", help="remove what has no owner; asks first")
+    parser.add_argument(
+        "--zone",
+        action="append",
+        default=[],
+        metavar="ZONE",
+        dest="zones",
+        help="only this zone; may be given several times",
+    )
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="do not ask; needed where there is no terminal"
+    )
+
+
 def _add_directories(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state-dir",
@@ -159,6 +174,23 @@ VERBS = (
             "renewed by use.",
             examples=("iris cluster login --config demo.yaml",),
             exits=(("1", "the host does not let you in, or has no controller of this cluster"),),
+        ),
+    ),
+    Verb(
+        "gc",
+        "Find what carries the cluster's identity and has no owner",
+        _gc,
+        text=HelpText(
+            "List every zone and name the slices that carry this cluster's identity and that its\n"
+            "controller does not know, such as those of a controller whose state was lost. The\n"
+            "controller adopts or deletes them by its own careful rules; with --delete it is done\n"
+            "now, and followed until they are gone.",
+            examples=("iris --cluster demo cluster gc", "iris --cluster demo cluster gc --delete"),
+            exits=(
+                ("0", "nothing is without an owner"),
+                ("5", "the controller does not answer, and only it knows"),
+                ("6", "something is, or a zone could not be listed; it is named"),
+            ),
         ),
     ),
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from iris_cli.client import Controller
-from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
+from iris_cli.consent import agreed
+from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, CliError
 from iris_cli.locate import Cluster, find_cluster, with_directories
 from iris_cli.output import Output, can_ask
 from iris_cli.reach import site_of
@@ -328,25 +329,11 @@ def _agreed(cluster: Cluster, plan: Plan, options: Namespace, output: Output) ->
     """Whether the operator wants it.
 
     Raises:
-        CliError: nobody can be asked, and the options do not say so.
+        CliError: see `agreed`.
     """
-    if options.yes and cluster.named:
-        return True
-    again = stop_words(options, yes=True)
-    if not can_ask():
-        if not cluster.named:
-            raise CliError(
-                USAGE,
-                f"{cluster.name} is only the last cluster that was started; say which one to stop",
-                hint=f"iris --cluster {cluster.name} {again}",
-            )
-        raise CliError(USAGE, "-y is needed where there is no terminal", hint=cluster.command(again))
     what = f"Delete {plural(len(plan.slices), 'slice')} of cluster {cluster.name} and stop it"
     what += ", and forget its jobs and its keys?" if options.forget else "?"
-    if output.ask(what):
-        return True
-    output.note("iris: nothing was changed")
-    return False
+    return agreed(cluster, output, what, yes=options.yes, again=stop_words(options, yes=True))
 
 
 def _never_started(cluster: Cluster, output: Output) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from iris_cli.exits import FAILED, LEFT_OVER, CliError
+from iris_cli.teardown.live import CLOUD_S, SliceTeller
 from iris_cli.teardown.look import Blind, Seen, delete_all, doomed_in, look_at
 from iris_cli.teardown.scope import Place
+from iris_cli.text import duration
 from iris_platform.base import PlatformError
 from iris_platform.paths import ClusterPaths
 from iris_platform.processes import wait_until
@@ -18,6 +22,8 @@ from iris_platform.state_lock import StateDirError, StateLock, StateLocked
 ROUNDS = 3
 # Another stop, or a controller that is just ending, may hold the directory.
 LOCK_S = 3.0
+# Between two looks at what a cloud deletes.
+FOLLOW_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,41 @@ def clear(
             for site, name in doomed:
                 note(f"deleting slice {name} in zone {site.zone}")
             errors = delete_all(looks)
-            looks = look_at(sites, zones)
+            accepted = {name for site, name in doomed if site.deletes_later and name not in errors}
+            looks = follow(accepted, lambda: look_at(sites, zones), note)
         return Result(tuple(_tidied(look) for look in looks), errors)
+
+
+def follow(
+    names: Collection[str], look: Callable[[], list[Seen | Blind]], note: Callable[[str], None]
+) -> list[Seen | Blind]:
+    """The look in which none of these is left, or the last one within a bound; tells what changes."""
+    began = time.monotonic()
+    pause = threading.Event()
+    looks = look()
+    teller = SliceTeller(_words(looks))
+    while names and any(_may_hold(one, names) for one in looks) and time.monotonic() - began < CLOUD_S:
+        pause.wait(FOLLOW_S)
+        looks = look()
+        for line in teller.lines(_words(looks)):
+            note(f"{duration(time.monotonic() - began):>8}  {line}")
+    return looks
+
+
+def _may_hold(look: Seen | Blind, names: Collection[str]) -> bool:
+    """Whether a place has one of these, or may have: a cloud's zone that could not be looked at."""
+    if isinstance(look, Blind) and look.site is not None and look.site.deletes_later:
+        return True
+    return any(name in names for _, name in doomed_in(look))
+
+
+def _words(looks: Iterable[Seen | Blind]) -> dict[str, str]:
+    """The provider's words for each slice that was seen, by its name; of one that was not there are none."""
+    seen = [info for look in looks if isinstance(look, Seen) for info in look.slices]
+    blind = {
+        name: "cannot be seen" for look in looks if isinstance(look, Blind) for _, name in doomed_in(look)
+    }
+    return blind | {info.slice_id: info.state.value.upper() for info in seen}
 
 
 def _tidied(look: Seen | Blind) -> Seen | Blind:

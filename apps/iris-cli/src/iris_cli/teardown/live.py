@@ -24,6 +24,8 @@ POLL_S = 0.2
 TROUBLES_EVERY_S = 1.0
 # Beyond twice the tasks' grace: agents have to be told, and machines to go.
 MARGIN_S = 60.0
+# A cloud takes minutes to delete a slice; some take days, and those are left and named.
+CLOUD_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Believed:
     def patience_s(self) -> float:
         """How long its slices may take to go."""
         grace = self.status.config.timeouts.stop_grace
-        return 2 * (grace.seconds + grace.nanos / 1e9) + MARGIN_S
+        groups = self.status.config.scale_groups.values()
+        on_clouds = any(group.provider.HasField("tpu") for group in groups)
+        return 2 * (grace.seconds + grace.nanos / 1e9) + (CLOUD_S if on_clouds else MARGIN_S)
 
 
 def ask_controller(controller: Controller, note: Callable[[str], None]) -> Believed | None:
@@ -70,7 +74,7 @@ def shut_down(
         return tuple(entry for entry in slices if not zones or entry.zone in zones)
 
     left = meant(believed.slices)
-    teller = SliceTeller(left)
+    teller = SliceTeller(words_of(left))
     troubles = TroubleTeller()
     began = time.monotonic()
     deadline = began + believed.patience_s
@@ -82,7 +86,7 @@ def shut_down(
             note("the controller deletes the slices")
             while time.monotonic() < deadline:
                 left = meant(list_slices(connection).slices)
-                lines = teller.lines(left)
+                lines = teller.lines(words_of(left))
                 if left and troubles.due(time.monotonic()):
                     status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
                     lines += troubles.lines(status.problems)
@@ -120,21 +124,21 @@ class TroubleTeller:
 
 
 class SliceTeller:
-    """Tells what becomes of slices, a line for each change. Pure."""
+    """Tells what becomes of slices, a line for each change: from the words for each, by its name. Pure."""
 
-    def __init__(self, slices: Iterable[Slice]) -> None:
-        self._words: Mapping[str, str] = _all_words(slices)
+    def __init__(self, words: Mapping[str, str]) -> None:
+        self._words = words
 
-    def lines(self, slices: Iterable[Slice]) -> list[str]:
+    def lines(self, now: Mapping[str, str]) -> list[str]:
         """What is new since the last time."""
-        now = _all_words(slices)
         found = [f"slice {name}: {words}" for name, words in now.items() if words != self._words.get(name)]
         found += [f"slice {name}: GONE" for name in self._words if name not in now]
         self._words = now
         return found
 
 
-def _all_words(slices: Iterable[Slice]) -> dict[str, str]:
+def words_of(slices: Iterable[Slice]) -> dict[str, str]:
+    """The controller's words for each slice, by its name."""
     return {entry.name: _words(entry) for entry in slices}
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from iris_cli.teardown.scope import Place
 from iris_platform.base import PlatformError, SliceInfo, Unreachable
 from iris_platform.local import Found, take_census
 from iris_proto.v1.controller_pb2 import Slice
 
-# Deletions that are under way at once.
+# Looks and deletions that are under way at once.
 AT_ONCE = 8
 
 
@@ -46,6 +47,8 @@ class Foreign:
 
 
 Look = Seen | Blind | Foreign
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 def look_beyond(
@@ -63,10 +66,22 @@ def look_beyond(
 
 
 def look_at(sites: Iterable[Place], zones: Sequence[str]) -> list[Seen | Blind]:
-    """A fresh listing of every place in these zones."""
+    """A fresh listing of every place in these zones, several at once."""
     places = list(sites)
     narrowed = any(site.zone not in zones for site in places)
-    return [_look(site, narrowed=narrowed) for site in places if site.zone in zones]
+    here = [site for site in places if site.zone in zones]
+    return at_once(lambda site: _look(site, narrowed=narrowed), here)
+
+
+def at_once(call: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    """The answers in order. After Ctrl-C nobody waits for those that are under way; there are none else."""
+    if len(items) < 2:
+        return [call(item) for item in items]
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        return list(pool.map(call, items))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _look(site: Place, *, narrowed: bool) -> Seen | Blind:
@@ -97,14 +112,7 @@ def _known(site: Place, *, narrowed: bool) -> Iterable[Found]:
 def delete_all(looks: Iterable[Seen | Blind]) -> dict[str, str]:
     """Delete every slice that is known, by name; returns what went wrong, by slice."""
     work = [(site, name) for look in looks for site, name in doomed_in(look)]
-    if not work:
-        return {}
-    pool = ThreadPoolExecutor(AT_ONCE)
-    try:
-        results = list(pool.map(lambda item: _delete(*item), work))
-    finally:
-        # After Ctrl-C nobody waits for those that are under way; there are none else.
-        pool.shutdown(wait=False, cancel_futures=True)
+    results = at_once(lambda item: _delete(*item), work)
     return {name: why for (_, name), why in zip(work, results, strict=True) if why}
 
 

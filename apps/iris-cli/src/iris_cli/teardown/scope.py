@@ -65,6 +65,11 @@ class Place:
     local_root: Path | None = None
     cluster_id: str = ""
 
+    @property
+    def deletes_later(self) -> bool:
+        """Whether a deletion only begins when the call returns."""
+        return self.provider == "tpu"
+
 
 def read_scope(cluster: Cluster) -> Scope:
     """What the configuration and the last start name.
