@@ -105,11 +105,11 @@ def pools_of(config: IrisClusterConfig, paths: ClusterPaths) -> Pools:
     """The hosts of all manual groups, as this machine reaches them."""
     from iris_platform.controller_vm.pools import Pools
     from iris_platform.manual import KNOWN_HOSTS_FILE
-    from iris_platform.ssh import KnownHosts, connect, settings_of, targets_in
+    from iris_platform.ssh import KnownHosts, dialler, settings_of, targets_in
 
     targets = targets_in(config)
     known_hosts, settings = KnownHosts(paths.pki_dir / KNOWN_HOSTS_FILE), settings_of(config.ssh)
-    return Pools(targets, lambda target: connect(target, settings, known_hosts), config.ssh.max_parallel)
+    return Pools(targets, dialler(settings, known_hosts), config.ssh.max_parallel)
 
 
 # By the arm of `ControllerConfig.controller`.

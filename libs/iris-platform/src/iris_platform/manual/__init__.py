@@ -10,8 +10,7 @@ from iris_platform.manual.records import Records
 from iris_platform.manual.slices import ManualSlices, PoolSettings
 from iris_platform.manual.ssh_hosts import SshHosts
 from iris_platform.manual.startup import HostSettings
-from iris_platform.ssh import KnownHosts, SshSettings, SshTarget, connect, settings_of, targets_of
-from iris_platform.ssh.connection import SshConnection
+from iris_platform.ssh import KnownHosts, SshSettings, dialler, settings_of, targets_of
 
 # Beside keys and mirror: what was pinned must outlive a lost state directory.
 KNOWN_HOSTS_FILE = "known_hosts"
@@ -30,9 +29,7 @@ def make_platform(settings: PlatformSettings) -> ManualPlatform:
         reach = settings_of(ssh)
         most = ssh.max_parallel
 
-    def dial(target: SshTarget) -> SshConnection:
-        return connect(target, reach, known_hosts)
-
+    dial = dialler(reach, known_hosts)
     targets = targets_of(manual)
     records = Records(settings.paths.state_dir / RECORDS_DIR)
     forwards = None

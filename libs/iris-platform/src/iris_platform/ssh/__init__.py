@@ -7,6 +7,7 @@ Importing this package imports no paramiko, which is the extra
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from iris_platform.ssh.connection import Chunk, CommandResult, CommandStream, SshConnection, SshSettings
@@ -34,6 +35,7 @@ __all__ = [
     "SshUnavailable",
     "UserConfig",
     "connect",
+    "dialler",
     "for_each",
     "jump_hosts",
     "load_user_config",
@@ -83,6 +85,12 @@ def jump_hosts() -> JumpHosts:
     except ModuleNotFoundError as error:
         raise SshUnavailable(_MISSING) from error
     return JumpHosts()
+
+
+def dialler(settings: SshSettings, known_hosts: KnownHosts) -> Connect:
+    """Connects as `connect` does; all that it makes go through the same connections to jump hosts."""
+    shared = cache(jump_hosts)
+    return lambda target: connect(target, settings, known_hosts, shared())
 
 
 def settings_of(ssh: SshConfig) -> SshSettings:
