@@ -38,9 +38,7 @@ class Box:
     def __init__(
         self, labels: dict[str, str] | None = None, phase: str = "absent", trouble: str = ""
     ) -> None:
-        self.host = MemoryHost(directories={"/", "/tmp", "/tmp/x"})
-        self.host.answer(["mktemp", "-d"], b"/tmp/x\n")
-        self.host.answer(["rm", "-rf", "/tmp/x"])
+        self.host = MemoryHost()
         self.host.programs["sh",] = self._script
         self.host.programs["/usr/bin/python3",] = self._on_host
         self.labels, self.phase, self.trouble = labels or {}, phase, trouble
@@ -55,7 +53,7 @@ class Box:
             "labels": self.labels,
             "detail": "exit 1",
         }
-        answer = {**FACTS, "labels": {"controller": self.labels}} if argv[2] == "probe" else status
+        answer = {**FACTS, "labels": {"controller": self.labels}} if argv[5] == "probe" else status
         return CommandResult(0, json.dumps(answer).encode(), b"")
 
     def _on_host(self, argv: tuple[str, ...], data: bytes) -> CommandResult:

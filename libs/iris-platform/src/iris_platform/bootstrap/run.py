@@ -9,8 +9,28 @@ from iris_platform.base import Refused
 from iris_platform.bootstrap import Outcome, Startup, parse_outcome, render
 from iris_platform.ssh import SshConnection
 
-# For everything beside the script itself.
+# For everything beside what the script does.
 UPLOAD_S = 20.0
+_NO_ROOM = 97
+
+# Constant text: $1 is the script's size in bytes, the others are its words. The script comes
+# on standard input with its secret behind it. One command, with a trap of its own: whatever
+# becomes of us, nothing stays on the host.
+_RUN = """\
+umask 077
+directory=$(mktemp -d) || exit 97
+trap 'rm -rf -- "$directory"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
+script=$directory/iris-host.sh
+head -c "$1" >"$script" || exit 97
+size=$(($(wc -c <"$script")))
+if [ "$size" -ne "$1" ]; then
+  echo "only $size of $1 bytes of the script arrived" >&2
+  exit 97
+fi
+shift
+sh "$script" "$@"
+"""
 
 
 class CannotUpload(Refused):
@@ -25,7 +45,7 @@ def run_script(
     timeout_s: float,
     secret: bytes = b"",
 ) -> Outcome:
-    """Upload the script to a directory of its own, run it there with `words`, and take it away.
+    """Run the script there with `words`, in a directory of its own that goes with it.
 
     The outcome may be a failure: see `Outcome.check`.
 
@@ -34,22 +54,14 @@ def run_script(
         Refused: the host's SSH server starts no command.
         Unreachable: no answer in time.
     """
-    host = connection.address
-    made = connection.run(["mktemp", "-d"], timeout_s=UPLOAD_S)
-    directory = made.out.decode("utf-8", "replace").strip()
-    if made.status or not directory.startswith("/"):
-        raise CannotUpload(f"{host}: no temporary directory can be made: {words_of(made.err)}")
-    try:
-        path = f"{directory}/iris-host.sh"
-        try:
-            connection.put(render(startup).encode("ascii"), path, timeout_s=UPLOAD_S)
-        except Refused as error:
-            raise CannotUpload(str(error)) from error
-        result = connection.run(["sh", path, *words], timeout_s=timeout_s, input=secret)
-        return parse_outcome(result.out.decode("utf-8", "replace"), result.status)
-    finally:
-        if connection.is_alive:
-            connection.run(["rm", "-rf", directory], timeout_s=UPLOAD_S)
+    script = render(startup).encode("ascii")
+    argv = ["sh", "-c", _RUN, "sh", str(len(script)), *words]
+    result = connection.run(argv, timeout_s=UPLOAD_S + timeout_s, input=script + secret)
+    if result.status == _NO_ROOM:
+        raise CannotUpload(
+            f"{connection.address}: the script cannot be put into a temporary directory: {words_of(result.err)}"
+        )
+    return parse_outcome(result.out.decode("utf-8", "replace"), result.status)
 
 
 def words_of(data: bytes) -> str:

@@ -5,23 +5,19 @@ By their operator, from this machine, with this machine's keys.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from iris_platform.base import PlatformError, Unreachable, VmBootstrapSpec
+from iris_platform.base import PlatformError, VmBootstrapSpec
 from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, Startup
 from iris_platform.bootstrap.run import run_script
 from iris_platform.manual.invite import invite, uninvite
-from iris_platform.processes import wait_until
 from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
 
 LOOK_S = 30.0
 # For connecting and for everything that is then done on a host.
 EACH_S = 120.0
-# After Ctrl-C, for what is under way.
-LEAVE_S = 15.0
 
 # A Python's version and a machine type, such as ("3.11", "x86_64").
 Kind = tuple[str, str]
@@ -69,30 +65,15 @@ class Pools:
     def _each(
         self, hosts: Collection[str], work: Callable[[SshConnection], Result]
     ) -> Mapping[str, Result | PlatformError]:
-        busy: set[str] = set()
-        interrupted = threading.Event()
-
         def on(host: str) -> Result:
-            busy.add(host)
+            connection = self.connect(self.targets[host])
             try:
-                if interrupted.is_set():
-                    raise Unreachable("interrupted")
-                connection = self.connect(self.targets[host])
-                try:
-                    return work(connection)
-                finally:
-                    connection.close()
+                return work(connection)
             finally:
-                busy.discard(host)
+                connection.close()
 
         rounds = -(-len(hosts) // self.most)
-        try:
-            return for_each(hosts, on, self.most, rounds * EACH_S)
-        except KeyboardInterrupt:
-            # What was begun on a host takes away there what it needed.
-            interrupted.set()
-            wait_until(lambda: not busy, LEAVE_S)
-            raise
+        return for_each(hosts, on, self.most, rounds * EACH_S)
 
 
 def _facts(connection: SshConnection) -> HostFacts:
