@@ -60,7 +60,7 @@ def test_fields_that_are_wrong(tmp_path: Path, field: str, value: object, messag
         probe(tmp_path)
 
 
-@pytest.mark.parametrize("field", list(vars(ENVIRONMENT)))
+@pytest.mark.parametrize("field", [name for name in vars(ENVIRONMENT) if name != "tpu"])
 def test_every_field_is_needed(tmp_path: Path, field: str) -> None:
     write_environment(tmp_path, ENVIRONMENT)
     path = tmp_path / "host.json"

@@ -93,7 +93,7 @@ def _place(request: JoinRequest, cluster_id: str) -> WorkerPlace:
     try:
         return WorkerPlace(cluster_id, here.slice_name, here.worker_index)
     except ValueError as error:
-        raise JoinError(UNUSABLE, f"{request.host_dir / env_probe.HOST_FILE}: {error}") from error
+        raise JoinError(UNUSABLE, f"{request.host_dir}: {error}") from error
 
 
 def _read_token(standard_input: IO[bytes]) -> str:
