@@ -1,12 +1,15 @@
 """A bundle over HTTPS: from the cluster's own server and from nobody else."""
 
 import http.server
+import os
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,7 @@ from iris_platform.bootstrap.host.outcome import Failure
 from iris_platform.bundle import Bundle
 from iris_platform.pki.authority import Authority, ensure_authority
 from iris_platform.pki.names import server_name
-from tests.platform.bootstrap.hosts import Host
+from tests.platform.bootstrap.hosts import PYTHONS, Host, find_python
 
 
 def authority(pki_dir: Path) -> Authority:
@@ -34,13 +37,13 @@ class Server:
     plan: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
-    def source(self, bundle: Bundle, **changes: str) -> BundleSource:
-        parts = {
+    def source(self, bundle: Bundle, **changes: Any) -> BundleSource:
+        parts: dict[str, Any] = {
             "url": f"https://127.0.0.1:{self.port}/bundle/{bundle.sha256}",
             "ca": self.authority.ca_pem.decode(),
             "server_name": server_name(self.authority.identity.cluster_id),
         }
-        return BundleSource(bundle.sha256, **(parts | changes))
+        return replace(BundleSource(bundle.sha256), **(parts | changes))
 
 
 @pytest.fixture
@@ -174,3 +177,33 @@ def test_an_upload_that_was_cut_short_is_refused(host: Host, bundle: Bundle) -> 
     outcome = host.run(start(host, bundle, BundleSource(bundle.sha256, path=str(path))))
     assert (outcome.exit_status, outcome.step) == (2, "bundle")
     assert outcome.reason.endswith("upload it again")
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_host_that_nobody_knows_takes_the_bundle_of_its_own_python(
+    python: str, bundle: Bundle, newer: Bundle, server: Server, tmp_path: Path
+) -> None:
+    kinds = dict.fromkeys((f"{version} {os.uname().machine}" for version in PYTHONS), newer.sha256)
+    kinds[f"{python} {os.uname().machine}"] = bundle.sha256
+    with TemporaryDirectory(prefix="iris-host-") as folder:
+        host = Host(Path(folder) / "h", find_python(python))
+        source = server.source(bundle, url=f"https://127.0.0.1:{server.port}/bundle/")
+        startup = start(host, bundle, replace(source, sha256="", kinds=kinds))
+        try:
+            facts = host.run(startup).check("h1").facts
+            assert facts["bundle"] == bundle.sha256
+            assert server.asked == [f"/bundle/{bundle.sha256}"]
+            # What the others would take is nothing to this one.
+            assert host.run(startup).check("h1").facts["changed"] is False
+        finally:
+            host.end()
+
+
+def test_a_host_for_whose_python_there_is_no_bundle_says_so(
+    host: Host, bundle: Bundle, server: Server
+) -> None:
+    source = server.source(bundle, url=f"https://127.0.0.1:{server.port}/bundle/")
+    outcome = host.run(start(host, bundle, replace(source, sha256="", kinds={"3.9 mips": bundle.sha256})))
+    assert (outcome.exit_status, outcome.step) == (2, "bundle")
+    assert f"no bundle for Python 3.11 {os.uname().machine}; there are some for 3.9 mips" in outcome.reason
+    assert server.asked == []

@@ -26,13 +26,17 @@ class BundleSource:
 
     `ca` is the cluster's CA in PEM and `server_name` what its certificate has to
     name, whatever address the `url` (https) goes to.
+
+    Where nobody knows the host's Python beforehand, `kinds` has a digest for each
+    "3.11 x86_64" there is, `sha256` is empty, and `url` what the digest is put behind.
     """
 
-    sha256: str
+    sha256: str = ""
     path: str = ""
     url: str = ""
     ca: str = ""
     server_name: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 # No host has it: for questions that need none.
@@ -105,7 +109,7 @@ def to_document(startup: Startup) -> dict[str, object]:
             "entrypoint": list(spec.container.entrypoint),
             "env": dict(spec.container.env),
         },
-        "bundle": vars(bundle) if bundle is not None and not spec.container.image else {},
+        "bundle": _bundle(bundle) if bundle is not None and not spec.container.image else {},
         "arguments": list(startup.arguments),
         "first": list(startup.first),
         "env": dict(startup.env),
@@ -118,6 +122,13 @@ def to_document(startup: Startup) -> dict[str, object]:
         "health": _health(spec),
         "health_s": startup.health_s,
         "stop_s": startup.stop_s,
+    }
+
+
+def _bundle(bundle: BundleSource) -> dict[str, object]:
+    # Where there is nothing to choose, a host's facts stay as they were before there was.
+    return {
+        name: dict(v) if name == "kinds" else v for name, v in vars(bundle).items() if name != "kinds" or v
     }
 
 
@@ -135,8 +146,12 @@ def _check(startup: Startup) -> None:
     if not spec.container.image:
         if bundle is None:
             raise ValueError("neither a container image nor a bundle: the host would have nothing to run")
-        if not _SHA256.fullmatch(bundle.sha256):
-            raise ValueError(f"bundle.sha256: expected 64 hexadecimal digits, found {bundle.sha256!r}")
+        digests = list(bundle.kinds.values()) or [bundle.sha256]
+        for digest in digests:
+            if not _SHA256.fullmatch(digest):
+                raise ValueError(f"bundle.sha256: expected 64 hexadecimal digits, found {digest!r}")
+        if bundle.kinds and (bundle.sha256 or not bundle.url.endswith("/")):
+            raise ValueError("bundle.kinds: expected no sha256, and a url that ends in /")
         if bool(bundle.path) == bool(bundle.url):
             raise ValueError("bundle: expected a path or a url")
         if bundle.url and not (bundle.url.startswith("https://") and bundle.ca):

@@ -10,6 +10,7 @@ from iris_platform.base import Refused
 from iris_platform.controller_vm.base import ControllerVm, ElsewhereVm, Operator, Probe
 from iris_platform.controller_vm.local import LocalController
 from iris_platform.controller_vm.site import Site, known_site
+from iris_platform.joining import CLOUD_KINDS, Kind
 from iris_platform.paths import ClusterPaths
 
 # Not to hide a cycle: protobuf must not be loaded with this package.
@@ -65,6 +66,7 @@ def _manual(recipe: Recipe) -> ControllerVm:
     return RemoteController(
         *(config.name, site, recipe.paths, recipe.operator, pools_of(config, recipe.paths)),
         container=container_of(config.bootstrap, "controller"),
+        kinds=kinds_of(config),
     )
 
 
@@ -83,6 +85,7 @@ def _gcp(recipe: Recipe) -> ControllerVm:
     return _gce()(
         *(config.name, site, recipe.paths, recipe.operator, wanted, pools_of(config, recipe.paths)),
         container=container_of(config.bootstrap, "controller"),
+        kinds=kinds_of(config),
     )
 
 
@@ -99,6 +102,12 @@ def _gce() -> type[GceController]:
             " pip install 'iris-platform[gcp]'"
         ) from error
     return GceController
+
+
+def kinds_of(config: IrisClusterConfig) -> tuple[Kind, ...]:
+    """The kinds of machines that the controller is going to make, as far as nobody can look at one now."""
+    is_any_tpu = any(group.provider.HasField("tpu") for group in config.scale_groups.values())
+    return CLOUD_KINDS if is_any_tpu else ()
 
 
 def pools_of(config: IrisClusterConfig, paths: ClusterPaths) -> Pools:

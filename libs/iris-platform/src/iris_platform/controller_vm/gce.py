@@ -9,7 +9,7 @@ anything else; see docs/decisions/013-controller-on-gce.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ from iris_platform.gcp.machine import (
 )
 from iris_platform.gcp.session import open_session
 from iris_platform.identity import IdentityError
+from iris_platform.joining import Kind
 from iris_platform.names import (
     LABEL_CLUSTER,
     LABEL_CLUSTER_ID,
@@ -83,11 +84,13 @@ class GceController:
         pools: Pools | None = None,
         *,
         container: ContainerSpec = NO_CONTAINER,
+        kinds: Collection[Kind] = (),
         connect: Dial | None = None,
     ) -> None:
         """`site.machine` says where it is or shall be, `connect` replaces the way to it.
 
-        `wanted` is the machine as a start makes it, but for what the cluster's id says.
+        `wanted` is the machine as a start makes it, but for what the cluster's id says;
+        `kinds` are as for `RemoteController`.
         """
         assert site.machine is not None, "it is on a machine of its own"
         self._cluster = cluster
@@ -100,6 +103,7 @@ class GceController:
         self._wanted = wanted
         self._pools = pools
         self._container = container
+        self._kinds = kinds
         self._connect = connect or (lambda site: dial(site, paths.pki_dir))
         self._remote: RemoteController | None = None
 
@@ -366,5 +370,5 @@ class GceController:
         if self._remote is None:
             site = self._site
             parts = (self._cluster, site, self._paths, self._operator, self._pools)
-            self._remote = RemoteController(*parts, lambda: self._connect(site), self._container)
+            self._remote = RemoteController(*parts, lambda: self._connect(site), self._container, self._kinds)
         return self._remote

@@ -11,8 +11,8 @@ from iris_platform.base import ContainerSpec, NotOurs, Refused, VmBootstrapSpec
 from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, BundleSource, Outcome, Startup
 from iris_platform.bootstrap.run import run_script, words_of
 from iris_platform.bundle import KINDS_FILE, Shelf, kind_of
-from iris_platform.controller_vm.pools import Kind
 from iris_platform.controller_vm.site import Site
+from iris_platform.joining import Kind
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_ROLE
 from iris_platform.ssh import RemoteFileMissing, SshConnection
 

@@ -12,15 +12,13 @@ from typing import TypeVar
 from iris_platform.base import PlatformError, VmBootstrapSpec
 from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, Startup
 from iris_platform.bootstrap.run import run_script
+from iris_platform.joining import Kind
 from iris_platform.manual.invite import invite, uninvite
 from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
 
 LOOK_S = 30.0
 # For connecting and for everything that is then done on a host.
 EACH_S = 120.0
-
-# A Python's version and a machine type, such as ("3.11", "x86_64").
-Kind = tuple[str, str]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from iris_platform.controller_vm.pools import Pools
 from iris_platform.controller_vm.site import BACKUP_FILE, OPERATOR_DIR, Site, dial, write_site
 from iris_platform.credentials import CredentialsError
 from iris_platform.files import write_atomic
+from iris_platform.joining import Kind
 from iris_platform.paths import ClusterPaths
 from iris_platform.pki.keyring import Keyring
 
@@ -49,10 +50,12 @@ class RemoteController:
         pools: Pools | None = None,
         connect: Dial | None = None,
         container: ContainerSpec = NO_CONTAINER,
+        kinds: Collection[Kind] = (),
     ) -> None:
         """`pools` are the hosts that it is to reach; `connect` replaces the way to its own.
 
-        It and its agents run in `container`, or without an image from bundles.
+        It and its agents run in `container`, or without an image from bundles, those
+        of machines that are yet to be made from bundles of all these `kinds`.
         """
         self._cluster = cluster
         self._site = site
@@ -61,6 +64,7 @@ class RemoteController:
         self._pools = pools
         self._connect = connect or (lambda: dial(site, paths.pki_dir))
         self._container = container
+        self._kinds = frozenset(kinds)
         self._ring = Keyring(paths.pki_dir / OPERATOR_DIR)
         self._connection: SshConnection | None = None
         atexit.register(self.close)
@@ -188,9 +192,16 @@ class RemoteController:
 
     def _open_pools(self, host: ControllerHost, keys: Keys, state: str) -> None:
         """The hosts let the controller in, and it has what to put on them."""
-        pools = self._pools
-        if pools is None or not pools.targets:
+        kinds = set(self._kinds)
+        if self._pools is not None and self._pools.targets:
+            kinds |= self._invite(self._pools, keys)
+        if self._container.image or not kinds:
             return
+        with self._operator.step("bring it what runs on them"):
+            host.stock(f"{state}/{BUNDLES}", kinds, Shelf(self._paths.state_dir / BUNDLES))
+
+    def _invite(self, pools: Pools, keys: Keys) -> set[Kind]:
+        """The hosts let the controller in; the kinds of those that did."""
         hosts = "1 host" if len(pools.targets) == 1 else f"{len(pools.targets)} hosts"
         with self._operator.step(f"let it into {hosts}"):
             kinds, troubles = pools.invite(keys.ssh_key, keys.cluster_id)
@@ -198,10 +209,7 @@ class RemoteController:
             self._operator.note(
                 f"{trouble}; `iris doctor` says what to fix, then `iris cluster start` once more lets it in"
             )
-        if self._container.image:
-            return
-        with self._operator.step("bring it what runs on them"):
-            host.stock(f"{state}/{BUNDLES}", kinds, Shelf(self._paths.state_dir / BUNDLES))
+        return kinds
 
     def close(self) -> None:
         """Hang up; calls after this connect again."""

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -27,6 +28,24 @@ ATTEMPTS = 6
 FIRST_PAUSE_S = 1.0
 MOST_BYTES = 1 << 30
 _PART = 1 << 18
+
+
+def choose_bundle(bundle: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The one for this very Python and machine, where the document has several.
+
+    Raises:
+        Failure: none of them is.
+    """
+    kinds = bundle.get("kinds")
+    if not kinds:
+        return bundle
+    kind = "{}.{} {}".format(*sys.version_info[:2], os.uname().machine)
+    sha256 = kinds.get(kind)
+    if sha256 is None:
+        there = ", ".join(sorted(kinds))
+        raise Failure("bundle", f"there is no bundle for Python {kind}; there are some for {there}", REFUSED)
+    chosen = {name: value for name, value in bundle.items() if name != "kinds"}
+    return {**chosen, "sha256": sha256, "url": f"{bundle['url']}{sha256}"}
 
 
 def fetch_bundle(layout: Layout, bundle: Mapping[str, Any]) -> Path:

@@ -59,6 +59,7 @@ def start(layout: Layout, document: Document, program: bytes) -> dict[str, objec
     """
     places.check_owner(layout, document["labels"])
     secret = _read_input() if document["secret"] else b""
+    document = {**document, "bundle": fetch.choose_bundle(document["bundle"])}
     wanted = _fingerprint(document)
     service = service_of(layout, os.environ)
     status = service.status()
@@ -97,6 +98,7 @@ def install(layout: Layout, document: Document, program: bytes) -> dict[str, obj
     """
     places.check_owner(layout, document["labels"])
     given = _read_input()
+    document = {**document, "bundle": fetch.choose_bundle(document["bundle"])}
     spec = _prepare(layout, document, document["first"], f"{container.container_name(layout)}-first")
     answer = _run_first(spec, given)
     try:
