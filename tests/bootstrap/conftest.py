@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,8 +33,10 @@ def start_keeper(host_dir: Path) -> Iterator[StartKeeper]:
     """Starts keepers, on the test's host unless told otherwise."""
     started: list[KeeperUnderTest] = []
 
-    def start(where: Path = host_dir, orphan_timeout_s: float = 1800.0) -> KeeperUnderTest:
-        keeper = KeeperUnderTest(where, orphan_timeout_s)
+    def start(
+        where: Path = host_dir, orphan_timeout_s: float = 1800.0, dead_man: Sequence[str] = ()
+    ) -> KeeperUnderTest:
+        keeper = KeeperUnderTest(where, orphan_timeout_s, dead_man)
         started.append(keeper)
         return keeper
 

@@ -135,7 +135,9 @@ class SessionEnd:
 class KeeperUnderTest:
     """A real keeper in a process of its own; `accept` is its session being born."""
 
-    def __init__(self, host_dir: Path, orphan_timeout_s: float = 1800.0) -> None:
+    def __init__(
+        self, host_dir: Path, orphan_timeout_s: float = 1800.0, dead_man: Sequence[str] = ()
+    ) -> None:
         self.host_dir = host_dir
         self._sessions: list[SessionEnd] = []
         self._name = f"iris-test-{secrets.token_hex(8)}"
@@ -149,6 +151,7 @@ class KeeperUnderTest:
             str(host_dir),
             str(orphan_timeout_s),
             self._name,
+            *dead_man,
         ]
         with (host_dir / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -12,12 +12,14 @@ import pytest
 
 from iris_platform import processes
 from iris_platform.base import Refused, StartFailed, VmBootstrapSpec
-from iris_platform.bootstrap import NO_CONTAINER, BundleSource, DeadMan, render
+from iris_platform.bootstrap import NO_CONTAINER, BundleSource, DeadMan, Startup, render
 from iris_platform.bootstrap.host.layout import Layout
 from iris_platform.bootstrap.host.start import undo
 from iris_platform.bundle import Bundle
+from tests.harness.metadata import serve_metadata, serve_tpu_api, tpu_vm
 from tests.platform.bootstrap.hosts import LABELS, PYTHONS, SLICE, Host, eventually, find_python
 
+NODE = "projects/p/locations/z/nodes/s"
 NASTY = "$(touch pwned)`touch pwned`'\"; touch pwned #\n%s %n \\ \N{SNOWMAN}"
 
 
@@ -157,15 +159,38 @@ def test_the_dead_man_undoes_a_start_that_failed(host: Host, bundle: Bundle) -> 
     eventually(lambda: not host.worker.exists() and not host.processes())
 
 
+@pytest.mark.parametrize("python", PYTHONS)
 def test_the_dead_man_of_a_cloud_machine_acts_even_where_nothing_could_be_written(
-    host: Host, bundle: Bundle
+    python: str, host: Host, bundle: Bundle
 ) -> None:
-    sign = host.folder / "deleted"
+    (host.tools / "python3").unlink()
+    (host.tools / "python3").symlink_to(find_python(python))
     host.root.write_text("in the way")
-    argv = (str(host.python), "-c", "import sys; open(sys.argv[1], 'w')", str(sign))
-    outcome = host.run(host.startup(bundle, dead_man=DeadMan(0.5, argv)))
-    assert outcome.exit_status == 3
-    eventually(sign.exists)
+    with serve_metadata(tpu_vm()) as told, serve_tpu_api(NODE) as api:
+        host.environ |= told.environ()
+        outcome = host.run(cloud_startup(host, bundle, api.url, after_s=0.5))
+        assert outcome.exit_status == 3
+        eventually(lambda: api.paths() == [f"/v2/{NODE}"])
+
+
+def test_a_cloud_machine_whose_agent_is_gone_deletes_its_slice(host: Host, bundle: Bundle) -> None:
+    with serve_metadata(tpu_vm()) as told, serve_tpu_api(NODE) as api:
+        host.environ |= told.environ()
+        startup = cloud_startup(host, bundle, api.url, after_s=4.0)
+        host.run(startup).check("h1")
+        dead_man = json.loads((host.worker / "dead-man.json").read_text())["pid"]
+        # The second start has another, and what it looks after is well for longer than that.
+        host.run(startup).check("h1")
+        eventually(lambda: dead_man not in host.processes())
+        assert not processes.wait_until(lambda: bool(api.asked), 5.0)
+        host.run(startup, "stop").check("h1")
+        eventually(lambda: api.paths() == [f"/v2/{NODE}"])
+
+
+def cloud_startup(host: Host, bundle: Bundle, endpoint: str, after_s: float) -> Startup:
+    facts = {"project": "p", "zone": "z", "slice_name": "s", "endpoint": endpoint, "queued": False}
+    files = {"slice-facts.json": facts}
+    return host.startup(bundle, files=files, dead_man=DeadMan(after_s, deletes_slice=True))
 
 
 def test_a_start_that_succeeds_disarms_the_dead_man(host: Host, bundle: Bundle) -> None:

@@ -41,7 +41,7 @@ def launch(host_dir: Path, orphan_timeout_s: float, detach: bool) -> int:
     if not host_dir.is_dir():
         raise LaunchError(2, f"{host_dir}: no such directory")
     try:
-        env_probe.probe(host_dir)
+        place = env_probe.probe(host_dir)
     except env_probe.ProbeError as error:
         raise LaunchError(2, str(error)) from error
     command = [
@@ -51,6 +51,8 @@ def launch(host_dir: Path, orphan_timeout_s: float, detach: bool) -> int:
         str(host_dir),
         "--orphan-timeout",
         str(orphan_timeout_s),
+        # Only where the machine itself is there to be deleted.
+        *(["--deletes-slice"] if place.tpu is not None else []),
     ]
     environ = _keeper_environment(host_dir)
     try:

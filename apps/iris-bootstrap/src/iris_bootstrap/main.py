@@ -113,6 +113,9 @@ def build_parser() -> argparse.ArgumentParser:
     keeper = commands.add_parser("keeper", allow_abbrev=False)
     _add_host_arguments(keeper)
     keeper.add_argument("--ready-fd", type=int, help="a pipe that is told when the keeper has started")
+    keeper.add_argument("--deletes-slice", action="store_true", help="an orphan deletes its own slice")
+    deletion = commands.add_parser("delete-slice", allow_abbrev=False)
+    deletion.add_argument("--host-dir", required=True, type=Path, metavar="DIR")
     session = commands.add_parser("session", allow_abbrev=False)
     session.add_argument("--host-dir", required=True, type=Path, metavar="DIR")
     session.add_argument("--pipe-fd", required=True, type=int, metavar="FD")
@@ -178,9 +181,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_missing_streams()
     host_dir: Path = arguments.host_dir.resolve()
     if arguments.command == "keeper":
-        from iris_bootstrap.keeper.boot import run_keeper
+        return _run_keeper(arguments, host_dir)
+    if arguments.command == "delete-slice":
+        from iris_bootstrap.deletion import delete_slice
 
-        return run_keeper(host_dir, arguments.orphan_timeout, arguments.ready_fd)
+        return delete_slice(host_dir)
     if arguments.command == "session":
         # Its own account of connections that come and go would drown ours in agent.log.
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -201,6 +206,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # Before the agent is there; from then on Ctrl-C tells it to leave.
         return 130
+
+
+def _run_keeper(arguments: argparse.Namespace, host_dir: Path) -> int:
+    from iris_bootstrap.keeper.boot import run_keeper
+    from iris_bootstrap.keeper.link import python_command
+
+    dead_man = [*python_command(), "delete-slice", "--host-dir", str(host_dir)]
+    return run_keeper(
+        *(host_dir, arguments.orphan_timeout, arguments.ready_fd),
+        dead_man_command=dead_man if arguments.deletes_slice else None,
+    )
 
 
 def _join_first(arguments: argparse.Namespace, host_dir: Path) -> int:

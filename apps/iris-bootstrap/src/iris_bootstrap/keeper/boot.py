@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from iris_bootstrap.keeper.clock import boot_s, wall_ms
+from iris_bootstrap.keeper.dead_man import DeadMan
 from iris_bootstrap.keeper.ending import Clock
 from iris_bootstrap.keeper.journal import read_journal
 from iris_bootstrap.keeper.link import make_session_command
@@ -32,10 +33,12 @@ def run_keeper(
     orphan_timeout_s: float,
     ready_fd: int | None = None,
     session_command: list[str] | None = None,
+    dead_man_command: list[str] | None = None,
 ) -> int:
     """Be the keeper of `host_dir` until it leaves; returns the exit status.
 
-    `session_command` stands in for the real session's.
+    `session_command` stands in for the real session's. `dead_man_command` has to
+    succeed before an orphan leaves.
     """
     log = logger("keeper")
     _keep_descriptors_to_ourselves()
@@ -48,7 +51,8 @@ def run_keeper(
         cgroup = processes.enter_cgroup(host_dir)
         # Before anything says that we are there.
         health = open_health_port()
-        memory, keeper = _make_keeper(host_dir, command, orphan_timeout_s, cgroup, log)
+        dead_man = DeadMan(dead_man_command, log) if dead_man_command else None
+        memory, keeper = _make_keeper(host_dir, command, orphan_timeout_s, cgroup, log, dead_man)
         if health is not None:
             keeper.answer_on(health)
     except (AlreadyRunning, processes.StillAlive, OSError) as error:
@@ -74,7 +78,12 @@ def run_keeper(
 
 
 def _make_keeper(
-    host_dir: Path, session_command: list[str], orphan_timeout_s: float, cgroup: str, log: Log
+    host_dir: Path,
+    session_command: list[str],
+    orphan_timeout_s: float,
+    cgroup: str,
+    log: Log,
+    dead_man: DeadMan | None,
 ) -> tuple[Memory, Keeper]:
     clock = Clock(boot_s, wall_ms)
     path = host_dir / processes.KEEPER_FILE
@@ -88,7 +97,7 @@ def _make_keeper(
         raise error
     log("started", host_dir=str(host_dir), attempts=len(memory.attempts))
     tasks = Tasks(base_environment(os.environb), spawner, Trees(host_dir), memory, clock, log)
-    return memory, Keeper(session_command, tasks, memory, clock, orphan_timeout_s, log)
+    return memory, Keeper(session_command, tasks, memory, clock, orphan_timeout_s, log, dead_man)
 
 
 def _keep_descriptors_to_ourselves() -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 
 from iris_bootstrap.keeper import frames
+from iris_bootstrap.keeper.dead_man import DeadMan
 from iris_bootstrap.keeper.ending import Clock
 from iris_bootstrap.keeper.frames import FrameError, Message
 from iris_bootstrap.keeper.link import Backoff, Link
@@ -54,13 +55,16 @@ class Keeper:
         clock: Clock,
         orphan_timeout_s: float,
         log: Log,
+        dead_man: DeadMan | None = None,
     ) -> None:
+        """An orphan leaves; with a `dead_man` it does so when that has succeeded."""
         self._session_command = session_command
         self._tasks = tasks
         self._memory = memory
         self._clock = clock
         self._log = log
         self._orphan_timeout_s = orphan_timeout_s
+        self._dead_man = dead_man
         # The keeper's own start counts as work, but not that of one that takes over: one that dies again
         # and again without a controller must go as well.
         now_s = clock.boot_s()
@@ -127,8 +131,9 @@ class Keeper:
         now_s = self._clock.boot_s()
         busy = self._tasks.busy
         next_s = now_s + (_LONGEST_WAIT_S if busy else _LONGEST_IDLE_WAIT_S)
-        if not busy and not self._leaving:
-            next_s = min(next_s, self._orphaned_at_s())
+        orphaned_at_s = self._orphaned_at_s()
+        if not busy and not self._leaving and (self._dead_man is None or orphaned_at_s > now_s):
+            next_s = min(next_s, orphaned_at_s)
         if (due_s := self._tasks.timers.next_s()) is not None:
             next_s = min(next_s, due_s)
         return max(next_s - now_s, 0.0)
@@ -150,6 +155,8 @@ class Keeper:
 
     def _leave(self, why: str) -> None:
         self._leaving = why
+        if self._dead_man is not None:
+            self._dead_man.call_off()
         self._tasks.timers.cancel("session")
         self._tasks.leave()
 
@@ -164,6 +171,8 @@ class Keeper:
                 break
             reaped += 1
             self._tasks.endings.on_exit(pid, status)
+            if self._dead_man is not None:
+                self._dead_man.on_exit(pid, status, self._clock.boot_s())
             if self._link is not None and pid == self._link.pid:
                 self._on_session_exit(self._link, status)
         # Those that are left have had their signal, and will not wake us again.
@@ -306,11 +315,19 @@ class Keeper:
         if self._tasks.busy:
             self._busy_until_s = now_s
         elif not self._leaving and now_s >= self._orphaned_at_s():
-            self._log("orphaned")
-            self._leave("orphan_timeout")
+            self._on_orphaned(now_s)
+        elif self._dead_man is not None:
+            self._dead_man.call_off()
         noted_s, alone_s = self._memory.contact_s, self._alone_since_s()
         if not self._leaving and (noted_s is None or alone_s > noted_s):
             self._memory.add_contact(alone_s + _CONTACT_NOTED_S)
+
+    def _on_orphaned(self, now_s: float) -> None:
+        if self._dead_man is None or self._dead_man.has_succeeded:
+            self._log("orphaned")
+            self._leave("orphan_timeout")
+        elif pid := self._dead_man.begin(now_s):
+            self._tasks.trees.admit(pid, None)
 
     def _alone_since_s(self) -> float:
         lease = self._tasks.lease

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from iris_platform.base import ContainerSpec, VmBootstrapSpec
+from iris_platform.self_deletion import FACTS_FILE, own_slice
 
 FORMAT = 1
 PROGRAMS: Mapping[str, str] = {"worker": "iris-bootstrap", "controller": "iris-controller"}
@@ -47,12 +48,14 @@ NO_BUNDLE = BundleSource("0" * 64, path="/nonexistent")
 class DeadMan:
     """What undoes a start that nobody sees through, `after_s` seconds after its first act.
 
-    `argv` runs on the host until it succeeds, with a bound; without it the role is
-    removed from the host. `after_s` 0: there is none.
+    The role is removed from the host; or, with `deletes_slice`, the slice that the
+    file `slice-facts.json` of the startup is about deletes itself, for as long as it
+    takes, also when an agent that was well has been gone for `after_s`. `after_s` 0:
+    there is none.
     """
 
     after_s: float = 2700.0
-    argv: tuple[str, ...] = ()
+    deletes_slice: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,10 @@ def to_document(startup: Startup) -> dict[str, object]:
         "files": {name: v if isinstance(v, str) else dict(v) for name, v in startup.files.items()},
         "secret": startup.secret,
         "places": list(startup.places),
-        "dead_man": {"after_s": startup.dead_man.after_s, "argv": list(startup.dead_man.argv)},
+        "dead_man": {
+            "after_s": startup.dead_man.after_s,
+            "deletes_slice": startup.dead_man.deletes_slice,
+        },
         "root": startup.root,
         "service": startup.manager,
         "health": _health(spec),
@@ -171,6 +177,11 @@ def _check(startup: Startup) -> None:
             raise ValueError(f"places: expected a path that can be printed, found {place!r}")
     if spec.container.image.startswith("-"):
         raise ValueError(f"container.image: {spec.container.image!r} would be an option")
+    if startup.dead_man.deletes_slice:
+        facts = startup.files.get(FACTS_FILE)
+        if not isinstance(facts, Mapping):
+            raise ValueError(f"files: a slice that deletes itself needs {FACTS_FILE}, an object")
+        own_slice(facts)
     for what, seconds in (("health_s", startup.health_s), ("stop_s", startup.stop_s)):
         if not 0 < seconds < 86_400:
             raise ValueError(f"{what}: expected seconds within a day, found {seconds!r}")

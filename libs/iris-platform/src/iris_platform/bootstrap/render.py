@@ -28,8 +28,10 @@ _SHARED = (
     "file_lock.py",
     "files.py",
     "health_port.py",
+    "metadata.py",
     "names.py",
     "processes.py",
+    "self_deletion.py",
     "bootstrap/notify.py",
 )
 _MAIN = "import sys\nfrom iris_platform.bootstrap.host.main import main\nsys.exit(main(sys.argv[1:]))\n"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iris_platform.env_probe.environment import FACTS_FILE, HOST_FILE, Environment, ProbeError, TpuHost
+from iris_platform.env_probe.environment import HOST_FILE, Environment, ProbeError, TpuHost
 from iris_platform.env_probe.files import read_host_file, write_environment
 from iris_platform.env_probe.google import read_google
+from iris_platform.self_deletion import FACTS_FILE
 
 __all__ = [
     "FACTS_FILE",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST_FILE = "host.json"
-FACTS_FILE = "slice-facts.json"
 
 
 class ProbeError(ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+import syslog
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from iris_platform.bootstrap.host import container, dead_man
 from iris_platform.bootstrap.host import layout as places
 from iris_platform.bootstrap.host.calls import run_before
 from iris_platform.bootstrap.host.health import seen
-from iris_platform.bootstrap.host.keeper import is_orphan
+from iris_platform.bootstrap.host.keeper import is_orphan, keeper_is_up
 from iris_platform.bootstrap.host.layout import Layout, read_json
 from iris_platform.bootstrap.host.outcome import (
     DONE,
@@ -35,6 +36,7 @@ from iris_platform.bootstrap.host.start import host_facts, install, start, undo,
 from iris_platform.bootstrap.host.supervisor import AlreadySupervised, Supervisor
 from iris_platform.bootstrap.notify import SOCKET_VARIABLE
 from iris_platform.names import LABEL_CLUSTER_ID
+from iris_platform.self_deletion import FACTS_FILE, delete_own_slice, own_slice
 
 LOCK_S = 900.0
 LEFT_LOCK_S = 5.0
@@ -99,7 +101,12 @@ def _look(layout: Layout, document: Document, command: str) -> dict[str, object]
 
 def _start(layout: Layout, document: Document, program: bytes) -> dict[str, object]:
     # Before anything is made or fetched: from here on the host undoes it by itself.
-    armed = dead_man.arm(document["dead_man"], lambda: _undo(layout, document))
+    deletes_slice = bool(document["dead_man"]["deletes_slice"])
+    armed = dead_man.arm(
+        float(document["dead_man"]["after_s"]),
+        (lambda: _delete_slice(document)) if deletes_slice else (lambda: _undo(layout, document)),
+        (lambda: keeper_is_up(layout)) if deletes_slice else None,
+    )
     noted = False
     try:
         places.check_owner(layout, document["labels"])
@@ -109,7 +116,8 @@ def _start(layout: Layout, document: Document, program: bytes) -> dict[str, obje
             dead_man.note(layout, armed)
             noted = True
             answer = start(layout, document, program)
-            dead_man.disarm(layout)
+            if not deletes_slice:
+                dead_man.disarm(layout)
             return answer
     except (Failure, OSError):
         if not _needs_undoing(layout, document, noted):
@@ -134,12 +142,15 @@ def _install(layout: Layout, document: Document, program: bytes) -> dict[str, ob
 
 def _needs_undoing(layout: Layout, document: Document, noted: bool) -> bool:
     """Whether a start that failed has left something that the dead man is there for."""
+    if document["dead_man"]["deletes_slice"]:
+        # A machine of a cloud goes away whatever happened, unless an agent is well.
+        return True
     with suppress(Failure):
         if noted and service_of(layout, os.environ).status().is_up:
             # What was there before runs on.
             return False
-    # A machine of a cloud goes away whatever happened; a host only loses what we put there.
-    return bool(document["dead_man"]["argv"]) or (noted and layout.service_file.exists())
+    # A host only loses what we put there.
+    return noted and layout.service_file.exists()
 
 
 def _clear_nothing_started(layout: Layout) -> None:
@@ -147,6 +158,12 @@ def _clear_nothing_started(layout: Layout) -> None:
     if not layout.service_file.exists() and not any(layout.state.iterdir()):
         with suppress(Failure):
             clear_files(layout, forget=False, bundles=False)
+
+
+def _delete_slice(document: Document) -> None:
+    syslog.openlog("iris-host")
+    facts = document["files"][FACTS_FILE]
+    delete_own_slice(own_slice(facts), lambda words: syslog.syslog(f"dead man: {words}"), dead_man.pause)
 
 
 def _undo(layout: Layout, document: Document) -> None:
