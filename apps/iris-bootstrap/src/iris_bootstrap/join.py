@@ -1,17 +1,21 @@
 """`iris-bootstrap join`: a host gets its first certificate.
 
 The host makes its key, which never leaves it; the proof that it is the place
-that it says comes on standard input and is used once. Again on a host that has
-joined as this place: nothing but the address is written.
+that it says comes on standard input and is used once, or is Google's word for a
+machine of Google's. Again on a host that has joined as this place: nothing but the
+address is written.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import random
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,13 +24,21 @@ from urllib.parse import urlsplit
 from iris_bootstrap.endpoint import Endpoint, tls_dir, write_endpoint
 from iris_platform import env_probe
 from iris_platform.credentials import CredentialsError
+from iris_platform.metadata import MetadataError, MetadataServer
 from iris_platform.pki.keyring import CHAIN_MOST_BYTES, Keyring
 from iris_platform.pki.names import WorkerPlace, server_name
 
 # For connecting, and for each wait for the controller after that.
 TIMEOUT_S = 20.0
+# For the metadata server, which may come up after us.
+METADATA_S = 30.0
+# Between attempts of a machine that has no other to try for it.
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
 CA_MOST_BYTES = 16_384
 TOKEN_MOST_BYTES = 1024
+# Of the kinds of proof: the identity token of a machine of Google's.
+GOOGLE = "google"
 # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, which Python has no names for.
 _WRONG_TIME = (9, 10)
 
@@ -45,13 +57,42 @@ class JoinError(Exception):
 
 @dataclass(frozen=True)
 class JoinRequest:
-    """What the command line says. `place` is `SLICE/INDEX`, by default that of `host.json`."""
+    """What the command line says. `place` is `SLICE/INDEX`, by default the host's own.
+
+    `proof` is `token` or `google`.
+    """
 
     host_dir: Path
     url: str
     ca_file: Path
     address: str
     place: str | None = None
+    proof: str = "token"
+
+
+def join_patiently(request: JoinRequest, say: Callable[[str], None], pause: Callable[[float], None]) -> None:
+    """`join` of a machine that nobody would start again: until the controller has an answer.
+
+    `say` hears each reason for waiting once; `pause` waits for so many seconds. What
+    bounds this is the machine's dead man.
+
+    Raises:
+        JoinError: refused, or something here is wrong.
+    """
+    said, pause_s = "", FIRST_PAUSE_S
+    while True:
+        try:
+            join(request, io.BytesIO())
+            return
+        except JoinError as error:
+            if error.status != UNREACHABLE:
+                raise
+            if str(error) != said:
+                said = str(error)
+                say(said)
+        # Not in step with the other hosts of the fleet.
+        pause(pause_s * random.uniform(0.5, 1.0))
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def join(request: JoinRequest, standard_input: IO[bytes]) -> bool:
@@ -70,8 +111,9 @@ def join(request: JoinRequest, standard_input: IO[bytes]) -> bool:
         known = ring.facts()
         joined = known is not None and known.subject == place and known.not_after_s > now_s
         if not joined:
-            token = _read_token(standard_input)
-            chain = _ask(request.url, ca_pem, place, ring.make_csr(), token)
+            is_google = request.proof == GOOGLE
+            proof = _identity_token(cluster_id) if is_google else _read_token(standard_input)
+            chain = _ask(request.url, ca_pem, place, ring.make_csr(), (request.proof, proof))
             if ring.store(chain, now_s).subject != place:
                 raise JoinError(REFUSED, "the controller's certificate is for another place")
         write_endpoint(request.host_dir, Endpoint(request.address, cluster_id))
@@ -103,12 +145,25 @@ def _read_token(standard_input: IO[bytes]) -> str:
     return token.decode("ascii", "replace")
 
 
-def _ask(url: str, ca_pem: bytes, place: WorkerPlace, csr: bytes, token: str) -> bytes:
+def _identity_token(cluster_id: str) -> str:
+    """Google's word for which machine this is, for this cluster and nobody else."""
+    server, path = MetadataServer(), "instance/service-accounts/default/identity"
+    try:
+        token = server.read(path, time.monotonic() + METADATA_S, audience=cluster_id, format="full")
+    except MetadataError as error:
+        raise JoinError(UNREACHABLE, str(error)) from error
+    if not token:
+        words = "this machine has no service account: without one Google vouches for nobody"
+        raise JoinError(UNUSABLE, f"{server.host}: {path}: {words}")
+    return token
+
+
+def _ask(url: str, ca_pem: bytes, place: WorkerPlace, csr: bytes, proof: tuple[str, str]) -> bytes:
     """The controller's answer: a certificate in PEM, not checked yet."""
     body = {
         "csr": csr.decode("ascii"),
         "place": {"slice_name": place.slice_name, "worker_index": place.worker_index},
-        "proof": {"kind": "token", "value": token},
+        "proof": {"kind": proof[0], "value": proof[1]},
     }
     connection = _connection(url, ca_pem, server_name(place.cluster_id))
     try:
@@ -123,7 +178,7 @@ def _ask(url: str, ca_pem: bytes, place: WorkerPlace, csr: bytes, token: str) ->
         words = f"{url}: is not the controller of cluster {place.cluster_id}: {error.verify_message}"
         raise JoinError(REFUSED, words) from error
     except (OSError, http.client.HTTPException) as error:
-        words = f"{url}: the controller cannot be reached: {error}; try again with the same token"
+        words = f"{url}: the controller cannot be reached: {error}; try again"
         raise JoinError(UNREACHABLE, words) from error
     finally:
         connection.close()

@@ -17,9 +17,10 @@ from iris_bootstrap import __version__
 
 _DESCRIPTION = """\
 The agent on each host of an Iris cluster. It reads where it is from
-HOST_DIR/host.json, dials the controller, runs the tasks that it is given and
-ships their logs. It is started by the platform that made the host; you start
-it by hand only to look into something.
+HOST_DIR/host.json, or from HOST_DIR/slice-facts.json and the metadata server,
+dials the controller, runs the tasks that it is given and ships their logs. It is
+started by the platform that made the host; you start it by hand only to look into
+something.
 """
 
 _RUN_DESCRIPTION = """\
@@ -47,7 +48,7 @@ files in HOST_DIR:
 exit status:
   0  left as it was told to, or (with --detach) started
   1  could not start; the reason is the last thing said
-  2  usage, or a host.json that cannot be used
+  2  usage, or a host that does not say where it is
 """
 
 
@@ -55,7 +56,8 @@ _JOIN_DESCRIPTION = """\
 Make this host a member of a cluster whose controller is on another machine. It
 makes a key, which never leaves it, and has it certified by the controller for
 its place in host.json. The one-use token that proves the place is read from
-standard input. A host that has joined already stays as it is.
+standard input; a machine of Google's has an identity token instead (--proof google).
+A host that has joined already stays as it is.
 """
 
 _JOIN_EPILOG = """\
@@ -106,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="--join: holds the one-use token, and is removed when it was used",
     )
+    _add_proof(run, "--join: ")
     # As `join` has it: whatever place host.json says.
     run.set_defaults(place=None)
     _add_join(commands)
@@ -152,10 +155,21 @@ def _add_join(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     join.add_argument(
         "--address", required=True, metavar="HOST:PORT", help="where `run` dials the controller from then on"
     )
+    _add_proof(join)
     join.add_argument(
         "--place",
         metavar="SLICE/INDEX",
         help="refuse to be any other place than this (default: that of host.json)",
+    )
+
+
+def _add_proof(parser: argparse.ArgumentParser, only_with: str = "") -> None:
+    parser.add_argument(
+        "--proof",
+        choices=("token", "google"),
+        default="token",
+        help=f"{only_with}how the host proves its place: by a one-use token, or by the identity token of a"
+        " machine of Google's (default: token)",
     )
 
 
@@ -226,6 +240,8 @@ def _join_first(arguments: argparse.Namespace, host_dir: Path) -> int:
     if arguments.ca is None or arguments.address is None:
         sys.stderr.write("iris-bootstrap: error: --join needs --ca and --address\n")
         return 2
+    if arguments.proof == "google":
+        return _join_patiently(arguments, host_dir)
     token_file: Path | None = arguments.token_file
     try:
         token = token_file.read_bytes() if token_file is not None and token_file.exists() else b""
@@ -241,15 +257,42 @@ def _join_first(arguments: argparse.Namespace, host_dir: Path) -> int:
 def _join(arguments: argparse.Namespace, host_dir: Path, token: IO[bytes]) -> int:
     from iris_bootstrap.join import JoinError, JoinRequest, join
 
-    request = JoinRequest(host_dir, arguments.join, arguments.ca, arguments.address, arguments.place)
+    where = (host_dir, arguments.join, arguments.ca, arguments.address, arguments.place)
     try:
-        join(request, token)
+        join(JoinRequest(*where, proof=arguments.proof), token)
     except JoinError as error:
         sys.stderr.write(f"iris-bootstrap: error: {error}\n")
         return error.status
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _join_patiently(arguments: argparse.Namespace, host_dir: Path) -> int:
+
+    from iris_bootstrap.join import JoinError, JoinRequest, join_patiently
+    from iris_bootstrap.log import logger
+
+    log = logger("join")
+    where = (host_dir, arguments.join, arguments.ca, arguments.address, arguments.place)
+    try:
+        join_patiently(
+            JoinRequest(*where, proof=arguments.proof),
+            lambda why: log("not_joined_yet", why=why),
+            _pause,
+        )
+    except JoinError as error:
+        sys.stderr.write(f"iris-bootstrap: error: {error}\n")
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _pause(seconds: float) -> None:
+    import select
+
+    select.select([], [], [], seconds)
 
 
 def _seconds(text: str) -> float:

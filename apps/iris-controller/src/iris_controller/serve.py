@@ -89,6 +89,8 @@ def run(places: Places, *, resume: bool, log_level: str) -> int:
             paths = ClusterPaths(places.state_dir, places.pki_dir, places.local_root)
             secure = SecurePorts(authority, paths.state_dir / BUNDLES) if authority is not None else None
             platforms = _open_platforms(config, identity, paths, secure)
+            if secure is not None:
+                secure.believe_google(config, platforms)
             cluster = _Cluster(config, identity, paths, platforms, secure)
             return asyncio.run(_serve(cluster, lock, resume=resume))
     except OSError as error:

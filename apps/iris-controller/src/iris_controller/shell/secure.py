@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import grpc.aio
 
+from iris_config import IrisConfig
 from iris_config.endpoint import Endpoint, advertised
 from iris_controller.core.values import Place, Reason
 from iris_controller.shell.certificates import Admission, CertificateDesk
 from iris_controller.shell.clock import now
 from iris_controller.shell.controller import Controller
+from iris_controller.shell.google_proof import GoogleProof, HostAddresses, TpuGroup, Where
 from iris_controller.shell.identity import ServerIdentity
 from iris_controller.shell.join import JoinServer, Limits, PortTaken
 from iris_controller.shell.places import why_not_here
-from iris_controller.shell.tokens import TokenStore
+from iris_controller.shell.tokens import Proof, TokenStore
+from iris_platform import Platform
 from iris_platform.bundle import Shelf
 from iris_platform.files import make_private_dir
 from iris_platform.joining import Joining
@@ -72,7 +77,8 @@ class SecurePorts:
         self.desk = CertificateDesk(authority, time.time)
         self.identity = ServerIdentity(authority, time.time)
         self._controller: Controller | None = None
-        admission = Admission(self.desk, {"token": self.tokens}, self._why_not)
+        self._proofs: dict[str, Proof] = {"token": self.tokens}
+        admission = Admission(self.desk, self._proofs, self._why_not)
         make_private_dir(bundles)
         self.join = JoinServer(bundles, admission, self.identity.context, limits)
 
@@ -91,6 +97,28 @@ class SecurePorts:
                 f"cannot listen on port {ports.grpc} for agents and operators: in use?"
             ) from error
         return f"{host}:{bound}", self.join.bind(ports.host, ports.join)
+
+    def believe_google(self, config: IrisConfig, platforms: Mapping[str, Platform]) -> None:
+        """Let machines of TPU groups join by Google's word; before the ports are open."""
+        groups = {
+            name: TpuGroup(
+                group.provider.tpu.project_id,
+                group.provider.tpu.service_account,
+                # Of this arm's platform, which is a platform and this.
+                cast("HostAddresses", platforms[name]),
+            )
+            for name, group in config.scale_groups.items()
+            if group.provider.HasField("tpu")
+        }
+        if groups:
+            endpoint = config.proto.endpoints.certificates
+            self._proofs["google"] = GoogleProof(endpoint, self.cluster_id, groups, self._find, _boot_s)
+
+    def _find(self, slice_name: str) -> Where | None:
+        controller = self._controller
+        assert controller is not None, "open() comes first"
+        slice_ = controller.view.slices.get(slice_name)
+        return None if slice_ is None else Where(slice_.group, slice_.zone)
 
     def _why_not(self, place: Place) -> Reason | None:
         controller = self._controller
