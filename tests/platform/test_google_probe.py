@@ -123,13 +123,43 @@ def test_the_chips_shape_is_the_facts_where_the_machine_does_not_say(
     server: Metadata, tmp_path: Path
 ) -> None:
     del server.values[TPU_ENV]
-    tpu = probe(write_facts(tmp_path, topology="4x4", chips_per_host=4)).tpu
+    tpu = probe(write_facts(tmp_path, topology="4x4")).tpu
     assert tpu is not None
     assert tpu.bounds == {
         "TPU_CHIPS_PER_HOST_BOUNDS": "2,2,1",
         "TPU_HOST_BOUNDS": "2,2,1",
         "TPU_TOPOLOGY": "4x4",
     }
+
+
+@pytest.mark.parametrize(
+    ("hosts", "topology", "chips", "bounds"),
+    [
+        (1, "1x1", "1,1,1", "1,1,1"),
+        (1, "2x4", "2,4,1", "1,1,1"),
+        (4, "4x4", "2,2,1", "2,2,1"),
+        (2, "2x2x2", "2,2,1", "1,1,2"),
+        (8, "4x8", "2,2,1", "2,4,1"),
+    ],
+)
+def test_how_hosts_lie_follows_from_how_chips_do(
+    server: Metadata, tmp_path: Path, hosts: int, topology: str, chips: str, bounds: str
+) -> None:
+    server.values |= tpu_vm(index=0, hosts=hosts) | {TPU_ENV: f"TOPOLOGY: '{topology}'"}
+    tpu = probe(write_facts(tmp_path, hosts=hosts)).tpu
+    assert tpu is not None
+    assert tpu.bounds == {
+        "TPU_CHIPS_PER_HOST_BOUNDS": chips,
+        "TPU_HOST_BOUNDS": bounds,
+        "TPU_TOPOLOGY": topology,
+    }
+
+
+@pytest.mark.parametrize("topology", ["", "x", "4x", "0x4", "4x4x4x4", "3x3"])
+def test_a_shape_that_is_none_tells_nothing(server: Metadata, host: Path, topology: str) -> None:
+    server.values[TPU_ENV] = f"TOPOLOGY: '{topology}'"
+    tpu = probe(host).tpu
+    assert tpu is not None and not tpu.bounds.keys() - {"TPU_TOPOLOGY"}
 
 
 def test_nobody_says_how_the_chips_lie(server: Metadata, host: Path) -> None:

@@ -218,7 +218,7 @@ class Session:
             case out.StartProcess(job=job):
                 if job.job_id not in self._jobs_told:
                     self._jobs_told[job.job_id] = None
-                    self._orders.send(job_frame(output, CLUSTER))
+                    self._orders.send(job_frame(output, CLUSTER, {}))
                 self._orders.send(start_frame(output, "controller"))
             case out.StopProcess(key, reason):
                 self._orders.send(frames.Stop(str(key), reason))

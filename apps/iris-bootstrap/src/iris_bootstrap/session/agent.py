@@ -40,6 +40,7 @@ from iris_bootstrap.session.outputs import (
 )
 from iris_bootstrap.session.pipe import KeeperPipe
 from iris_bootstrap.session.shipper import Shipper
+from iris_bootstrap.session.tpu import tpu_environment
 from iris_bootstrap.session.translate import job_frame, read_report, release_frame, start_frame
 from iris_platform.env_probe import Environment
 from iris_proto.v1.job_pb2 import Place
@@ -243,7 +244,7 @@ class Agent:
                 if job.job_id in self._jobs_told:
                     return [start]
                 self._jobs_told.add(job.job_id)
-                return [job_frame(output, self._place.cluster), start]
+                return [job_frame(output, self._place.cluster, tpu_environment(self._place)), start]
             case ReleaseProcess():
                 return [release_frame(output)]
             case StopProcess(key, reason):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from iris_bootstrap.attempt import parse_key
 from iris_bootstrap.keeper import frames
@@ -63,10 +63,11 @@ def read_report(report: frames.Report, host: str = "") -> AttemptReport:
     )
 
 
-def job_frame(start: StartProcess, cluster: str) -> frames.Job:
-    """What all attempts of a job have in common. Iris's own variables win over the job's."""
+def job_frame(start: StartProcess, cluster: str, host_env: Mapping[str, str]) -> frames.Job:
+    """What all attempts of a job have in common. Iris's own variables win over the job's, and those over the host's."""
     job = start.job
     env = {
+        **host_env,
         **job.spec.env,
         "IRIS_JOB_ID": job.job_id,
         "IRIS_TASK_COUNT": str(max(job.spec.replicas, 1)),

@@ -6,10 +6,11 @@ missing worker number that is taken for 0 makes two hosts one.
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from iris_platform.metadata import FIRST_PAUSE_S, LONGEST_PAUSE_S, MetadataError
 _NUMBER = re.compile(r"[0-9]{1,6}")
 # `KEY: 'value'`, one to a line.
 _TPU_ENV = re.compile(r"^\s*([A-Z0-9_]+):\s*'?([^'\n]*?)'?\s*$", re.MULTILINE)
+_AXES = 3
 # A chips' shape of one host by their number; Google's TPU VM documentation, "TPU types".
 _CHIPS_BOUNDS = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1", 8: "2,4,1"}
 
@@ -140,30 +142,28 @@ def _bounds(facts: Mapping[str, object], tpu_env: str, hosts: int) -> Mapping[st
     """How chips and hosts lie, by the machine itself; else by the facts, as far as they say."""
     said = dict(_TPU_ENV.findall(tpu_env))
     topology = said.get("TOPOLOGY") or str(facts.get("topology") or "")
-    chips_per_host = facts.get("chips_per_host")
-    chips = said.get("CHIPS_PER_HOST_BOUNDS") or (
-        _CHIPS_BOUNDS.get(chips_per_host, "") if isinstance(chips_per_host, int) else ""
-    )
+    whole = _shape(topology, "x")
+    each, rest = divmod(math.prod(whole), hosts)
+    chips = said.get("CHIPS_PER_HOST_BOUNDS") or ("" if rest else _CHIPS_BOUNDS.get(each, ""))
     found = {
         "TPU_CHIPS_PER_HOST_BOUNDS": chips,
-        "TPU_HOST_BOUNDS": said.get("HOST_BOUNDS") or _host_bounds(topology, chips, hosts),
+        "TPU_HOST_BOUNDS": said.get("HOST_BOUNDS") or _host_bounds(whole, _shape(chips, ","), hosts),
         "TPU_TOPOLOGY": topology,
     }
     return {name: value for name, value in found.items() if value}
 
 
-def _host_bounds(topology: str, chips: str, hosts: int) -> str:
+def _host_bounds(whole: Sequence[int], one: Sequence[int], hosts: int) -> str:
     """The shape of the hosts: that of all chips by that of one host's; empty where they do not fit."""
-    try:
-        whole = [int(part) for part in topology.split("x")]
-        one = [int(part) for part in chips.split(",")]
-    except ValueError:
+    if 0 in (*whole, *one) or any(everything % part for everything, part in zip(whole, one, strict=True)):
         return ""
-    whole += [1] * (len(one) - len(whole))
-    if len(whole) != len(one) or any(part < 1 or all_ % part for all_, part in zip(whole, one, strict=True)):
-        return ""
-    bounds = [all_ // part for all_, part in zip(whole, one, strict=True)]
-    total = 1
-    for bound in bounds:
-        total *= bound
-    return ",".join(map(str, bounds)) if total == hosts else ""
+    bounds = [everything // part for everything, part in zip(whole, one, strict=True)]
+    return ",".join(map(str, bounds)) if math.prod(bounds) == hosts else ""
+
+
+def _shape(text: str, between: str) -> tuple[int, ...]:
+    """Three numbers, the last ones 1 where they are not said; (0, 0, 0), which fits nothing, for what is no shape."""
+    parts = text.split(between)
+    if len(parts) > _AXES or not all(_NUMBER.fullmatch(part) and int(part) for part in parts):
+        return (0,) * _AXES
+    return tuple(map(int, [*parts, *["1"] * (_AXES - len(parts))]))
