@@ -116,7 +116,7 @@ ROWS: dict[str, st.SearchStrategy[Any]] = {
     "past": st.builds(n.PastAttempt, ATTEMPTS),
     "slice": st.builds(n.Slice, TEXT, TEXT, TEXT, COUNT, SLICE_STATES, MS, MS),
     "worker": st.builds(n.Worker, PLACES, st.sampled_from(s.WorkerState), REASONS, TEXT, TEXT, RESOURCES),
-    "standing": st.builds(n.GroupStanding, TEXT, COUNT, MS, REASONS),
+    "standing": st.builds(n.Standing, TEXT, TEXT, COUNT, MS, REASONS),
     "cluster": st.builds(n.ClusterState, st.none() | REASONS),
     "event": st.builds(n.Record, MS, MS, TEXT, TEXT, TEXT, REASONS),
 }
@@ -131,8 +131,10 @@ def key_of(kind: str, row: Any) -> object:
             return row.id
         case "past":
             return row.attempt.id
-        case "slice" | "standing":
+        case "slice":
             return row.name
+        case "standing":
+            return row.group, row.zone
         case "worker":
             return row.place
         case "event":

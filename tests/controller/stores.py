@@ -38,5 +38,10 @@ def go_back(path: Path) -> None:
     store.db.executemany("UPDATE jobs SET spec = ? WHERE job_id = ?", plain)
     store.db.execute("DROP TABLE sealed_with")
     store.db.execute("ALTER TABLE cluster DROP COLUMN paused_zones")
+    store.db.execute("DROP TABLE standings")
+    store.db.execute(
+        "CREATE TABLE group_standings (name TEXT PRIMARY KEY, failures INTEGER NOT NULL,"
+        " not_before_ms INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL) WITHOUT ROWID"
+    )
     store.db.execute("PRAGMA user_version=3")
     store.close()

@@ -241,10 +241,10 @@ class TestLists:
                 response = await it.api.ListScaleGroups(pb.ListScaleGroupsRequest(), metadata=AUTH)
                 (row,) = response.scale_groups
                 assert row.availability == pb.GROUP_AVAILABILITY_QUOTA_EXCEEDED
-                assert (row.reason, row.message) == ("quota", "a waits 5s after 1 failed: no more")
+                assert (row.reason, row.message) == ("quota", "a waits 1m after 1 failed: no more")
                 assert (row.slices, row.ready_slices, row.max_slices) == (1, 0, 3)
                 status = await it.api.GetClusterStatus(pb.GetClusterStatusRequest(), metadata=AUTH)
-                assert list(status.problems) == ["scale group a: a waits 5s after 1 failed: no more"]
+                assert list(status.problems) == ["scale group a: a waits 1m after 1 failed: no more"]
 
         run(test)
 

@@ -39,7 +39,7 @@ def test_b14_demand_moves_on_when_a_group_has_no_quota_and_comes_back_after_its_
     assert creates(effects) == [name_of(1, "b")]
     w.absent(name_of(1, "a"))
     assert w.world.availability["a"][0] == "QUOTA_EXCEEDED"
-    w.later(6)
+    w.later(61)
     w.submit()
     assert creates(w.effects) == [name_of(2, "a")]
 
@@ -122,7 +122,7 @@ def test_the_rate_limit_delays_slices_and_never_drops_them() -> None:
     job = w.submit(tasks=5)
     asked = [fx.CreateSlice(name, "local", "local") for name in (name_of(1), name_of(2))]
     assert [effect for effect in w.effects if isinstance(effect, fx.CreateSlice)] == asked
-    w.tick(30)
+    w.tick(20)
     assert w.world.availability["local"][0] == "BACKOFF"
     assert w.wait_reason(job) == "demand" or w.wait_reason(job) == "starting"
     counts = [len(w.slices)]
@@ -135,8 +135,9 @@ def test_the_rate_limit_delays_slices_and_never_drops_them() -> None:
 def test_a_slice_that_is_being_deleted_counts_until_it_is_gone() -> None:
     w = world(group(at_most=1))
     w.submit()
-    refused = w.only
-    w.create_fails(refused, Failure.NO_CAPACITY)
+    broken = w.only
+    w.created(broken)
+    w.create_fails(broken, Failure.START)
     assert creates(w.later(20)) == []
-    w.absent(refused)
+    w.absent(broken)
     assert creates(w.later(11)) != []

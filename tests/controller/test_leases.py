@@ -139,6 +139,7 @@ class TestStall:
         w.tick(3600)
         assert w.slices == {w.only: "REQUESTING"}
         w.seconds(31)
+        w.absent(w.only)
         assert w.slices == {w.only: "DELETING"}
 
 

@@ -47,7 +47,7 @@ def test_coming_slices_are_deleted_by_name() -> None:
     first, second = w.slices
     w.shows(first)
     assert deletes(w.shut_down()) == [first, second]
-    assert w.world.standing("local").failures == 0
+    assert w.world.standing("local", "local").failures == 0
 
 
 def test_nothing_is_created_while_it_stops() -> None:

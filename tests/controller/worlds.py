@@ -7,6 +7,7 @@ then the rows into a store. After every batch the invariants have to hold.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
@@ -47,7 +48,7 @@ def group(
     return GroupPolicy(
         name=name,
         provider="local",
-        zones=(zone,),
+        zones=tuple(zone.split()),
         min_slices=at_least,
         max_slices=at_most,
         buffer_slices=buffer,
@@ -58,6 +59,23 @@ def group(
         boot_timeout_ms=round(boot_s * 1000),
         task_lease_ms=round(lease_s * 1000),
         fence_after_ms=None if fence_s is None else round(fence_s * 1000),
+    )
+
+
+def cloud(
+    name: str = "tpu", *, zone: str = "zone-a zone-b", queued_s: float | None = None, **rest: Any
+) -> GroupPolicy:
+    """A scale group on a cloud, with two zones to try; times in seconds."""
+    project, capacity = rest.pop("project", "project"), rest.pop("capacity", "spot")
+    accelerator = rest.pop("accelerator", "")
+    policy = group(name, zone=zone, **{"lease_s": 3600, "fence_s": 300, "boot_s": 900, **rest})
+    return replace(
+        policy,
+        provider="tpu",
+        project=project,
+        capacity=capacity,
+        accelerator=accelerator,
+        queued_for_ms=None if queued_s is None else round(queued_s * 1000),
     )
 
 
@@ -74,12 +92,18 @@ def settings(*groups: GroupPolicy, creates_per_minute: int = 60) -> Settings:
     )
 
 
-def info(name: str, vms: Sequence[VmState], state: SliceCloudState, detail: str = "") -> SliceInfo:
+def info(
+    name: str,
+    vms: Sequence[VmState],
+    state: SliceCloudState,
+    detail: str = "",
+    failure: Failure | None = None,
+) -> SliceInfo:
     """A slice of ours as its provider shows it."""
     group_name = name.removeprefix(f"iris-{CLUSTER_ID}-").rsplit("-", 2)[0]
     labels = slice_labels("test", CLUSTER_ID, group_name, name)
     hosts = tuple(VmInfo(f"{name}-{i}", "10.0.0.1", "local", labels, vm, 1) for i, vm in enumerate(vms))
-    return SliceInfo(name, "local", labels, state, hosts, 1, detail)
+    return SliceInfo(name, "local", labels, state, hosts, 1, detail, failure)
 
 
 def world(*groups: GroupPolicy, creates_per_minute: int = 60) -> "Scene":
@@ -184,10 +208,11 @@ class Scene:
         *vms: VmState,
         state: SliceCloudState = SliceCloudState.RUNNING,
         detail: str = "",
+        failure: Failure | None = None,
     ) -> list[fx.Effect]:
         """The provider, asked by name, shows a slice; without `vms` all its hosts run."""
         hosts = vms or (VmState.RUNNING,) * self.world.slices[name].hosts
-        return self.batch(e.SliceLooked(name, info(name, hosts, state, detail)))
+        return self.batch(e.SliceLooked(name, info(name, hosts, state, detail, failure)))
 
     def absent(self, name: str) -> list[fx.Effect]:
         """The provider, asked by name, does not know it."""
@@ -207,9 +232,9 @@ class Scene:
         """The provider accepted a deletion."""
         return self.batch(e.DeleteAnswered(name, None))
 
-    def lists(self, *seen: SliceInfo) -> list[fx.Effect]:
+    def lists(self, *seen: SliceInfo, provider: str = "local", zone: str = "local") -> list[fx.Effect]:
         """The provider lists the zone."""
-        return self.batch(e.ZoneListed("local", "local", seen))
+        return self.batch(e.ZoneListed(provider, zone, seen))
 
     # -- agents ----------------------------------------------------------
 
@@ -304,6 +329,16 @@ def creates(effects: Sequence[fx.Effect]) -> list[str]:
 def deletes(effects: Sequence[fx.Effect]) -> list[str]:
     """The slices that the provider is asked to delete."""
     return [effect.slice_name for effect in effects if isinstance(effect, fx.DeleteSlice)]
+
+
+def zones(effects: Sequence[fx.Effect]) -> list[str]:
+    """Where the provider is asked to make slices."""
+    return [effect.zone for effect in effects if isinstance(effect, fx.CreateSlice)]
+
+
+def lists(effects: Sequence[fx.Effect]) -> list[str]:
+    """The zones of which the provider is asked for a list."""
+    return [effect.zone for effect in effects if isinstance(effect, fx.ListZone)]
 
 
 def looks(effects: Sequence[fx.Effect]) -> list[str]:

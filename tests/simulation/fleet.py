@@ -45,7 +45,7 @@ class Fleet:
     def __init__(self, settings: Settings, deeds: Counter[str]) -> None:
         self._settings = settings
         self._deeds = deeds
-        # When slices were asked for, by scale group, since the controller's start.
+        # When slices were asked for, by whose limits they count against.
         self._requested: dict[str, list[int]] = {}
         self._contact: dict[Place, list[int]] = {}
         # The scale groups that the controller has been given; somebody may have left one out.
@@ -69,7 +69,9 @@ class Fleet:
 
     def on_loaded(self, now_ms: int) -> None:
         """A controller begins, or begins anew: nobody has been silent."""
-        self._requested.clear()
+        for group in self._settings.groups.values():
+            if not group.is_cloud:
+                self._requested.pop(group.account, None)
         self._contact.clear()
         self._heard.clear()
         self._listed.clear()
@@ -156,11 +158,14 @@ class Fleet:
             raise Objection("gone_but_there", f"{row.name} is GONE and programs run on it", [row.name])
 
     def _check_pace(self, row: Slice, decided_ms: int) -> None:
-        times = self._requested.setdefault(row.group, [])
+        group = self._settings.groups[row.group]
+        times = self._requested.setdefault(group.account, [])
         times.append(decided_ms)
         times[:] = [at_ms for at_ms in times if at_ms > decided_ms - 60_000]
-        if len(times) > self._settings.creates_per_minute:
-            raise Objection("too_fast", f"{len(times)} slices of {row.group} within a minute", [row.name])
+        # A project's limit holds whenever a minute begins, and whoever runs the controller.
+        most = self._settings.creates_per_minute * (1 if group.is_cloud else 2)
+        if len(times) > most:
+            raise Objection("too_fast", f"{len(times)} slices of {group.account} within a minute", [row.name])
 
     # -- silence ---------------------------------------------------------------------
 

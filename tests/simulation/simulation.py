@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from iris_controller.core.standings import LONGEST_MS
 from iris_controller.core.values import Place
 from tests.simulation.calls import LATEST_MS
 from tests.simulation.chaos import Chaos
@@ -28,8 +29,8 @@ from tests.simulation.stage import Stage, make_stage
 from tests.simulation.story import Objection
 from tests.simulation.users import Users
 
-# After the last fault, beyond the time that the jobs need: the longest back-off is five minutes.
-REST_WITHIN_MS = 600_000
+# After the last fault, beyond the time that the jobs need and the longest back-off.
+REST_WITHIN_MS = LONGEST_MS + 300_000
 EMPTY_WITHIN_MS = 300_000
 LOOK_MS = 2_000
 # DESIGN 7: what a lost controller leaves is gone so long after lease and orphan timeout.

@@ -91,11 +91,11 @@ def silence_is_a_fence(patch: Patch) -> None:
 def a_closed_session_is_a_fence(patch: Patch) -> None:
     real = workers.session_closed
 
-    def closed(world: World, event: e.SessionClosed) -> list[fx.Effect]:
+    def closed(world: World, event: e.SessionClosed, now: Now) -> list[fx.Effect]:
         session = world.sessions.get(event.session_id)
         for attempt_id in list(world.live.get(session.place, ())) if session is not None else ():
-            attempts.lose(world, attempt_id, WHY, Now(0, 0))
-        return real(world, event)
+            attempts.lose(world, attempt_id, WHY, now)
+        return real(world, event, now)
 
     patch.setattr(workers, "session_closed", closed)
 
@@ -104,7 +104,7 @@ def a_closed_session_is_a_fence(patch: Patch) -> None:
 def deleting_is_a_fence(patch: Patch) -> None:
     real = slices.delete
 
-    def delete(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> fx.Effect:
+    def delete(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> list[fx.Effect]:
         for attempt_id in list(world.live_on(slice_)):
             attempts.lose(world, attempt_id, why, now)
         return real(world, slice_, why, cause, now)

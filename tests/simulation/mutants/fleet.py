@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from iris_controller.core import calls, leases, overdue, scaling_group, slices, standings, step
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.core import leases, scaling_group, slices, step
 from iris_controller.core import states as s
 from iris_controller.core.entities import Slice
-from iris_controller.core.scaling_group import GroupView
 from iris_controller.core.states import WorkerState
 from iris_controller.core.values import Now
 from iris_controller.core.world import World
@@ -73,20 +72,20 @@ def a_tombstone_is_looked_at(patch: Patch) -> None:
         slice_ = world.slices.get(event.slice_name)
         if slice_ is None or event.error is not None:
             return []
-        return slices.look(world, [slice_], now, at_once=True)
+        return calls.look(world, [slice_], now, at_once=True)
 
     patch.setattr(slices, "delete_answered", answered)
 
 
 @breaks_a_rule(seed=14)
 def deletions_are_asked_for_once(patch: Patch) -> None:
-    real = slices.tick
+    real = overdue.tick
 
     def tick(world: World, now: Now) -> list[fx.Effect]:
         known = [name for name, v in world.slices.items() if isinstance(v.state, s.SliceDeleting)]
         return [x for x in real(world, now) if not (isinstance(x, fx.DeleteSlice) and x.slice_name in known)]
 
-    patch.setattr(slices, "tick", tick)
+    patch.setattr(overdue, "tick", tick)
 
 
 @breaks_a_rule(seed=2)
@@ -97,7 +96,7 @@ def looks_keep_deletions_waiting(patch: Patch) -> None:
         suspects = {
             w.place.slice_name: None for w in world.workers.values() if w.state is WorkerState.SUSPECT
         }
-        return [*real(world, now), *slices.look(world, [world.slices[name] for name in suspects], now)]
+        return [*real(world, now), *calls.look(world, [world.slices[name] for name in suspects], now)]
 
     patch.setattr(leases, "mark_silent", mark)
 
@@ -106,8 +105,8 @@ def looks_keep_deletions_waiting(patch: Patch) -> None:
 def what_is_being_deleted_takes_no_room(patch: Patch) -> None:
     real = scaling_group.headroom
 
-    def headroom(view: Any, creates_per_minute: int, now: Now) -> Any:
-        return real(replace(view, slices=view.in_service), creates_per_minute, now)
+    def headroom(view: Any, now: Now) -> Any:
+        return real(replace(view, slices=view.in_service), now)
 
     patch.setattr("iris_controller.core.autoscaler.headroom", headroom)
 
@@ -128,9 +127,4 @@ def a_busy_slice_is_idle(patch: Patch) -> None:
 
 @breaks_a_rule(seed=45)
 def back_off_runs_on_the_wall_clock(patch: Patch) -> None:
-    real = step._group_views
-
-    def group_views(world: World, now: Now) -> list[GroupView]:
-        return [replace(v, standing=world.standing(v.policy.name)) for v in real(world, now)]
-
-    patch.setattr(step, "_group_views", group_views)
+    patch.setattr(standings, "_now", lambda world, standing, now: standing)

@@ -28,7 +28,7 @@ def the_lease_has_no_margin(patch: Patch) -> None:
 
 @breaks_a_rule(seed=175)
 def a_lease_is_a_fence_on_clouds_too(patch: Patch) -> None:
-    def expire(world: World, slice_: Slice, group: GroupPolicy, silent_ms: int, now: Now) -> fx.Effect:
+    def expire(world: World, slice_: Slice, group: GroupPolicy, silent_ms: int, now: Now) -> list[fx.Effect]:
         for place in world.places(slice_):
             if leases.has_expired(world, place, now):
                 for attempt_id in list(world.live.get(place, ())):
@@ -42,7 +42,7 @@ def a_lease_is_a_fence_on_clouds_too(patch: Patch) -> None:
 def suspicion_is_a_fence(patch: Patch) -> None:
     real = leases._delete
 
-    def delete(world: World, slice_: Slice, silent_ms: int, now: Now) -> fx.Effect:
+    def delete(world: World, slice_: Slice, silent_ms: int, now: Now) -> list[fx.Effect]:
         for attempt_id in list(world.live_on(slice_)):
             attempts.lose(world, attempt_id, WHY, now)
         return real(world, slice_, silent_ms, now)

@@ -9,8 +9,9 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core import recovery, restore, slices, unknown, workers
 from iris_controller.core.entities import Slice
+from iris_controller.core.fleeting import Unknown
 from iris_controller.core.values import Now
-from iris_controller.core.world import Unknown, World
+from iris_controller.core.world import World
 from tests.simulation.machine import Memory
 from tests.simulation.mutants.registry import Patch, breaks_a_rule
 

@@ -321,12 +321,12 @@ TABLES: Mapping[str, Table] = {
         _decode_worker,
     ),
     "standing": Table(
-        "group_standings",
-        ("name",),
+        "standings",
+        ("scale_group", "zone"),
         ("failures", "not_before_ms", "reason", "message"),
-        _single,
+        tuple,
         lambda row: (row.failures, row.not_before_ms, *row.reason),
-        lambda v: n.GroupStanding(v[0], v[1], v[2], Reason(v[3], v[4])),
+        lambda v: n.Standing(v[0], v[1], v[2], v[3], Reason(v[4], v[5])),
     ),
     "cluster": Table(
         "cluster",

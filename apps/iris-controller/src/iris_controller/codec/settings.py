@@ -11,6 +11,9 @@ from iris_controller.core.leases import lease_over_ms
 from iris_controller.core.values import Resources
 from iris_proto.v1 import config_pb2, worker_pb2
 
+# The accelerator type of groups whose hosts have none.
+NO_ACCELERATOR = "cpu"
+
 
 def settings(config: config_pb2.IrisClusterConfig, cluster_id: str) -> Settings:
     """What the rules need to know of a cluster's configuration."""
@@ -47,7 +50,16 @@ def _policy(
         boot_timeout_ms=group.boot_timeout.ToMilliseconds(),
         task_lease_ms=group.task_lease.ToMilliseconds(),
         fence_after_ms=_fence_after_ms(provider, group, timeouts),
+        accelerator="" if group.accelerator_type == NO_ACCELERATOR else group.accelerator_type,
+        project=group.provider.tpu.project_id,
+        capacity=config_pb2.Capacity.Name(group.capacity) if group.capacity else "",
+        queued_for_ms=_queued_for_ms(group.provider.tpu),
     )
+
+
+def _queued_for_ms(tpu: config_pb2.TpuProvider) -> int | None:
+    """How long a request waits in line; None where it does not."""
+    return tpu.queued_resources.valid_for.ToMilliseconds() if tpu.HasField("queued_resources") else None
 
 
 def _fence_after_ms(

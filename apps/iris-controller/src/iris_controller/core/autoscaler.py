@@ -6,12 +6,13 @@ it out makes no choices. Knows nothing of clouds, clocks or protobuf.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from iris_controller.core import states as s
 from iris_controller.core.demand import Demand, route
-from iris_controller.core.explain import duration
+from iris_controller.core.explain import duration, how_many
 from iris_controller.core.queue import PendingQueue
 from iris_controller.core.scaling_group import (
     GroupView,
@@ -51,30 +52,56 @@ class GroupReport:
 
 @dataclass(frozen=True, slots=True)
 class ScalingPlan:
-    """Everything that shall happen to the fleet, and why anything waits."""
+    """Everything that shall happen to the fleet, and why anything waits.
+
+    `held_back` are accounts that want more creations than may be asked for now.
+    """
 
     creates: tuple[Create, ...]
     drains: tuple[Drain, ...]
     groups: Mapping[str, GroupReport]
     waits: Mapping[Shape, Reason]
+    held_back: frozenset[str] = frozenset()
 
 
 def plan_scaling(
-    queue: PendingQueue, groups: Sequence[GroupView], creates_per_minute: int, now: Now
+    queue: PendingQueue, groups: Sequence[GroupView], tokens: Mapping[str, int], now: Now
 ) -> ScalingPlan:
-    """Compares demand with the fleet; the queue holds what the present fleet could not take."""
+    """Compares demand with the fleet; the queue holds what the present fleet could not take.
+
+    `tokens` says by account how many creations may be asked for now. A rate is no
+    reason to prefer another group, so demand is routed first, and then what is
+    too much waits for its turn.
+    """
     groups = sorted(groups, key=lambda v: (v.policy.priority, v.policy.name))
-    left = {v.policy.name: headroom(v, creates_per_minute, now) for v in groups}
+    left = {v.policy.name: headroom(v, now) for v in groups}
     demand = route(queue, groups, left)
-    creates: list[Create] = []
+    wanted = [create for view in groups for create in _creates(view, demand, left[view.policy.name], now)]
+    accounts = {view.policy.name: view.policy.account for view in groups}
+    creates = _within_rate(wanted, accounts, tokens)
     drains: list[Drain] = []
     reports: dict[str, GroupReport] = {}
     for view in groups:
-        more = _creates(view, demand, left[view.policy.name])
-        creates += more
         drains += _drains(view, demand)
-        reports[view.policy.name] = _report(view, len(more), left[view.policy.name])
-    return ScalingPlan(tuple(creates), tuple(drains), reports, demand.waits)
+        counts = [sum(1 for c in some if c.group == view.policy.name) for some in (wanted, creates)]
+        reports[view.policy.name] = _report(view, counts[0], counts[1], left[view.policy.name])
+    cut = Counter(accounts[c.group] for c in wanted) - Counter(accounts[c.group] for c in creates)
+    held_back = frozenset(cut)
+    return ScalingPlan(tuple(creates), tuple(drains), reports, demand.waits, held_back)
+
+
+def _within_rate(
+    wanted: Sequence[Create], accounts: Mapping[str, str], tokens: Mapping[str, int]
+) -> list[Create]:
+    """As many as may be asked for now: what tasks wait for before what is kept ready."""
+    left = dict(tokens)
+    creates: list[Create] = []
+    for create in sorted(wanted, key=lambda c: c.reason.code != "demand"):
+        account = accounts[create.group]
+        if left.get(account, 0) > 0:
+            left[account] -= 1
+            creates.append(create)
+    return creates
 
 
 def _needed(view: GroupView, demand: Demand) -> int:
@@ -84,15 +111,16 @@ def _needed(view: GroupView, demand: Demand) -> int:
     return busy + demand.coming.get(name, 0) + demand.wanted.get(name, 0)
 
 
-def _creates(view: GroupView, demand: Demand, left: Headroom) -> list[Create]:
+def _creates(view: GroupView, demand: Demand, left: Headroom, now: Now) -> list[Create]:
     policy = view.policy
     for_demand = demand.wanted.get(policy.name, 0)
     target = floor(view, _needed(view, demand))
     count = min(left.slices, max(for_demand, target - len(view.in_service)))
     below_min = policy.min_slices - len(view.in_service)
-    if view.zone is None:
+    zone = view.zone(now)
+    if zone is None:
         return []
-    return [Create(policy.name, view.zone, _why(i, for_demand, below_min)) for i in range(count)]
+    return [Create(policy.name, zone, _why(i, for_demand, below_min)) for i in range(count)]
 
 
 def _why(i: int, for_demand: int, below_min: int) -> Reason:
@@ -110,8 +138,8 @@ def _drains(view: GroupView, demand: Demand) -> list[Drain]:
     ]
 
 
-def _report(view: GroupView, creates: int, left: Headroom) -> GroupReport:
-    wanted = len(view.in_service) + creates
+def _report(view: GroupView, wanted: int, creates: int, left: Headroom) -> GroupReport:
+    total = len(view.in_service) + wanted
     coming = any(isinstance(v.state, s.SLICE_COMING) for v in view.slices)
     code = left.limit.code
     if code == "quota":
@@ -122,8 +150,11 @@ def _report(view: GroupView, creates: int, left: Headroom) -> GroupReport:
         availability = "PAUSED"
     elif code:
         availability = "BACKOFF"
+    elif wanted and not creates:
+        words = f"{view.policy.name} asks for {how_many(wanted, 'slice')} as soon as its rate allows"
+        return GroupReport(total, "BACKOFF", Reason("rate_limit", words))
     elif creates or coming:
-        return GroupReport(wanted, "REQUESTING", Reason("starting", "slices are on their way"))
+        return GroupReport(total, "REQUESTING", Reason("starting", "slices are on their way"))
     else:
-        return GroupReport(wanted, "AVAILABLE", NO_REASON)
-    return GroupReport(wanted, availability, left.limit)
+        return GroupReport(total, "AVAILABLE", NO_REASON)
+    return GroupReport(total, availability, left.limit)

@@ -142,13 +142,15 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupStanding:
-    """What a scale group's recent creations taught us; survives restarts.
+class Standing:
+    """What a scale group's recent creations in one zone taught us; survives restarts.
 
-    `failures` in a row; nothing is created before `not_before_ms` (wall).
+    `zone` "" is all of the group's. `failures` in a row, of one class (see
+    `standings`); nothing is created before `not_before_ms` (wall).
     """
 
-    name: str
+    group: str
+    zone: str
     failures: int = 0
     not_before_ms: int = 0
     reason: Reason = NO_REASON
@@ -184,7 +186,7 @@ class Record:
     reason: Reason
 
 
-Row: TypeAlias = Job | JobStatus | Task | PastAttempt | Slice | Worker | GroupStanding | ClusterState | Record
+Row: TypeAlias = Job | JobStatus | Task | PastAttempt | Slice | Worker | Standing | ClusterState | Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,23 @@ class GroupPolicy:
     # A slice with a host that was silent for so long is deleted, to get a fence;
     # None: the end of its lease is one, since its agent is supervised.
     fence_after_ms: int | None = None
+    # What its hosts have, by its one name, such as `v5litepod-16`; "" is nothing but processors.
+    accelerator: str = ""
+    # Whose limits and calls it counts against; "" where nobody counts them.
+    project: str = ""
+    capacity: str = ""
+    # How long a request waits in the provider's line; None: it is served or refused at once.
+    queued_for_ms: int | None = None
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether calls about its slices count, and machines take their time to come and go."""
+        return bool(self.project)
+
+    @property
+    def account(self) -> str:
+        """Whose creations it shares a rate with: its project's, or nobody's."""
+        return self.project or f"group {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

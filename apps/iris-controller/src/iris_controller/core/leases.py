@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from iris_controller.core import slices
+from iris_controller.core import calls, fences, slices
 from iris_controller.core import states as s
 from iris_controller.core.attempts import lose
 from iris_controller.core.effects import Effect
@@ -70,10 +70,13 @@ def mark_silent(world: World, now: Now) -> list[Effect]:
             world.put_worker(replace(worker, state=WorkerState.SUSPECT, reason=why))
             world.record(now, "worker", place.name, "SUSPECT", why)
         suspects[place.slice_name] = max(silent_ms, suspects.get(place.slice_name, 0))
+    fences.settle(world, now)
     effects = _fence(world, suspects, now)
     # What is being deleted is looked at when its deletion is asked for again.
     left = [world.slices[name] for name in suspects]
-    return effects + slices.look(world, [v for v in left if not isinstance(v.state, s.SliceDeleting)], now)
+    return effects + calls.look_into(
+        world, [v for v in left if not isinstance(v.state, s.SliceDeleting)], now
+    )
 
 
 def _fence(world: World, suspects: dict[str, int], now: Now) -> list[Effect]:
@@ -86,14 +89,15 @@ def _fence(world: World, suspects: dict[str, int], now: Now) -> list[Effect]:
         if group is None or not isinstance(slice_.state, s.SliceReady):
             continue
         if silent_ms > lease_over_ms(group.task_lease_ms):
-            effects.append(_expire(world, slice_, group, silent_ms, now))
+            effects += _expire(world, slice_, group, silent_ms, now)
         elif _is_suspicious(world, group, silent_ms, now):
             guesses.append((slice_, silent_ms))
     if not guesses:
         return effects
     fleet = sum(1 for v in world.present_slices() if isinstance(v.state, s.SLICE_IN_SERVICE))
     if _count_suspects(world, suspects) <= max(LEAST_SUSPECTS, int(SUSPECT_SHARE * fleet)):
-        effects += [_delete(world, slice_, silent_ms, now) for slice_, silent_ms in guesses]
+        for slice_, silent_ms in guesses:
+            effects += _delete(world, slice_, silent_ms, now)
     return effects
 
 
@@ -122,7 +126,7 @@ def _is_suspicious(world: World, group: GroupPolicy, silent_ms: int, now: Now) -
     return fence_ms is not None and silent_ms > fence_ms and steady_ms > group.task_lease_ms
 
 
-def _expire(world: World, slice_: Slice, group: GroupPolicy, silent_ms: int, now: Now) -> Effect:
+def _expire(world: World, slice_: Slice, group: GroupPolicy, silent_ms: int, now: Now) -> list[Effect]:
     """Its lease is over, so its tasks have ended; whether that is a fence depends on its group."""
     if group.fence_after_ms is None:
         why = Reason("lease_expired", f"its host was silent for {duration(silent_ms)}, longer than its lease")
@@ -133,7 +137,7 @@ def _expire(world: World, slice_: Slice, group: GroupPolicy, silent_ms: int, now
     return _delete(world, slice_, silent_ms, now)
 
 
-def _delete(world: World, slice_: Slice, silent_ms: int, now: Now) -> Effect:
+def _delete(world: World, slice_: Slice, silent_ms: int, now: Now) -> list[Effect]:
     """That it is gone will be the fence."""
     why = Reason("silent", f"a host was silent for {duration(silent_ms)}")
     return slices.condemn(world, slice_, why, GoneCause.FAILED, now)

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from iris_controller.core import states as s
 from iris_controller.core.ends import is_broken
+from iris_controller.core.entities import Slice
 from iris_controller.core.jobs import derive_state
 from iris_controller.core.states import ATTEMPT_LIVE, TaskState
 from iris_controller.core.values import AttemptId, Place, Resources, TaskId, add_up
 from iris_controller.core.world import World
+from iris_platform.base import Failure
 
+_REFUSALS = [f.value for f in (Failure.NO_CAPACITY, Failure.QUOTA, Failure.REFUSED, Failure.PERMISSION)]
 _ATTEMPT_OF_LIVE_TASK = {
     TaskState.ASSIGNED: s.AttemptAssigned,
     TaskState.PREPARING: s.AttemptPreparing,
@@ -140,10 +143,15 @@ def _slices_within_max(world: World) -> list[Problem]:
     found: list[Problem] = []
     for group in world.settings.groups.values():
         ours = [v for v in world.present_slices() if v.group == group.name and not v.adopted]
-        count = len(ours)
+        count = sum(1 for v in ours if not _was_refused(v))
         if count > group.max_slices:
             found.append(Problem(group.name, "over_max", f"{count} slices, at most {group.max_slices}"))
     return found
+
+
+def _was_refused(slice_: Slice) -> bool:
+    """Whether a provider would not make it; what of it is there after all is deleted."""
+    return isinstance(slice_.state, s.SliceDeleting) and slice_.state.reason.code in _REFUSALS
 
 
 def _jobs_are_derived(world: World) -> list[Problem]:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from iris_controller.core import states as s
+from iris_controller.core.calls import open_accounts
 from iris_controller.core.ends import is_broken
 from iris_controller.core.entities import (
     Attempt,
     ClusterState,
-    GroupStanding,
     Job,
     JobStatus,
     PastAttempt,
@@ -18,11 +18,12 @@ from iris_controller.core.entities import (
     Row,
     Settings,
     Slice,
+    Standing,
     Task,
     Worker,
 )
 from iris_controller.core.recovery import hold_jobs
-from iris_controller.core.scaling_group import MOST_BACKOFF_MS
+from iris_controller.core.standings import patience
 from iris_controller.core.states import TaskState, WorkerState
 from iris_controller.core.values import Now, TaskId
 from iris_controller.core.world import World
@@ -49,11 +50,11 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
                 world.workers[row.place] = row
                 if row.state in (WorkerState.HEALTHY, WorkerState.SUSPECT):
                     world.clocks.contact[row.place] = now.boot_ms
-            case GroupStanding():
-                not_before_ms = min(row.not_before_ms, now.wall_ms + MOST_BACKOFF_MS)
-                world.standings[row.name] = replace(row, not_before_ms=not_before_ms)
+            case Standing():
+                not_before_ms = min(row.not_before_ms, now.wall_ms + patience(row.reason).most_ms)
+                world.standings[row.group, row.zone] = replace(row, not_before_ms=not_before_ms)
                 wait_ms = max(0, not_before_ms - now.wall_ms)
-                world.clocks.backoff_until[row.name] = now.boot_ms + wait_ms
+                world.clocks.backoff_until[row.group, row.zone] = now.boot_ms + wait_ms
             case ClusterState():
                 world.cluster = row
             case Record():
@@ -72,6 +73,7 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
         _restore_task(world, task)
     for job in world.jobs.values():
         _restore_job(world, job)
+    open_accounts(world, now)
     world.restored_order = world.last_order
     world.clocks.steady_since = world.clocks.ticked = now.boot_ms
     if world.cluster.incomplete is not None:
@@ -110,7 +112,15 @@ def _restore_slice(world: World, slice_: Slice, now: Now) -> None:
     group = world.group(slice_)
     coming = isinstance(slice_.state, s.SLICE_COMING)
     age_ms = now.wall_ms - (slice_.requested_ms if coming else slice_.changed_ms)
-    longest_ms = group.boot_timeout_ms if group is not None else 0
+    if isinstance(slice_.state, s.SliceRequesting):
+        # It may have been asked for, with whatever answer.
+        world.asked.creations[slice_.name] = 2
+    longest_ms = 0
+    if group is not None:
+        longest_ms = max(group.boot_timeout_ms, group.queued_for_ms or 0)
+        if coming and group.queued_for_ms is not None:
+            # Its time begins anew once its turn has come.
+            age_ms = now.wall_ms - slice_.changed_ms
     world.clocks.slice_since[slice_.name] = now.boot_ms - min(max(0, age_ms), longest_ms)
 
 

@@ -1,4 +1,4 @@
-"""The rules of one scale group: how far it may grow or shrink, and its back-off.
+"""The rules of one scale group: how far it may grow or shrink, and in which zone.
 
 Pure functions over values; knows no other group and nothing of tasks.
 """
@@ -6,42 +6,45 @@ Pure functions over values; knows no other group and nothing of tasks.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from iris_controller.core import states as s
-from iris_controller.core.entities import GroupPolicy, GroupStanding
+from iris_controller.core.entities import GroupPolicy, Standing
 from iris_controller.core.explain import duration, how_many
+from iris_controller.core.standings import patience
 from iris_controller.core.states import SliceState
 from iris_controller.core.values import NO_REASON, Now, Reason
-
-# After a failed creation: doubled with each in a row, up to the most.
-FIRST_BACKOFF_MS = 5_000
-MOST_BACKOFF_MS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
 class SliceView:
-    """A slice as the rules of its group see it. `idle_ms` is None while it is busy."""
+    """A slice as the rules of its group see it. `idle_ms` is None while it is busy.
+
+    One that `was_refused` was never made, and takes nobody's room.
+    """
 
     name: str
     state: SliceState
     idle_ms: int | None = None
+    was_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """A group at one moment; `slices` are those that are not GONE, `paused` the zones that were stopped."""
+    """A group at one moment; `slices` are those that are not GONE, `paused` the zones that were stopped.
+
+    `standings` has one for each of its zones, in the order in which they are tried.
+    """
 
     policy: GroupPolicy
-    standing: GroupStanding
+    standings: Sequence[Standing]
     slices: Sequence[SliceView]
-    created_last_minute: int = 0
     paused: Collection[str] = ()
 
-    @property
-    def zone(self) -> str | None:
-        """Where the next slice is asked for; None while all zones are paused."""
-        return next((zone for zone in self.policy.zones if zone not in self.paused), None)
+    def zone(self, now: Now) -> str | None:
+        """Where the next slice is asked for; None while no zone is worth it."""
+        usable = (one for one in self.standings if one.zone not in self.paused)
+        return next((one.zone for one in usable if one.not_before_ms <= now.wall_ms), None)
 
     @property
     def in_service(self) -> list[SliceView]:
@@ -57,28 +60,32 @@ class Headroom:
     limit: Reason
 
 
-def headroom(view: GroupView, creates_per_minute: int, now: Now) -> Headroom:
+def headroom(view: GroupView, now: Now) -> Headroom:
     """How many more slices a group may ask for; DELETING ones still count, they hold quota."""
-    policy, standing = view.policy, view.standing
-    if view.zone is None:
-        zones = ", ".join(policy.zones)
-        words = f"{policy.name} asks for nothing in {zones}, which was stopped, until the next cluster start"
-        return Headroom(0, Reason("paused", words))
-    if standing.not_before_ms > now.wall_ms:
-        wait = duration(min(standing.not_before_ms - now.wall_ms, MOST_BACKOFF_MS))
-        words = f"{policy.name} waits {wait} after {standing.failures} failed: {standing.reason.message}"
-        return Headroom(0, Reason(standing.reason.code, words))
-    room = policy.max_slices - len(view.slices)
+    policy = view.policy
+    if view.zone(now) is None:
+        return Headroom(0, _why_nowhere(view, now))
+    room = policy.max_slices - sum(1 for v in view.slices if not v.was_refused)
     if room <= 0:
         return Headroom(
             0, Reason("at_max_slices", f"{policy.name} has all of its {how_many(policy.max_slices, 'slice')}")
         )
-    allowed = creates_per_minute - view.created_last_minute
-    if allowed <= 0:
-        return Headroom(
-            0, Reason("rate_limit", f"{policy.name} asked {creates_per_minute} times in a minute")
-        )
-    return Headroom(min(room, allowed), NO_REASON)
+    return Headroom(room, NO_REASON)
+
+
+def _why_nowhere(view: GroupView, now: Now) -> Reason:
+    """Why no zone is worth a try: the one that is tried first again says it."""
+    name = view.policy.name
+    waiting = [one for one in view.standings if one.zone not in view.paused]
+    if not waiting:
+        zones = ", ".join(view.policy.zones)
+        words = f"{name} asks for nothing in {zones}, which was stopped, until the next cluster start"
+        return Reason("paused", words)
+    first = min(waiting, key=lambda one: one.not_before_ms)
+    wait = duration(min(first.not_before_ms - now.wall_ms, patience(first.reason).most_ms))
+    where = f" in {first.zone}" if len(view.standings) > 1 else ""
+    words = f"{name} waits {wait} after {first.failures} failed{where}: {first.reason.message}"
+    return Reason(first.reason.code, words)
 
 
 def floor(view: GroupView, needed: int) -> int:
@@ -99,15 +106,3 @@ def to_drain(view: GroupView, needed: int) -> list[SliceView]:
     ]
     idle.sort(key=lambda v: (-(v.idle_ms or 0), v.name))
     return idle[: max(0, spare)]
-
-
-def after_failure(standing: GroupStanding, why: Reason, now: Now) -> GroupStanding:
-    """A creation failed: wait longer before the next."""
-    failures = standing.failures + 1
-    wait_ms = min(MOST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** min(failures - 1, 16))
-    return replace(standing, failures=failures, not_before_ms=now.wall_ms + wait_ms, reason=why)
-
-
-def after_success(standing: GroupStanding) -> GroupStanding:
-    """A slice became READY: the past is forgiven."""
-    return replace(standing, failures=0, not_before_ms=0, reason=NO_REASON)

@@ -6,18 +6,14 @@ we believe, and a scaling plan what we want. A failed look changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
+from iris_controller.core import calls, fences, unknown
 from iris_controller.core import states as s
-from iris_controller.core import unknown
 from iris_controller.core.attempts import lose
 from iris_controller.core.effects import (
-    CreateSlice,
-    DeleteSlice,
     Effect,
-    ListZone,
-    LookAtSlice,
     RefuseSession,
     StepDown,
 )
@@ -32,81 +28,84 @@ from iris_controller.core.events import (
 from iris_controller.core.explain import duration
 from iris_controller.core.moves import node_name
 from iris_controller.core.orders import order_stop
-from iris_controller.core.scaling_group import after_failure, after_success
+from iris_controller.core.standings import note_failure, note_success
 from iris_controller.core.states import GoneCause, WorkerState
 from iris_controller.core.values import Now, Place, Reason
 from iris_controller.core.world import World
 from iris_platform.base import Failure, SliceCloudState, SliceInfo, VmState
 from iris_platform.names import is_ours, parse_slice_name, slice_name
 
-# How often a slice that is on its way in or out is looked at, and how often a
-# zone is listed as a whole.
-LOOK_INTERVAL_MS = 1_000
-LIST_INTERVAL_MS = 30_000
-# Asked again after this share of the time that it has taken so far, in that range:
-# what is slow is not made faster by asking, and every call counts against a limit.
-ASK_AGAIN_SHARE = 8
-# How long a name that is GONE is remembered, so that what a slow cloud makes
-# of it after all is deleted and not adopted; longer than a worker's certificate
-# lives, with which its agent could come back.
-TOMBSTONE_MS = 8 * 24 * 3600 * 1_000
-# How long a drained slice may take to hand over its last logs, beyond the
-# grace that its tasks have to end.
-DRAIN_MARGIN_MS = 10_000
+# What a queued resource may be late by, after the end of its validity.
+QUEUE_MARGIN_MS = 60_000
 
 
-def request(world: World, group: GroupPolicy, zone: str, why: Reason, now: Now) -> CreateSlice:
+def request(world: World, group: GroupPolicy, zone: str, why: Reason, now: Now) -> list[Effect]:
     """Records a new slice's name and owner; the effect asks for it after the commit."""
     number = world.slice_numbers.get(group.name, 0) + 1
     world.slice_numbers[group.name] = number
     name = slice_name(world.settings.cluster_id, group.name, world.epoch, number)
     wanted = Slice(name, group.name, zone, group.hosts, s.SliceRequesting(why), now.wall_ms, now.wall_ms)
     world.put_slice(wanted, now)
-    world.clocks.looked[name] = now.boot_ms
-    world.clocks.created.setdefault(group.name, []).append(now.boot_ms)
     world.record(now, "slice", name, "REQUESTING", why)
-    return CreateSlice(name, group.name, zone)
+    # The plan has counted the tokens.
+    world.asked.creating[group.account].take(now.boot_ms)
+    return [calls.create(world, wanted, now)]
 
 
 def create_answered(world: World, event: CreateAnswered, now: Now) -> list[Effect]:
     """A creation was accepted, failed for good, or may have happened."""
+    world.asked.unanswered.pop(event.slice_name, None)
     slice_ = world.slices.get(event.slice_name)
     if slice_ is None or not isinstance(slice_.state, s.SLICE_COMING):
         return []
-    if event.error is None:
-        return look(world, [slice_], now, at_once=True)
-    if event.error.failure in (Failure.UNREACHABLE, Failure.RATE_LIMIT):
-        # Not known to have failed: the same name is asked for again by `tick`.
+    name, error = slice_.name, event.error
+    if error is None:
+        world.asked.accepted[name] = now.boot_ms
+        return [] if calls.is_cloud(world, slice_) else calls.look(world, [slice_], now, at_once=True)
+    if error.failure is Failure.RATE_LIMIT:
+        # It did not happen: the same name is asked for again by `overdue`.
+        world.asked.creations[name] = world.asked.creations.get(name, 1) - 1
+        calls.slow_down(world, slice_, now)
         return []
-    if event.error.failure is not Failure.START and not isinstance(slice_.state, s.SliceRequesting):
+    if error.failure is Failure.UNREACHABLE:
+        # Not known to have failed, likewise.
+        return []
+    if error.failure is not Failure.START and not isinstance(slice_.state, s.SliceRequesting):
         # It exists, so it was made by an earlier call whose answer was lost.
         return []
-    why = Reason(event.error.failure.value, event.error.message)
-    return [_fail(world, slice_, why, now)]
+    if error.failure is not Failure.START and world.asked.creations.get(name) == 1:
+        # Nobody else can have made it.
+        world.asked.refused[name] = None
+    return _fail(world, slice_, Reason(error.failure.value, error.message), now)
 
 
-def _fail(world: World, slice_: Slice, why: Reason, now: Now) -> Effect:
-    world.put_standing(after_failure(world.standing(slice_.group), why, now), now)
+def _fail(world: World, slice_: Slice, why: Reason, now: Now) -> list[Effect]:
+    note_failure(world, slice_, why, now)
     return delete(world, slice_, why, GoneCause.FAILED, now)
 
 
-def delete(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> Effect:
+def delete(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> list[Effect]:
     """Starts a deletion; it is followed until the provider does not know the name."""
     slice_ = replace(slice_, state=s.SliceDeleting(why, cause))
     world.put_slice(slice_, now)
     world.clocks.idle_since.pop(slice_.name, None)
-    world.clocks.looked[slice_.name] = now.boot_ms
     world.record(now, "slice", slice_.name, "DELETING", why)
-    return DeleteSlice(slice_.name, slice_.group, slice_.zone)
+    return calls.delete(world, slice_, now)
 
 
 def delete_answered(world: World, event: DeleteAnswered, now: Now) -> list[Effect]:
-    """An accepted deletion is looked after; a failed one is tried again by `tick`."""
+    """An accepted deletion is looked after; a failed one is tried again by `overdue`."""
+    world.asked.unanswered.pop(event.slice_name, None)
     slice_ = world.slices.get(event.slice_name)
+    if slice_ is not None and event.error is not None and event.error.failure is Failure.RATE_LIMIT:
+        calls.slow_down(world, slice_, now)
     # A tombstone is only looked for in lists, or looking and deleting would chase each other.
     if slice_ is None or event.error is not None or not isinstance(slice_.state, s.SliceDeleting):
         return []
-    return look(world, [slice_], now, at_once=True)
+    if calls.is_cloud(world, slice_):
+        world.asked.let_go[slice_.name] = now.boot_ms
+        return []
+    return calls.look(world, [slice_], now, at_once=True)
 
 
 def looked(world: World, event: SliceLooked, now: Now) -> list[Effect]:
@@ -116,9 +115,53 @@ def looked(world: World, event: SliceLooked, now: Now) -> list[Effect]:
         world.unknown.pop(event.slice_name, None)
     if slice_ is None or isinstance(event.seen, CallFailed):
         return []
+    is_last = world.asked.last_looks.pop(slice_.name, False) is None
     if event.seen is None:
-        return _absent(world, slice_, now)
-    return _seen(world, slice_, event.seen, now)
+        effects = _absent(world, slice_, now)
+    else:
+        fences.note(world, slice_, event.seen, now)
+        effects = _seen(world, slice_, event.seen, now)
+    slice_ = world.slices[slice_.name]
+    if is_last and isinstance(slice_.state, s.SLICE_COMING) and is_overdue(world, slice_, now):
+        return [*effects, *_give_up(world, slice_, event.seen, now)]
+    return effects
+
+
+def time_limit_ms(world: World, slice_: Slice) -> int:
+    """How long a slice may take until all of its hosts have registered, or its request is served."""
+    group = world.group(slice_)
+    if group is None:
+        return 0
+    waits_in_line = isinstance(slice_.state, s.SliceRequesting) and group.queued_for_ms is not None
+    limit_ms = group.queued_for_ms or 0
+    limit_ms = limit_ms + QUEUE_MARGIN_MS if waits_in_line else group.boot_timeout_ms
+    # It may have been at work for long: its agents have the time of those that nobody knows.
+    return max(limit_ms, group.task_lease_ms) if world.cluster.incomplete is not None else limit_ms
+
+
+def is_overdue(world: World, slice_: Slice, now: Now) -> bool:
+    """Whether a coming slice has had its time."""
+    age_ms = now.boot_ms - world.clocks.slice_since.setdefault(slice_.name, now.boot_ms)
+    if world.group(slice_) is not None and world.cluster.incomplete is not None:
+        age_ms = min(age_ms, now.boot_ms - world.clocks.steady_since)
+    return age_ms > time_limit_ms(world, slice_)
+
+
+def _give_up(world: World, slice_: Slice, seen: SliceInfo | None, now: Now) -> list[Effect]:
+    limit = duration(time_limit_ms(world, slice_))
+    group = world.group(slice_)
+    if isinstance(slice_.state, s.SliceRequesting) and group is not None and group.queued_for_ms is not None:
+        why = Reason("stockout", f"was not served within {limit}")
+    else:
+        missing = slice_.hosts - world.registered(slice_)
+        words = f"{missing} of {slice_.hosts} hosts did not register within {limit}"
+        why = Reason("boot_timeout", f"{words}; {seen.detail}" if seen is not None and seen.detail else words)
+    return _fail(world, slice_, why, now)
+
+
+def give_up_unconfigured(world: World, slice_: Slice, now: Now) -> list[Effect]:
+    """A coming slice of a group that is not there any more is waited for by nobody."""
+    return _fail(world, slice_, Reason("group_removed", f"{slice_.group} is no longer configured"), now)
 
 
 def _absent(world: World, slice_: Slice, now: Now) -> list[Effect]:
@@ -126,14 +169,15 @@ def _absent(world: World, slice_: Slice, now: Now) -> list[Effect]:
         case s.SliceDeleting(why, cause):
             return _gone(world, slice_, s.SliceGone(why, cause), now)
         case s.SliceRequesting() | s.SliceGone():
-            # The creation may still be on its way: `tick` asks again.
+            # The creation may still be on its way: `overdue` asks again.
+            world.asked.accepted.pop(slice_.name, None)
             return []
         case _:
             why = Reason("vanished", "the provider does not know it any more")
-            return [condemn(world, slice_, why, GoneCause.FAILED, now)]
+            return condemn(world, slice_, why, GoneCause.FAILED, now)
 
 
-def condemn(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> Effect:
+def condemn(world: World, slice_: Slice, why: Reason, cause: GoneCause, now: Now) -> list[Effect]:
     """Deletes a slice that can work no more, whatever its state."""
     if isinstance(slice_.state, s.SLICE_COMING):
         return _fail(world, slice_, why, now)
@@ -160,36 +204,45 @@ def _gone(world: World, slice_: Slice, state: s.SliceGone, now: Now) -> list[Eff
         world.live.pop(place, None)
         world.ending.pop(place, None)
         world.clocks.contact.pop(place, None)
+        world.asked.down.pop(place, None)
     world.put_slice(replace(slice_, state=state), now)
     for clock in (world.clocks.slice_since, world.clocks.looked, world.clocks.idle_since):
         clock.pop(slice_.name, None)
-    world.hosts_seen.pop(slice_.name, None)
+    world.asked.forget(slice_.name)
     world.record(now, "slice", slice_.name, "GONE", Reason(state.cause.value, state.reason.message))
     return effects
 
 
 def _seen(world: World, slice_: Slice, seen: SliceInfo, now: Now) -> list[Effect]:
     match slice_.state:
-        case s.SliceGone():
+        case s.SliceGone() if seen.state is not SliceCloudState.DELETING:
             # A tombstone that came to life: deleted, never adopted.
-            return [DeleteSlice(slice_.name, slice_.group, slice_.zone)]
-        case s.SliceDeleting():
+            return calls.delete(world, slice_, now)
+        case s.SliceDeleting() | s.SliceGone():
             return []
     if seen.state is SliceCloudState.PREEMPTED:
         why = Reason("preempted", seen.detail or "the provider took it back")
-        return [condemn(world, slice_, why, GoneCause.PREEMPTED, now)]
+        return condemn(world, slice_, why, GoneCause.PREEMPTED, now)
     dead = [vm for vm in seen.vms if vm.state in (VmState.TERMINATED, VmState.FAILED)]
     if seen.state in (SliceCloudState.FAILED, SliceCloudState.DELETING) or dead:
         detail = seen.detail or (
             f"host {dead[0].vm_id} is {dead[0].state.value}" if dead else seen.state.value
         )
-        return [condemn(world, slice_, Reason("host_dead", detail), GoneCause.FAILED, now)]
+        code = seen.failure.value if seen.failure is not None else "host_dead"
+        return condemn(world, slice_, Reason(code, detail), GoneCause.FAILED, now)
     running = sum(1 for vm in seen.vms if vm.state is VmState.RUNNING)
-    world.hosts_seen[slice_.name] = max(running, world.hosts_seen.get(slice_.name, 0))
-    if isinstance(slice_.state, s.SliceRequesting):
+    world.asked.hosts_seen[slice_.name] = max(running, world.asked.hosts_seen.get(slice_.name, 0))
+    if isinstance(slice_.state, s.SliceRequesting) and not _waits_in_line(world, slice_, seen):
         _enter(world, slice_, s.SliceBooting(slice_.state.reason), now)
     advance(world, slice_.name, now)
     return []
+
+
+def _waits_in_line(world: World, slice_: Slice, seen: SliceInfo) -> bool:
+    """Whether a provider shows a request that it has not served yet."""
+    group = world.group(slice_)
+    queued = group is not None and group.queued_for_ms is not None
+    return queued and seen.state is SliceCloudState.CREATING and not seen.vms
 
 
 def advance(world: World, name: str, now: Now) -> None:
@@ -201,15 +254,19 @@ def advance(world: World, name: str, now: Now) -> None:
     registered = world.registered(slice_)
     if isinstance(slice_.state, s.SliceRequesting) and registered:
         slice_ = _enter(world, slice_, s.SliceBooting(slice_.state.reason), now)
-    exist = max(registered, world.hosts_seen.get(name, 0))
+    exist = max(registered, world.asked.hosts_seen.get(name, 0))
     if isinstance(slice_.state, s.SliceBooting) and exist >= slice_.hosts:
         slice_ = _enter(world, slice_, s.SliceInitializing(slice_.state.reason), now)
     if isinstance(slice_.state, s.SliceInitializing) and registered == slice_.hosts:
         _enter(world, slice_, s.SliceReady(slice_.state.reason), now)
-        world.put_standing(after_success(world.standing(slice_.group)), now)
+        note_success(world, slice_, now)
 
 
 def _enter(world: World, slice_: Slice, state: s.SliceState, now: Now) -> Slice:
+    group = world.group(slice_)
+    if isinstance(slice_.state, s.SliceRequesting) and group is not None and group.queued_for_ms is not None:
+        # Its turn has come: from here it boots.
+        world.clocks.slice_since[slice_.name] = now.boot_ms
     world.put_slice(replace(slice_, state=state), now)
     if isinstance(state, s.SliceBooting):
         for place in world.places(slice_):
@@ -283,90 +340,17 @@ def zone_listed(world: World, event: ZoneListed, now: Now) -> list[Effect]:
             continue
         found = listed.get(slice_.name)
         if found is not None and is_ours(found.slice_id, found.labels, world.settings.cluster_id):
+            if group is not None and _is_down(found) and world.has_tasks(slice_):
+                # By name that is a fence; before its deletion hides it.
+                effects += calls.look(world, [slice_], now)
             effects += _seen(world, slice_, found, now)
-        elif found is None and group and not isinstance(slice_.state, s.SliceRequesting | s.SliceGone):
-            effects += look(world, [slice_], now)
+        elif found is None and group and calls.is_missed(world, slice_, now):
+            effects += calls.look(world, [slice_], now)
     return effects
 
 
-def look(world: World, slices: Iterable[Slice], now: Now, *, at_once: bool = False) -> list[Effect]:
-    """Asks the provider for slices by name, each at most once in an interval."""
-    effects: list[Effect] = []
-    for slice_ in slices:
-        last = world.clocks.looked.get(slice_.name)
-        if at_once or last is None or now.boot_ms - last >= LOOK_INTERVAL_MS:
-            world.clocks.looked[slice_.name] = now.boot_ms
-            effects.append(LookAtSlice(slice_.name, slice_.group, slice_.zone))
-    return effects
-
-
-def tick(world: World, now: Now) -> list[Effect]:
-    """Time passes: what is on its way is looked at, asked for again, or given up."""
-    effects = give_back_stopped(world, now)
-    for slice_ in list(world.present_slices()):
-        age_ms = now.boot_ms - world.clocks.slice_since.setdefault(slice_.name, now.boot_ms)
-        match slice_.state:
-            case s.SliceRequesting() | s.SliceBooting() | s.SliceInitializing():
-                effects += _tick_coming(world, slice_, age_ms, now)
-            case s.SliceReady() if world.group(slice_) is None:
-                drain(world, slice_, Reason("group_removed", f"{slice_.group} is no longer configured"), now)
-            case s.SliceDraining(why):
-                grace_ms = world.settings.stop_grace_ms + DRAIN_MARGIN_MS
-                if not world.is_busy(slice_) or age_ms > grace_ms:
-                    effects.append(delete(world, slice_, why, GoneCause.DELETED, now))
-            case s.SliceDeleting():
-                if _due(world, slice_, now):
-                    effects.append(DeleteSlice(slice_.name, slice_.group, slice_.zone))
-            case _:
-                pass
-    _forget_tombstones(world, now)
-    return effects + unknown.tick(world, now) + _list_zones(world, now)
-
-
-def _forget_tombstones(world: World, now: Now) -> None:
-    while (oldest := next(iter(world.tombstones), None)) is not None:
-        if now.wall_ms - oldest.changed_ms <= TOMBSTONE_MS:
-            return
-        world.forget_slice(oldest.name)
-
-
-def _due(world: World, slice_: Slice, now: Now) -> bool:
-    """Whether it is time to do something about a slice in transit again."""
-    age_ms = now.boot_ms - world.clocks.slice_since[slice_.name]
-    pause_ms = min(max(LOOK_INTERVAL_MS, age_ms // ASK_AGAIN_SHARE), LIST_INTERVAL_MS)
-    if now.boot_ms - world.clocks.looked.get(slice_.name, now.boot_ms - pause_ms) < pause_ms:
-        return False
-    world.clocks.looked[slice_.name] = now.boot_ms
-    return True
-
-
-def _tick_coming(world: World, slice_: Slice, age_ms: int, now: Now) -> list[Effect]:
-    group = world.group(slice_)
-    limit_ms = group.boot_timeout_ms if group is not None else 0
-    if group is not None and world.cluster.incomplete is not None:
-        # It may have been at work for long: its agents have the time of those that nobody knows.
-        age_ms = min(age_ms, now.boot_ms - world.clocks.steady_since)
-        limit_ms = max(limit_ms, group.task_lease_ms)
-    if age_ms > limit_ms:
-        missing = slice_.hosts - world.registered(slice_)
-        words = f"{missing} of {slice_.hosts} hosts did not register within {duration(limit_ms)}"
-        return [_fail(world, slice_, Reason("boot_timeout", words), now)]
-    if not _due(world, slice_, now):
-        return []
-    if isinstance(slice_.state, s.SliceRequesting):
-        # The same name twice is one slice, so a lost answer is settled by asking again.
-        return [CreateSlice(slice_.name, slice_.group, slice_.zone)]
-    return [LookAtSlice(slice_.name, slice_.group, slice_.zone)]
-
-
-def _list_zones(world: World, now: Now) -> list[Effect]:
-    effects: list[Effect] = []
-    for provider, zone in world.zones:
-        last = world.clocks.listed.get((provider, zone))
-        if last is None or now.boot_ms - last >= LIST_INTERVAL_MS:
-            world.clocks.listed[provider, zone] = now.boot_ms
-            effects.append(ListZone(provider, zone))
-    return effects
+def _is_down(seen: SliceInfo) -> bool:
+    return seen.state is SliceCloudState.PREEMPTED or any(vm.state is VmState.TERMINATED for vm in seen.vms)
 
 
 def give_back_stopped(world: World, now: Now) -> list[Effect]:
@@ -389,5 +373,5 @@ def give_back(world: World, why: Reason, zones: Collection[str] | None, now: Now
         if isinstance(slice_.state, s.SliceReady):
             drain(world, slice_, why, now)
         elif isinstance(slice_.state, s.SLICE_COMING):
-            effects.append(delete(world, slice_, why, GoneCause.DELETED, now))
+            effects += delete(world, slice_, why, GoneCause.DELETED, now)
     return effects

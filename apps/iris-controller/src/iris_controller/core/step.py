@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import assert_never
 
-from iris_controller.core import attempts, jobs, leases, recovery, slices, workers
+from iris_controller.core import attempts, jobs, leases, overdue, recovery, slices, standings, workers
 from iris_controller.core import events as e
 from iris_controller.core import states as s
 from iris_controller.core.autoscaler import ScalingPlan, plan_scaling
@@ -21,8 +21,6 @@ from iris_controller.core.scheduler import Room, place, room
 from iris_controller.core.states import WorkerState
 from iris_controller.core.values import Now, Reason, TaskId
 from iris_controller.core.world import World
-
-MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def step(world: World, event: e.Event, now: Now) -> Outcome:
         case e.AgentRefused(place, reason):
             return Outcome(workers.refused(world, place, reason, now))
         case e.SessionClosed():
-            return Outcome(workers.session_closed(world, event))
+            return Outcome(workers.session_closed(world, event, now))
         case e.LogStored():
             attempts.log_stored(world, event.id)
             return Outcome([], Done())
@@ -103,9 +101,11 @@ def _tick(world: World, now: Now) -> list[Effect]:
     planned = world.clocks.planned
     if planned is None or now.boot_ms - planned >= interval or _idle_became_due(world, planned, now):
         world.must_decide = True
+    if any(world.asked.creating[account].tokens(now.boot_ms) for account in world.asked.held_back):
+        world.must_decide = True
     leases.note_stall(world, now)
     recovery.tick(world, now)
-    return [*leases.mark_silent(world, now), *slices.tick(world, now)]
+    return [*leases.mark_silent(world, now), *overdue.tick(world, now)]
 
 
 def _idle_became_due(world: World, planned: int, now: Now) -> bool:
@@ -170,7 +170,8 @@ def _scale(world: World, now: Now) -> list[Effect]:
     if world.stopping:
         world.waits = {}
         return slices.give_back_stopped(world, now)
-    plan = plan_scaling(world.queue, _group_views(world, now), world.settings.creates_per_minute, now)
+    tokens = {account: bucket.tokens(now.boot_ms) for account, bucket in world.asked.creating.items()}
+    plan = plan_scaling(world.queue, _group_views(world, now), tokens, now)
     return _carry_out(world, plan, now)
 
 
@@ -180,16 +181,12 @@ def _group_views(world: World, now: Now) -> list[GroupView]:
         since = world.clocks.idle_since.get(slice_.name)
         idle_ms = None if since is None else now.boot_ms - since
         if slice_.group in by_group:
-            by_group[slice_.group].append(SliceView(slice_.name, slice_.state, idle_ms))
+            refused = slice_.name in world.asked.refused
+            by_group[slice_.group].append(SliceView(slice_.name, slice_.state, idle_ms, refused))
     views: list[GroupView] = []
     for name, policy in world.settings.groups.items():
-        created = [t for t in world.clocks.created.get(name, []) if now.boot_ms - t < MINUTE_MS]
-        world.clocks.created[name] = created
-        # Whatever the wall clock was set to since, the back-off is as long as it was.
-        wait_ms = max(0, world.clocks.backoff_until.get(name, 0) - now.boot_ms)
-        standing = replace(world.standing(name), not_before_ms=now.wall_ms + wait_ms)
-        paused = world.cluster.paused_zones
-        views.append(GroupView(policy, standing, by_group[name], len(created), paused))
+        its = standings.of_zones(world, policy, now)
+        views.append(GroupView(policy, its, by_group[name], world.cluster.paused_zones))
     return views
 
 
@@ -197,7 +194,7 @@ def _carry_out(world: World, plan: ScalingPlan, now: Now) -> list[Effect]:
     effects: list[Effect] = []
     for create in plan.creates:
         group = world.settings.groups[create.group]
-        effects.append(slices.request(world, group, create.zone, create.reason, now))
+        effects += slices.request(world, group, create.zone, create.reason, now)
     for drain in plan.drains:
         slices.drain(world, world.slices[drain.slice_name], drain.reason, now)
     for name, report in plan.groups.items():
@@ -207,6 +204,7 @@ def _carry_out(world: World, plan: ScalingPlan, now: Now) -> list[Effect]:
         world.availability[name] = (report.availability, report.reason)
         world.wanted[name] = report.wanted
     world.waits = dict(plan.waits)
+    world.asked.held_back = plan.held_back
     return effects
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from iris_controller.core import calls
 from iris_controller.core import states as s
-from iris_controller.core.effects import DeleteSlice, Effect, LookAtSlice
+from iris_controller.core.effects import Effect, LookAtSlice
 from iris_controller.core.entities import GroupPolicy, Slice
 from iris_controller.core.explain import duration, how_many
+from iris_controller.core.fleeting import Unknown
 from iris_controller.core.states import GoneCause
 from iris_controller.core.values import Now, Reason
-from iris_controller.core.world import Unknown, World
+from iris_controller.core.world import World
 from iris_platform.base import SliceInfo
 from iris_platform.names import group_part, is_ours, parse_slice_name
 
@@ -70,7 +72,7 @@ def tick(world: World, now: Now) -> list[Effect]:
     effects: list[Effect] = []
     for name, known in list(world.unknown.items()):
         if _stood(known) and now.boot_ms >= _due_ms(world, name, known) and _may_delete(world):
-            effects.append(_delete(world, name, known, now))
+            effects += _delete(world, name, known, now)
     return effects
 
 
@@ -92,7 +94,7 @@ def _may_delete(world: World) -> bool:
     return world.cluster.unknown_deleted < cap
 
 
-def _delete(world: World, name: str, known: Unknown, now: Now) -> Effect:
+def _delete(world: World, name: str, known: Unknown, now: Now) -> list[Effect]:
     why = Reason("unknown", f"nobody reported for it in {duration(now.boot_ms - known.first_seen_ms)}")
     group = _group_name(world, name)
     state = s.SliceDeleting(why, GoneCause.DELETED)
@@ -100,7 +102,7 @@ def _delete(world: World, name: str, known: Unknown, now: Now) -> Effect:
     world.put_slice(row, now)
     world.put_cluster(replace(world.cluster, unknown_deleted=world.cluster.unknown_deleted + 1))
     world.record(now, "slice", name, "DELETING", why)
-    return DeleteSlice(name, group, known.zone)
+    return calls.delete(world, row, now)
 
 
 def words(world: World, now_boot_ms: int) -> list[str]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from iris_controller.core import recovery, unknown
+from iris_controller.core import recovery, standings, unknown
 from iris_controller.core.entities import (
     Attempt,
     ClusterState,
-    GroupStanding,
     Job,
     JobStatus,
     PastAttempt,
     Record,
     Slice,
+    Standing,
     Task,
     Worker,
     untouched,
@@ -64,7 +64,7 @@ class View:
     archived: dict[str, None] = field(default_factory=dict)
     slices: dict[str, Slice] = field(default_factory=dict)
     workers: dict[Place, Worker] = field(default_factory=dict)
-    standings: dict[str, GroupStanding] = field(default_factory=dict)
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     cluster: ClusterState = field(default_factory=ClusterState)
     # By job, the tasks that ever had an attempt, in the order of their first.
     started: dict[str, list[TaskId]] = field(default_factory=dict)
@@ -85,8 +85,8 @@ class View:
                     self.slices[row.name] = row
                 case Worker():
                     self.workers[row.place] = row
-                case GroupStanding():
-                    self.standings[row.name] = row
+                case Standing():
+                    self.standings[row.group, row.zone] = row
                 case ClusterState():
                     self.cluster = row
                 case Record() | PastAttempt():
@@ -159,7 +159,7 @@ def view_of(world: World) -> View:
     rows.update({("task", task_id): task for task_id, task in world.tasks.items()})
     rows.update({("slice", name): slice_ for name, slice_ in world.slices.items()})
     rows.update({("worker", place): worker for place, worker in world.workers.items()})
-    rows.update({("standing", name): standing for name, standing in world.standings.items()})
+    rows.update({("standing", where): standing for where, standing in world.standings.items()})
     rows["cluster", 0] = world.cluster
     view.apply(rows)
     view.findings = findings(world)
@@ -173,6 +173,7 @@ def findings(world: World) -> Findings:
     """
     why_held = recovery.why_held(world)
     notices = unknown.words(world, world.clocks.ticked or 0)
+    notices += standings.words(world, world.clocks.ticked or 0)
     if why_held is not None:
         notices.append(why_held.message)
     return Findings(

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from iris_controller.core import attempts, recovery, slices
+from iris_controller.core import attempts, calls, recovery, slices
 from iris_controller.core import states as s
 from iris_controller.core.effects import (
     AckBeat,
     AckReports,
     Effect,
-    LookAtSlice,
     RefuseSession,
     SendWelcome,
     StepDown,
@@ -30,11 +29,12 @@ from iris_controller.core.events import (
     ObservedAttempt,
     SessionClosed,
 )
+from iris_controller.core.fleeting import Session
 from iris_controller.core.leases import has_expired
 from iris_controller.core.orders import order_stop
 from iris_controller.core.states import ATTEMPT_LIVE, WorkerState
 from iris_controller.core.values import AttemptId, AttemptSpec, Now, Place, Reason
-from iris_controller.core.world import Session, World
+from iris_controller.core.world import World
 
 
 def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
@@ -95,7 +95,7 @@ def refused(world: World, place: Place, why: Reason, now: Now) -> list[Effect]:
         return []
     why = Reason(why.code, f"the agent of {place.name} was refused: {why.message}")
     if isinstance(slice_.state, s.SLICE_COMING):
-        return [slices.condemn(world, slice_, why, s.GoneCause.FAILED, now)]
+        return slices.condemn(world, slice_, why, s.GoneCause.FAILED, now)
     worker = world.workers.get(place)
     if worker is not None and worker.reason != why:
         # It dials again and again, and is told of once.
@@ -272,7 +272,7 @@ def _contact(world: World, place: Place, now: Now) -> None:
         world.record(now, "worker", place.name, "HEALTHY", Reason("", "in contact again"))
 
 
-def session_closed(world: World, event: SessionClosed) -> list[Effect]:
+def session_closed(world: World, event: SessionClosed, now: Now) -> list[Effect]:
     """A stream ended. That says nothing of the worker, but is worth a look."""
     session = world.sessions.get(event.session_id)
     if session is None:
@@ -281,4 +281,4 @@ def session_closed(world: World, event: SessionClosed) -> list[Effect]:
     slice_ = world.slices.get(session.place.slice_name)
     if slice_ is None or not isinstance(slice_.state, s.SLICE_IN_SERVICE):
         return []
-    return [LookAtSlice(slice_.name, slice_.group, slice_.zone)]
+    return calls.look_into(world, [slice_], now, at_once=True)

@@ -9,14 +9,13 @@ the `put_…` methods alone, so no rule can forget one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from iris_controller.core.entities import (
     Attempt,
     ClusterState,
     GroupPolicy,
-    GroupStanding,
     Job,
     JobStatus,
     PastAttempt,
@@ -24,10 +23,12 @@ from iris_controller.core.entities import (
     Row,
     Settings,
     Slice,
+    Standing,
     Task,
     Worker,
     untouched,
 )
+from iris_controller.core.fleeting import Asked, Clocks, Session, Unknown
 from iris_controller.core.moves import check_move
 from iris_controller.core.queue import PendingQueue
 from iris_controller.core.states import (
@@ -39,7 +40,6 @@ from iris_controller.core.states import (
 )
 from iris_controller.core.values import (
     AttemptId,
-    AttemptSpec,
     Now,
     Place,
     Reason,
@@ -55,52 +55,6 @@ Changes: TypeAlias = dict[Key, Row | None]
 # Events that are kept for people; older ones are pruned from the store.
 RECORDS_KEPT = 10_000
 _NO_TASKS = dict.fromkeys(TaskState, 0)
-
-
-@dataclass(slots=True)
-class Session:
-    """An agent's open stream, and what it shall be told at the end of the batch.
-
-    `missing` are attempts that its hello should have named and did not.
-    """
-
-    session_id: int
-    place: Place
-    boot_id: str
-    start: list[AttemptSpec] = field(default_factory=list)
-    stop: dict[AttemptId, str] = field(default_factory=dict)
-    release: dict[AttemptId, tuple[str, ...]] = field(default_factory=dict)
-    missing: list[AttemptId] = field(default_factory=list)
-    is_crowded: bool = False
-
-
-@dataclass(slots=True)
-class Clocks:
-    """Moments of our own first sight on the boot clock; never stored."""
-
-    slice_since: dict[str, int] = field(default_factory=dict)
-    idle_since: dict[str, int] = field(default_factory=dict)
-    contact: dict[Place, int] = field(default_factory=dict)
-    looked: dict[str, int] = field(default_factory=dict)
-    listed: dict[tuple[str, str], int] = field(default_factory=dict)
-    first_shown: dict[tuple[str, str], int] = field(default_factory=dict)
-    created: dict[str, list[int]] = field(default_factory=dict)
-    backoff_until: dict[str, int] = field(default_factory=dict)
-    planned: int | None = None
-    # The last tick, and the first after this start or the last stall of our own.
-    ticked: int | None = None
-    steady_since: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A slice with our id that the store does not know. Times on the boot clock."""
-
-    provider: str
-    zone: str
-    hosts: int
-    first_seen_ms: int
-    last_listed_ms: int
 
 
 class World:
@@ -121,7 +75,7 @@ class World:
         self._present: dict[str, Slice] = {}
         self._gone: dict[str, None] = {}
         self.workers: dict[Place, Worker] = {}
-        self.standings: dict[str, GroupStanding] = {}
+        self.standings: dict[tuple[str, str], Standing] = {}
         self.cluster = ClusterState()
         self.last_event_id = 0
         self.last_order = 0
@@ -140,7 +94,7 @@ class World:
         self.sessions: dict[int, Session] = {}
         self.session_at: dict[Place, int] = {}
         self.clocks = Clocks()
-        self.hosts_seen: dict[str, int] = {}
+        self.asked = Asked()
         self.slice_numbers: dict[str, int] = {}
         # Since this start: complete lists with how many slices of ours they showed, zones shown for
         # long enough, unknown slices, places that said hello, and the last job that was there before.
@@ -168,9 +122,9 @@ class World:
         """The policy of a slice's group; None if the configuration dropped it."""
         return self.settings.groups.get(slice_.group)
 
-    def standing(self, group: str) -> GroupStanding:
-        """What a group's recent creations taught us."""
-        return self.standings.get(group) or GroupStanding(group)
+    def standing(self, group: str, zone: str) -> Standing:
+        """What a group's recent creations in a zone taught us."""
+        return self.standings.get((group, zone)) or Standing(group, zone)
 
     def task(self, task_id: TaskId) -> Task:
         """A task, also one without a row."""
@@ -376,12 +330,13 @@ class World:
         self.changes["worker", worker.place] = worker
         self.must_decide = True
 
-    def put_standing(self, standing: GroupStanding, now: Now) -> None:
-        """Replaces a group's standing; its back-off runs on the boot clock from here."""
+    def put_standing(self, standing: Standing, now: Now) -> None:
+        """Replaces a standing; its back-off runs on the boot clock from here."""
+        where = (standing.group, standing.zone)
         wait_ms = max(0, standing.not_before_ms - now.wall_ms)
-        self.clocks.backoff_until[standing.name] = now.boot_ms + wait_ms
-        self.standings[standing.name] = standing
-        self.changes["standing", standing.name] = standing
+        self.clocks.backoff_until[where] = now.boot_ms + wait_ms
+        self.standings[where] = standing
+        self.changes["standing", where] = standing
         self.must_decide = True
 
     def put_cluster(self, cluster: ClusterState) -> None:

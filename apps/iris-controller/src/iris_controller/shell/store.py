@@ -82,6 +82,15 @@ MIGRATIONS: Sequence[str] = (
     """
     ALTER TABLE cluster ADD COLUMN paused_zones TEXT NOT NULL DEFAULT '[]';
     """,
+    # What was learned without a zone was learned of all of the group's.
+    """
+    CREATE TABLE standings (
+        scale_group TEXT NOT NULL, zone TEXT NOT NULL, failures INTEGER NOT NULL,
+        not_before_ms INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL,
+        PRIMARY KEY (scale_group, zone)) WITHOUT ROWID;
+    INSERT INTO standings SELECT name, '', failures, not_before_ms, reason, message FROM group_standings;
+    DROP TABLE group_standings;
+    """,
 )
 
 NEVER_LOADED = frozenset({"past"})
