@@ -17,6 +17,7 @@ from iris_platform import (
 )
 from iris_platform.base import HostResources, SliceCloudState, VmState
 from iris_platform.controller_vm import CONTROLLERS, LocalController, Operator, Recipe, create_controller_vm
+from iris_platform.gcp import TpuPlatform
 from iris_platform.local import LocalPlatform
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.vm_platform import resolve_zone, slice_spec, slice_state
@@ -65,8 +66,16 @@ def test_a_platform_of_manual_hosts(tmp_path: Path) -> None:
         platform.list_slices({}, "elsewhere")
 
 
-def test_providers_of_later_releases(tmp_path: Path) -> None:
+def test_a_platform_of_tpu_slices(tmp_path: Path) -> None:
+    tpu = ProviderConfig(tpu=TpuProvider(project_id="p"))
+    platform = create_platform(settings(tpu, tmp_path, "us-central2-b", "europe-west4-b"))
+    assert isinstance(platform, TpuPlatform)
+    assert platform.zones() == ("us-central2-b", "europe-west4-b")
+
+
+def test_providers_of_later_releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = ProviderConfig(tpu=TpuProvider(project_id="p"))
+    monkeypatch.setattr("iris_platform.PROVIDER_MODULES", {**PROVIDER_MODULES, "tpu": None})
     message = "provider tpu is not available in this release; available: local, manual"
     with pytest.raises(ProviderUnavailable, match=f"^{message}$"):
         create_platform(settings(provider, tmp_path, "z"))
@@ -146,6 +155,7 @@ def test_the_clock_counts_milliseconds() -> None:
         ("iris_platform.env_probe", ("google", "yaml", "grpc", "subprocess")),
         ("iris_platform.base", ("google", "subprocess")),
         ("iris_platform.local", ("google", "yaml", "grpc", "paramiko")),
+        ("iris_platform.gcp", ("google.cloud", "google.auth", "google.api_core", "grpc", "proto")),
     ],
 )
 def test_what_importing_a_module_does_not_import(module: str, unwanted: tuple[str, ...]) -> None:

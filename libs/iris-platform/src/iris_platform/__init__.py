@@ -51,7 +51,7 @@ __all__ = [
 # The module of each arm of `ProviderConfig.provider`; None until it exists.
 # Each module has a function `make_platform(settings) -> Platform`.
 PROVIDER_MODULES: Mapping[str, str | None] = {
-    "tpu": None,
+    "tpu": "iris_platform.gcp",
     "manual": "iris_platform.manual",
     "local": "iris_platform.local",
 }

@@ -113,7 +113,7 @@ class GroupVmManager:
         """See `VmManager.create_slice`."""
         zone = resolve_zone(self._config.zones, zone)
         self._check_group(name)
-        self._platform.create_slice(slice_spec(self._config, self._identity, name), zone)
+        self._platform.create_slice(self._spec(name, zone), zone)
 
     def delete_slice(self, name: str, zone: str | None = None) -> None:
         """See `VmManager.delete_slice`."""
@@ -133,6 +133,10 @@ class GroupVmManager:
         """See `VmManager.list_slices`."""
         zone = resolve_zone(self._config.zones, zone)
         return self._platform.list_slices({LABEL_GROUP: group_part(self.group)}, zone)
+
+    def _spec(self, name: str, zone: str) -> SliceSpec:
+        """What the platform is given to make; where a provider needs more, its manager adds it."""
+        return slice_spec(self._config, self._identity, name)
 
     def _check_group(self, name: str) -> None:
         parts = parse_slice_name(name)

@@ -1,0 +1,124 @@
+"""What is asked of Google, word for word."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+
+from iris_platform.base import Refused
+from iris_platform.gcp import request
+from iris_platform.gcp.overrides import Capacity
+from iris_proto.v1.config_pb2 import QueuedResourcesConfig
+from tests.platform.gcp.made import NAME, WHERE, ZONE, provider, spec, with_overrides
+
+LABELS = {
+    "iris-cluster": "demo",
+    "iris-cluster-id": "abcdefghij",
+    "iris-role": "worker",
+    "iris-group": "here",
+    "iris-slice": NAME,
+}
+SCOPES = {"scope": ["https://www.googleapis.com/auth/cloud-platform"]}
+NODE = {
+    "accelerator_type": "v4-16",
+    "runtime_version": "tpu-ubuntu2204-base",
+    "network_config": {"network": "default", "enable_external_ips": True},
+    "service_account": SCOPES,
+    "scheduling_config": {},
+    "labels": LABELS,
+    "metadata": {"enable-guest-attributes": "TRUE", "startup-script": "#!/bin/sh\n"},
+}
+QUEUED = QueuedResourcesConfig(valid_for=Duration(seconds=7200))
+
+
+def shown(message: Any) -> dict[str, Any]:
+    """A message's fields that are set."""
+    return MessageToDict(type(message).pb(message), preserving_proto_field_name=True)
+
+
+def asked(capacity: Capacity, **fields: Any) -> dict[str, Any]:
+    """The queued resource of a request, its node apart."""
+    made = request.create_queued(provider(queued_resources=QUEUED, **fields), spec(capacity=capacity), ZONE)
+    queued: dict[str, Any] = shown(made)["queued_resource"]
+    return queued
+
+
+def test_a_node_on_demand() -> None:
+    assert shown(request.create_node(provider(), spec(), ZONE)) == {
+        "parent": "projects/test-project/locations/us-central2-b",
+        "node_id": NAME,
+        "node": NODE,
+    }
+
+
+def test_what_the_provider_says_of_machines() -> None:
+    config = provider(network="lab", subnetwork="lab-b", external_addresses=False, service_account="w@p.iam")
+    node = shown(request.create_node(config, spec(), ZONE))["node"]
+    assert node["network_config"] == {"network": "lab", "subnetwork": "lab-b"}
+    assert node["service_account"] == {"email": "w@p.iam", **SCOPES}
+
+
+@pytest.mark.parametrize(
+    ("capacity", "scheduling"), [(Capacity.SPOT, {"spot": True}), (Capacity.RESERVED, {"reserved": True})]
+)
+def test_how_a_node_is_paid_for(capacity: Capacity, scheduling: dict[str, bool]) -> None:
+    node = shown(request.create_node(provider(), spec(capacity=capacity), ZONE))["node"]
+    assert node == {**NODE, "scheduling_config": scheduling}
+
+
+def test_a_queued_resource() -> None:
+    made = shown(request.create_queued(provider(queued_resources=QUEUED), spec(), ZONE))
+    assert made == {
+        "parent": WHERE,
+        "queued_resource_id": NAME,
+        "queued_resource": {
+            "tpu": {"node_spec": [{"parent": WHERE, "node_id": NAME, "node": NODE}]},
+            "queueing_policy": {"valid_until_duration": "7200s"},
+        },
+        "request_id": made["request_id"],
+    }
+
+
+def test_the_same_creation_is_the_same_request() -> None:
+    def request_id(name: str) -> str:
+        return request.create_queued(provider(queued_resources=QUEUED), spec(name), ZONE).request_id
+
+    assert request_id(NAME) == request_id(NAME) != request_id(f"{NAME}0")
+
+
+def test_how_a_queued_resource_is_paid_for() -> None:
+    spot, reserved = asked(Capacity.SPOT), asked(Capacity.RESERVED)
+    assert (spot["spot"], "guaranteed" in spot) == ({}, False)
+    assert spot["tpu"]["node_spec"][0]["node"] == NODE
+    assert (reserved["guaranteed"], "spot" in reserved) == ({}, False)
+    assert reserved["tpu"]["node_spec"][0]["node"]["scheduling_config"] == {"reserved": True}
+    assert "reservation_name" not in reserved
+
+
+@pytest.mark.parametrize("written", ["lot", f"{WHERE}/reservations/lot"])
+def test_a_reservation_by_name(written: str) -> None:
+    queued = asked(Capacity.RESERVED, reservation=written)
+    assert queued["reservation_name"] == f"{WHERE}/reservations/lot"
+
+
+def test_what_one_host_left() -> None:
+    assert shown(request.get_log("test-project", ZONE, NAME, 3)) == {
+        "name": f"{WHERE}/nodes/{NAME}",
+        "query_path": "iris/",
+        "worker_ids": ["3"],
+    }
+
+
+def test_a_slice_without_a_startup_script() -> None:
+    node = shown(request.create_node(provider(), with_overrides(spec(), startup_script=""), ZONE))["node"]
+    assert node["metadata"] == {"enable-guest-attributes": "TRUE"}
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [("runtime_version", "no runtime version is given for v4-16"), ("capacity", "Capacity")],
+)
+def test_what_cannot_be_asked(field: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        request.create_node(provider(), with_overrides(spec(), **{field: ""}), ZONE)
