@@ -103,6 +103,7 @@ def test_what_was_tried_in_vain_is_what_its_last_error_was() -> None:
         # At the end of an operation that is no throttling.
         (8, BUSY, Failure.NO_CAPACITY),
         (8, "", Failure.NO_CAPACITY),
+        (4, "The queued resource was not provisioned before its end time.", Failure.NO_CAPACITY),
         # What is over is known to have failed.
         (13, "an internal error has occurred", Failure.START),
         (1, "The operation was cancelled", Failure.START),

@@ -76,15 +76,7 @@ def test_a_queued_resource() -> None:
             "tpu": {"node_spec": [{"parent": WHERE, "node_id": NAME, "node": NODE}]},
             "queueing_policy": {"valid_until_duration": "7200s"},
         },
-        "request_id": made["request_id"],
     }
-
-
-def test_the_same_creation_is_the_same_request() -> None:
-    def request_id(name: str) -> str:
-        return request.create_queued(provider(queued_resources=QUEUED), spec(name), ZONE).request_id
-
-    assert request_id(NAME) == request_id(NAME) != request_id(f"{NAME}0")
 
 
 def test_how_a_queued_resource_is_paid_for() -> None:

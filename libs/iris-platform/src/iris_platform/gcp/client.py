@@ -12,11 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import google.auth
 import grpc
 from google.api_core import exceptions as google_exceptions
 from google.api_core.retry import Retry, if_exception_type
@@ -27,8 +25,10 @@ from google.cloud.tpu_v2.services.tpu.transports import TpuGrpcTransport
 from google.longrunning import operations_pb2
 
 from iris_platform.base import PermissionMissing, Unreachable
+from iris_platform.gcp.credentials import find_credentials
+from iris_platform.gcp.deadlines import DEADLINES, Deadlines
 from iris_platform.gcp.errors import to_platform_error
-from iris_platform.gcp.request import SCOPE, node_name, parent, queued_name
+from iris_platform.gcp.request import node_name, parent, queued_name
 
 PAGE_SIZE = 500
 # Nodes carry their startup scripts, in lists too.
@@ -40,29 +40,8 @@ _TRANSIENT = (
     google_exceptions.BadGateway,
     google_exceptions.Aborted,
 )
-_NO_CREDENTIALS = (
-    "there are no Google Cloud credentials here: run `gcloud auth application-default login`, name a key file"
-    " in GOOGLE_APPLICATION_CREDENTIALS, or run this on a machine with a service account"
-)
-
 Answer = TypeVar("Answer")
 Page = TypeVar("Page", tpu_v2.ListNodesResponse, tpu_v2.ListQueuedResourcesResponse)
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """How long calls may take, in seconds.
-
-    `try_s` is for one try of a reading call and `read_s` for all tries of one;
-    `list_s` for all pages of a list; `write_s` for a creation or deletion.
-    """
-
-    try_s: float = 10.0
-    read_s: float = 25.0
-    list_s: float = 60.0
-    write_s: float = 30.0
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 5.0
 
 
 class AlreadyThere(Exception):
@@ -80,7 +59,7 @@ class TpuApi:
         self,
         endpoint: str,
         project: str,
-        deadlines: Deadlines = Deadlines(),
+        deadlines: Deadlines = DEADLINES,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.project = project
@@ -239,8 +218,4 @@ def _transport(endpoint: str) -> TpuGrpcTransport:
     parts = urlsplit(endpoint)
     if parts.scheme == "http":
         return TpuGrpcTransport(channel=grpc.insecure_channel(parts.netloc, options=_CHANNEL))
-    try:
-        credentials, _ = google.auth.default(scopes=[SCOPE])
-    except GoogleAuthError as error:
-        raise PermissionMissing(f"{_NO_CREDENTIALS} ({error})") from error
-    return TpuGrpcTransport(host=parts.netloc, credentials=credentials)
+    return TpuGrpcTransport(host=parts.netloc, credentials=find_credentials())

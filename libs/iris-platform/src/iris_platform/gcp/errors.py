@@ -58,6 +58,7 @@ CODES: Mapping[int, type[PlatformError]] = {
     grpc.StatusCode.DATA_LOSS.value[0]: Unreachable,
     grpc.StatusCode.UNAUTHENTICATED.value[0]: PermissionMissing,
 }
+LATE = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 # A wrong request may speak of quotas and zones too; that does not make it right.
 _PLAIN = frozenset(
@@ -146,7 +147,9 @@ def cause_of(status: status_pb2.Status) -> Cause:
     kind = classify(status.code, status.message, details)
     words = status.message.strip() or f"code {status.code}"
     failure = kind.failure
-    if failure is Failure.RATE_LIMIT and status.code == EXHAUSTED and "per " not in words:
+    spoke_of_calls = failure is Failure.RATE_LIMIT and "per " in words
+    # Too late is a queued resource at the end of its validity.
+    if status.code == LATE or (failure is Failure.RATE_LIMIT and not spoke_of_calls):
         failure = Failure.NO_CAPACITY
     elif failure in (Failure.UNREACHABLE, Failure.NOT_OURS):
         failure = Failure.START

@@ -53,6 +53,7 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _asked: OrderedDict[tuple[str, str], Asked] = field(default_factory=OrderedDict)
     _views: dict[str, ZoneView] = field(default_factory=dict)
+    _blind_s: dict[str, float] = field(default_factory=dict)
     _listing: dict[str, threading.Lock] = field(default_factory=dict)
 
     def asked(self, zone: str, name: str) -> Asked | None:
@@ -84,6 +85,18 @@ class Ledger:
             known = self._views.get(zone)
             if known is None or known.began_s <= view.began_s:
                 self._views[zone] = view
+
+    def note_blind(self, zone: str, now_s: float) -> None:
+        """A list of a zone has just failed."""
+        with self._lock:
+            self._blind_s[zone] = now_s
+
+    def is_blind(self, zone: str, since_s: float) -> bool:
+        """Whether the last list of a zone failed, not before `since_s`."""
+        with self._lock:
+            view = self._views.get(zone)
+            blind_s = self._blind_s.get(zone, since_s)
+            return blind_s > since_s and (view is None or view.began_s < blind_s)
 
     def strays(self) -> list[str]:
         """What the last lists showed and nobody touches."""

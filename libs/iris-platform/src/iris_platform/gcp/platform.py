@@ -6,7 +6,8 @@ Nothing of Google is imported before the first call that needs it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ from iris_platform.base import (
     VmInfo,
 )
 from iris_platform.bootstrap import render
+from iris_platform.gcp.deadlines import DEADLINES, Deadlines
 from iris_platform.gcp.overrides import Capacity, TpuOverrides
-from iris_platform.gcp.startup import worker_startup
+from iris_platform.gcp.startup import endpoint_of, worker_startup
 from iris_platform.vm_platform import GroupVmManager, VmManager, resolve_zone, slice_spec
 
 # Not to hide a cycle, and not to load Google's library with this module.
@@ -30,14 +32,19 @@ if TYPE_CHECKING:
     from iris_platform.gcp.slices import TpuSlices
     from iris_proto.v1.config_pb2 import ScaleGroupConfig
 
-ENDPOINT = "https://tpu.googleapis.com"
-
 
 class TpuPlatform:
     """TPU slices of one project; see `Platform` for what each call means."""
 
-    def __init__(self, settings: PlatformSettings) -> None:
+    def __init__(
+        self,
+        settings: PlatformSettings,
+        deadlines: Deadlines = DEADLINES,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._deadlines = deadlines
+        self._now_s = now_s
         self._lock = threading.Lock()
         self._made: TpuSlices | None = None
 
@@ -112,7 +119,7 @@ class TpuPlatform:
     def _slices(self) -> TpuSlices:
         with self._lock:
             if self._made is None:
-                self._made = _open(self._settings)
+                self._made = _open(self._settings, self._deadlines, self._now_s)
             return self._made
 
 
@@ -145,11 +152,14 @@ class TpuVmManager(GroupVmManager):
 _CAPACITIES = {0: Capacity.ON_DEMAND, 1: Capacity.ON_DEMAND, 2: Capacity.SPOT, 3: Capacity.RESERVED}
 
 
-def _open(settings: PlatformSettings) -> TpuSlices:
-    from iris_platform.gcp.client import TpuApi
-    from iris_platform.gcp.slices import Clocks, TpuSlices
+def _open(settings: PlatformSettings, deadlines: Deadlines, now_s: Callable[[], float]) -> TpuSlices:
+    try:
+        from iris_platform.gcp.client import TpuApi
+        from iris_platform.gcp.slices import Clocks, TpuSlices
+    except ModuleNotFoundError as error:
+        words = "TPU groups need Google's libraries, which are not installed here: pip install 'iris-platform[gcp]'"
+        raise Refused(f"{words} ({error})") from error
 
-    endpoint = (settings.endpoints.tpu if settings.endpoints is not None else "") or ENDPOINT
     provider = settings.provider.tpu
-    api = TpuApi(endpoint, provider.project_id)
-    return TpuSlices(api, provider, settings.identity.cluster_id, Clocks(settings.now_ms))
+    api = TpuApi(endpoint_of(settings), provider.project_id, deadlines)
+    return TpuSlices(api, provider, settings.identity.cluster_id, Clocks(settings.now_ms, now_s))

@@ -5,20 +5,19 @@ Knows nothing of calls, answers or errors.
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 from google.cloud import tpu_v2
 from google.protobuf.duration_pb2 import Duration
 
 from iris_platform.base import Refused, SliceSpec
+from iris_platform.gcp.machine import SCOPES
 from iris_platform.gcp.overrides import Capacity, TpuOverrides
 
 # Not to hide a cycle: only who reads a configuration has its messages.
 if TYPE_CHECKING:
     from iris_proto.v1.config_pb2 import TpuProvider
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 STARTUP_SCRIPT = "startup-script"
 # Without it a machine has no place to leave the log of a start that failed (`host_log`).
 GUEST_ATTRIBUTES = "enable-guest-attributes"
@@ -79,12 +78,9 @@ def create_queued(provider: TpuProvider, spec: SliceSpec, zone: str) -> tpu_v2.C
         queued.guaranteed = tpu_v2.QueuedResource.Guaranteed()
         if provider.reservation:
             queued.reservation_name = _reservation_name(where, provider.reservation)
+    # Without a request id: what the name stands for already, a look tells better than an old answer.
     return tpu_v2.CreateQueuedResourceRequest(
-        parent=where,
-        queued_resource_id=spec.name,
-        queued_resource=queued,
-        # The same creation again is the same request: names never come twice.
-        request_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{where}/{spec.name}")),
+        parent=where, queued_resource_id=spec.name, queued_resource=queued
     )
 
 
@@ -111,7 +107,7 @@ def _node(provider: TpuProvider, spec: SliceSpec) -> tpu_v2.Node:
             enable_external_ips=provider.external_addresses,
         ),
         # Without a scope it could do less than its account may; the account's roles are the limit.
-        service_account=tpu_v2.ServiceAccount(email=provider.service_account, scope=[SCOPE]),
+        service_account=tpu_v2.ServiceAccount(email=provider.service_account, scope=SCOPES),
         scheduling_config=tpu_v2.SchedulingConfig(
             spot=overrides.capacity is Capacity.SPOT, reserved=overrides.capacity is Capacity.RESERVED
         ),

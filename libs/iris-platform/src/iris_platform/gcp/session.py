@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import google.auth
-import google.auth.exceptions
 import requests
 from google.auth.transport.requests import AuthorizedSession
 
-from iris_platform.base import PermissionMissing
-from iris_platform.gcp.machine import SCOPES
+from iris_platform.gcp.credentials import find_credentials
 
 
 def open_session(endpoint: str) -> requests.Session:
@@ -22,11 +19,4 @@ def open_session(endpoint: str) -> requests.Session:
         # Neither a proxy nor a password of this machine's is for it.
         session.trust_env = False
         return session
-    try:
-        credentials, _ = google.auth.default(scopes=SCOPES)
-    except google.auth.exceptions.DefaultCredentialsError as error:
-        raise PermissionMissing(
-            "there are no Google Cloud credentials here: run `gcloud auth application-default login`,"
-            " or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
-        ) from error
-    return AuthorizedSession(credentials)  # type: ignore[no-untyped-call]  # google-auth says no type
+    return AuthorizedSession(find_credentials())  # type: ignore[no-untyped-call]  # google-auth says no type

@@ -7,7 +7,6 @@ calls than one. That a slice is not there is only ever said after a look by name
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -57,7 +56,7 @@ class Clocks:
     """Now: monotonic seconds, and milliseconds since the epoch."""
 
     now_ms: Callable[[], int]
-    now_s: Callable[[], float] = time.monotonic
+    now_s: Callable[[], float]
 
 
 class TpuSlices:
@@ -117,14 +116,18 @@ class TpuSlices:
         asked = self._ledger.asked(zone, name)
         since_s = asked.changed_s if asked is not None else 0.0
         with self._ledger.listing(zone):
-            since_s = max(since_s, self._clocks.now_s() - FRESH_S)
+            fresh_s = self._clocks.now_s() - FRESH_S
             view = self._ledger.view(zone)
-            if view is not None and view.began_s > since_s:
+            if view is not None and view.began_s > max(since_s, fresh_s):
                 return view
+            # Those who waited meanwhile do not try the same again, one after the other.
+            if self._ledger.is_blind(zone, fresh_s):
+                return None
             try:
                 return self._list(zone)
             except PlatformError:
                 # The look by name says what is the matter.
+                self._ledger.note_blind(zone, self._clocks.now_s())
                 return None
 
     def _look(self, name: str, zone: str) -> Sighting:
@@ -138,7 +141,7 @@ class TpuSlices:
         info = slice_info(name, zone, sighting)
         if info.state is SliceCloudState.RUNNING:
             self._settle(zone, name, None)
-        if not looks_bad(info.state, sighting):
+        if info.failure is not None or not looks_bad(info.state, sighting):
             return info
         _, ended = self._ended(name, zone)
         return slice_info(name, zone, sighting, ended)

@@ -14,11 +14,17 @@ from iris_platform.joining import Joining
 from iris_platform.names import LABEL_CLUSTER_ID
 from iris_platform.pki.names import server_name
 
+ENDPOINT = "https://tpu.googleapis.com"
 CA_FILE = "ca.pem"
 FACTS_FILE = "slice-facts.json"
 # TPU machines run Ubuntu 22.04, whatever their generation.
 PYTHON, MACHINE = "3.10", "x86_64"
 START_S = 300.0
+
+
+def endpoint_of(settings: PlatformSettings) -> str:
+    """Where the TPU API is."""
+    return (settings.endpoints.tpu if settings.endpoints is not None else "") or ENDPOINT
 
 
 def worker_startup(settings: PlatformSettings, joining: Joining, spec: SliceSpec, zone: str) -> Startup:
@@ -43,7 +49,7 @@ def worker_startup(settings: PlatformSettings, joining: Joining, spec: SliceSpec
         "controller_file": "@work@/controller.json",
         "hosts": spec.hosts,
         "project": provider.project_id,
-        "endpoint": settings.endpoints.tpu if settings.endpoints is not None else "",
+        "endpoint": endpoint_of(settings),
         "queued": provider.HasField("queued_resources"),
     }
     arguments = ("run", "--host-dir", "@work@", "--orphan-timeout", f"{settings.orphan_timeout_s:g}")

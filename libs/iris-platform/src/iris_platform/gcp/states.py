@@ -38,12 +38,12 @@ NODE_STATES: Mapping[int, SliceCloudState] = {
     _Node.UNKNOWN: SliceCloudState.FAILED,
 }
 
-# The API has no states of single hosts: they are as their node is.
+# The API has no states of single hosts: they are as their node is, and none is left of one that failed.
 HOST_STATES: Mapping[SliceCloudState, VmState] = {
     SliceCloudState.CREATING: VmState.BOOTING,
     SliceCloudState.RUNNING: VmState.RUNNING,
     SliceCloudState.DELETING: VmState.TERMINATED,
-    SliceCloudState.FAILED: VmState.FAILED,
+    SliceCloudState.FAILED: VmState.TERMINATED,
     SliceCloudState.PREEMPTED: VmState.TERMINATED,
 }
 

@@ -1,0 +1,99 @@
+"""What hosts whose start failed leave with Google."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from google.cloud import tpu_v2
+
+from iris_platform.base import HOST_LOG_BYTES, NotOurs, PlatformError, Refused, Unreachable
+from iris_platform.gcp.client import TpuApi
+from iris_platform.gcp.slices import Clocks, TpuSlices
+from tests.platform.gcp.made import IDENTITY, NAME, OTHER, PROJECT, WHERE, ZONE, labels, node, provider
+
+
+@dataclass
+class Left:
+    """The words of each host, and what there is of nodes and queued resources."""
+
+    nodes: list[tpu_v2.Node]
+    words: dict[tuple[str, int], str] = field(default_factory=dict)
+    error: PlatformError | None = None
+
+
+class Api(TpuApi):
+    """Google's answers, without Google."""
+
+    def __init__(self, left: Left) -> None:
+        super().__init__("http://127.0.0.1:9", PROJECT)
+        self._left = left
+
+    def list_nodes(self, zone: str) -> list[tpu_v2.Node]:
+        return self._left.nodes
+
+    def list_queued(self, zone: str) -> list[tpu_v2.QueuedResource]:
+        return []
+
+    def get_queued(self, zone: str, name: str) -> tpu_v2.QueuedResource | None:
+        return None
+
+    def get_node(self, zone: str, name: str) -> tpu_v2.Node | None:
+        return next((node for node in self._left.nodes if node.name.endswith(f"/{name}")), None)
+
+    def guest_attributes(
+        self, request: tpu_v2.GetGuestAttributesRequest
+    ) -> tpu_v2.GetGuestAttributesResponse | None:
+        if self._left.error is not None:
+            raise self._left.error
+        assert request.query_path == "iris/"
+        (worker,) = request.worker_ids
+        words = self._left.words.get((request.name.rpartition("/")[2], int(worker)))
+        if words is None:
+            return None
+        items = [
+            {"namespace": "iris", "key": "other", "value": "x"},
+            {"namespace": "iris", "key": "bootstrap-log", "value": words},
+        ]
+        return tpu_v2.GetGuestAttributesResponse(guest_attributes=[{"query_value": {"items": items}}])
+
+
+def slices(left: Left) -> TpuSlices:
+    return TpuSlices(Api(left), provider(), IDENTITY.cluster_id, Clocks(lambda: 0, lambda: 0.0))
+
+
+def test_the_last_words_of_a_host() -> None:
+    left = Left([node()], {(NAME, 1): "x" * HOST_LOG_BYTES + "\nthe last\nwords\n"})
+    log = slices(left).host_log(NAME, 1, ZONE)
+    assert (log.address, log.text) == ("10.0.0.2", "the last\nwords\n")
+
+
+def test_a_host_of_a_multislice_request() -> None:
+    of_it: dict[str, Any] = {"queued_resource": f"{WHERE}/queuedResources/{NAME}", "multislice_node": True}
+    nodes = [node(f"{NAME}-{number}", slice_=NAME, **of_it) for number in range(2)]
+    left = Left(nodes, {(f"{NAME}-1", 0): "no network\n"})
+    assert slices(left).host_log(NAME, 2, ZONE).text == "no network\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "words"),
+    [
+        (NAME, 0, "left nothing: only one whose start failed leaves its log with Google"),
+        (NAME, 2, "has no host 2"),
+        (NAME, -1, "has no host -1"),
+        (f"{NAME}0", 0, f"there is no slice {NAME}0 in zone {ZONE}"),
+        ("..", 0, "there is no slice .. in zone"),
+    ],
+)
+def test_what_is_not_to_be_had(name: str, index: int, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        slices(Left([node()])).host_log(name, index, ZONE)
+
+
+def test_whose_host_it_is() -> None:
+    with pytest.raises(NotOurs):
+        slices(Left([node(labels=labels(NAME, OTHER))])).host_log(NAME, 0, ZONE)
+
+
+def test_a_look_that_fails_is_not_silence() -> None:
+    with pytest.raises(Unreachable):
+        slices(Left([node()], error=Unreachable("no answer"))).host_log(NAME, 0, ZONE)
