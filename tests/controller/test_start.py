@@ -71,11 +71,6 @@ def test_a_network_file_system(
     assert f"iris-controller: {tmp_path}/state: is on a network file system (nfs4)" in capsys.readouterr().err
 
 
-def test_a_provider_that_is_not_built_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert start(tmp_path) == 2
-    assert "scale group tpus: provider tpu is not available" in capsys.readouterr().err
-
-
 def test_a_state_directory_that_another_controller_holds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 from iris_platform import (
     PROVIDER_MODULES,
     PlatformSettings,
-    ProviderUnavailable,
     create_platform,
     create_platforms,
     wall_ms,
@@ -26,7 +25,6 @@ from iris_proto.v1.config_pb2 import (
     IrisClusterConfig,
     ManualProvider,
     ProviderConfig,
-    ScaleGroupConfig,
     TpuProvider,
 )
 from iris_proto.v1.config_pb2 import (
@@ -71,17 +69,6 @@ def test_a_platform_of_tpu_slices(tmp_path: Path) -> None:
     platform = create_platform(settings(tpu, tmp_path, "us-central2-b", "europe-west4-b"))
     assert isinstance(platform, TpuPlatform)
     assert platform.zones() == ("us-central2-b", "europe-west4-b")
-
-
-def test_providers_of_later_releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    provider = ProviderConfig(tpu=TpuProvider(project_id="p"))
-    monkeypatch.setattr("iris_platform.PROVIDER_MODULES", {**PROVIDER_MODULES, "tpu": None})
-    message = "provider tpu is not available in this release; available: local, manual"
-    with pytest.raises(ProviderUnavailable, match=f"^{message}$"):
-        create_platform(settings(provider, tmp_path, "z"))
-    groups = {"g": ScaleGroupConfig(name="g", zones=["z"], provider=provider)}
-    with pytest.raises(ProviderUnavailable, match=f"^scale group g: {message}$"):
-        create_platforms(groups, IDENTITY, LocalWorld(tmp_path).paths)
 
 
 def test_settings_that_name_nothing(tmp_path: Path) -> None:

@@ -42,15 +42,13 @@ __all__ = [
     "ClusterPaths",
     "Platform",
     "PlatformSettings",
-    "ProviderUnavailable",
     "VmManager",
     "create_platform",
     "create_platforms",
 ]
 
-# The module of each arm of `ProviderConfig.provider`; None until it exists.
-# Each module has a function `make_platform(settings) -> Platform`.
-PROVIDER_MODULES: Mapping[str, str | None] = {
+# The module of each arm of `ProviderConfig.provider`. Each has a function `make_platform(settings) -> Platform`.
+PROVIDER_MODULES: Mapping[str, str] = {
     "tpu": "iris_platform.gcp",
     "manual": "iris_platform.manual",
     "local": "iris_platform.local",
@@ -153,10 +151,6 @@ class Platform(Protocol):
         ...
 
 
-class ProviderUnavailable(ValueError):
-    """The configuration names a provider that this release cannot drive."""
-
-
 def wall_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
@@ -199,7 +193,6 @@ def create_platform(settings: PlatformSettings) -> Platform:
     """The platform of the provider that `settings` names.
 
     Raises:
-        ProviderUnavailable: this release has no platform for it.
         ValueError: no provider is set, or no zone.
     """
     arm = settings.provider.WhichOneof("provider")
@@ -207,11 +200,9 @@ def create_platform(settings: PlatformSettings) -> Platform:
         raise ValueError("no provider is set")
     if not settings.zones:
         raise ValueError(f"provider {arm} has no zone")
-    module = PROVIDER_MODULES[arm]
-    if module is None:
-        available = ", ".join(sorted(name for name, there in PROVIDER_MODULES.items() if there))
-        raise ProviderUnavailable(f"provider {arm} is not available in this release; available: {available}")
-    make = cast("Callable[[PlatformSettings], Platform]", importlib.import_module(module).make_platform)
+    make = cast(
+        "Callable[[PlatformSettings], Platform]", importlib.import_module(PROVIDER_MODULES[arm]).make_platform
+    )
     return make(settings)
 
 
@@ -229,7 +220,7 @@ def create_platforms(
     """The platform of every scale group; groups of one provider share one.
 
     Raises:
-        ProviderUnavailable: a group's provider; the message names the group.
+        ValueError: as `create_platform`; the message names the group.
     """
     zones: dict[bytes, dict[str, None]] = {}
     for group in groups.values():

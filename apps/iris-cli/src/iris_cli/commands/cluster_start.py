@@ -25,7 +25,6 @@ from iris_cli.text import plural, safe
 from iris_cli.there import comparable, config_there, is_here, manual_hosts
 from iris_config import IrisConfig, diff_configs
 from iris_config.cautions import reach_problem
-from iris_platform import PROVIDER_MODULES
 from iris_platform.base import PlatformError, Refused
 from iris_platform.controller_file import ControllerFileError
 from iris_platform.controller_vm import (
@@ -199,21 +198,11 @@ def remember_start(cluster: Cluster, config: IrisConfig) -> None:
 def refuse_unusable(config: IrisConfig, path: Path) -> None:
     """What is valid, and cannot be started all the same.
 
-    This release may know fewer providers than the configuration's language.
-
     Raises:
-        CliError: a scale group has one of those, or its machines could not
-            reach the controller.
+        CliError: its machines could not reach the controller.
     """
-    lines = []
-    for name, group in config.scale_groups.items():
-        arm = group.provider.WhichOneof("provider") or ""
-        if PROVIDER_MODULES.get(arm) is None:
-            lines.append(f"{path}: scale_groups.{name}: provider {arm} is not available in this release")
     if reason := reach_problem(config.proto):
-        lines.append(f"{path}: controller: {reason}")
-    if lines:
-        raise CliError(USAGE, f"{path} cannot be used", details=tuple(lines))
+        raise CliError(USAGE, f"{path} cannot be used", details=(f"{path}: controller: {reason}",))
 
 
 def refuse_second_controller(name: str, paths: ClusterPaths, earlier: Record | None) -> None:

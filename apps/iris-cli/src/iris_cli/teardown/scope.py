@@ -17,7 +17,6 @@ from iris_cli.exits import FAILED, USAGE, CliError
 from iris_cli.locate import Cluster
 from iris_config import ConfigError, IrisConfig
 from iris_platform import (
-    PROVIDER_MODULES,
     Platform,
     PlatformSettings,
     create_platform,
@@ -87,11 +86,9 @@ def read_scope(cluster: Cluster) -> Scope:
     if damage is not None and configured is None:
         raise damage
     for name, group in (configured.scale_groups if configured else {}).items():
-        # What this release cannot drive it did not start either.
-        if PROVIDER_MODULES.get(group.provider.WhichOneof("provider") or ""):
-            groups.setdefault(name, group)
-            if groups[name] != group:
-                groups[f"{name} (as configured now)"] = group
+        groups.setdefault(name, group)
+        if groups[name] != group:
+            groups[f"{name} (as configured now)"] = group
     told = {zone for group in groups.values() for zone in group.zones}
     untold = sorted(set(cluster.zones) - told)
     source = started or configured
