@@ -1,0 +1,94 @@
+"""The model in a world of threads and time: one lock, one clock, orders carried out in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.harness.cloud.cloud import About, Answer, Cloud
+from tests.harness.cloud.settings import Settings
+from tests.harness.cloud.vms import Vms
+
+# How long nobody looks whether something is due, at most.
+TICK_S = 0.5
+
+
+class Clock:
+    """The wall clock, with what was added to it; or one that only moves when it is told to."""
+
+    def __init__(self, *, stopped: bool = False) -> None:
+        self._added_ms = 0
+        self._stopped_at = time.time() * 1000 if stopped else None
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        now = time.time() * 1000 if self._stopped_at is None else self._stopped_at
+        return int(now) + self._added_ms
+
+    def add(self, ms: int) -> None:
+        """So much later, all at once."""
+        self._added_ms += ms
+
+
+class Site:
+    """One cloud with its clock and its VMs; safe to use from any thread."""
+
+    def __init__(self, settings: Settings, vms: Vms, clock: Clock) -> None:
+        self.vms = vms
+        self.clock = clock
+        self._changed = threading.Condition(threading.RLock())
+        self._cloud = Cloud(settings, clock.now_ms(), vms.place)
+        self._closed = False
+        self._ticker = threading.Thread(target=self._tick, name="cloud-ticker", daemon=True)
+        self._ticker.start()
+
+    @contextmanager
+    def open(self) -> Iterator[Cloud]:
+        """The model as of now, for oneself; what it orders is carried out at the end."""
+        with self._changed:
+            self._cloud.advance(self.clock.now_ms())
+            try:
+                yield self._cloud
+            finally:
+                # What was asked for just now may be due just now.
+                self._cloud.advance(self.clock.now_ms())
+                for order in self._cloud.world.machines.take_orders():
+                    self.vms.carry_out(order)
+                self._changed.notify_all()
+
+    def call_tpu(self, method: str, request: Any, via: str, *, credentials: bool) -> Answer:
+        """One call of the TPU API."""
+        with self.open() as cloud:
+            return cloud.call_tpu(method, request, via, credentials=credentials)
+
+    def act(self, about: About, act: Callable[..., Any]) -> Answer:
+        """One call of another API."""
+        with self.open() as cloud:
+            return cloud.act(about, act)
+
+    def wait_for(self, met: Callable[[Cloud], bool], timeout_s: float) -> bool:
+        """Waits until the model is so; False at the deadline."""
+        with self._changed:
+            return self._changed.wait_for(lambda: met(self._cloud), timeout_s)
+
+    def _tick(self) -> None:
+        with self._changed:
+            while not self._closed:
+                due = self._cloud.world.timeline.next_ms
+                now = self.clock.now_ms()
+                if due is not None and due <= now:
+                    with self.open():
+                        continue
+                wait = TICK_S if due is None else min(TICK_S, (due - now) / 1000)
+                self._changed.wait(wait)
+
+    def close(self) -> None:
+        """Stops the time and takes the VMs away."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._ticker.join()
+        self.vms.close()
