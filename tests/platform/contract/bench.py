@@ -45,6 +45,10 @@ class Bench(Protocol):
         """Delete a running slice and die half way."""
         ...
 
+    def settle(self) -> None:
+        """Whatever the provider has under way is done, where it takes its time."""
+        ...
+
     def hidden(self) -> AbstractContextManager[None]:
         """The provider cannot be looked at meanwhile."""
         ...

@@ -48,6 +48,9 @@ class LocalBench:
         status = world.in_child(partial(world.dying_at, removes_files, 1, delete))
         assert status == world.DIED
 
+    def settle(self) -> None:
+        """Nothing is ever under way."""
+
     @contextmanager
     def hidden(self) -> Iterator[None]:
         files = list(self._world.paths.local_root.glob("*/slice.json"))

@@ -217,6 +217,7 @@ def test_a_deletion_that_died_is_seen_and_finished(bench: Bench) -> None:
     with pytest.raises(Refused):
         bench.platform().create_slice(bench.spec(name(), hosts=2))
     bench.platform().delete_slice(name())
+    bench.settle()
     assert bench.platform().list_slices({}) == []
     assert bench.what_runs() == []
 
