@@ -85,6 +85,21 @@ def test_groups_of_one_provider_share_a_platform(tmp_path: Path) -> None:
     assert list(platforms["a"].zones()) == ["local", "shed"]
 
 
+def test_groups_of_one_project_share_a_platform(tmp_path: Path) -> None:
+    def tpu(name: str, project: str, zone: str, network: str = "default") -> ScaleGroupConfig:
+        provider = ProviderConfig(tpu=TpuProvider(project_id=project, network=network))
+        return ScaleGroupConfig(name=name, provider=provider, zones=[zone])
+
+    groups = {
+        "a": tpu("a", "p", "us-central2-b"),
+        "b": tpu("b", "p", "us-east5-a", network="lab"),
+        "c": tpu("c", "q", "us-central2-b"),
+    }
+    platforms = create_platforms(groups, IDENTITY, LocalWorld(tmp_path).paths)
+    assert platforms["a"] is platforms["b"] is not platforms["c"]
+    assert list(platforms["a"].zones()) == ["us-central2-b", "us-east5-a"]
+
+
 def test_a_local_controller(tmp_path: Path) -> None:
     paths = LocalWorld(tmp_path).paths
     local = IrisClusterConfig(controller=ControllerConfig(local=LocalControllerConfig()))

@@ -32,7 +32,7 @@ class CloudBench:
         return self._world.group(name, hosts)
 
     def spec(self, name: str, hosts: int = 1, identity: ClusterIdentity = IDENTITY) -> SliceSpec:
-        return clouds.spec(name, hosts, identity)
+        return self._world.spec(name, hosts, identity)
 
     def interrupt_creation(self, name: str, hosts: int) -> None:
         self._cloud.fault("error", "Create*", after=True)

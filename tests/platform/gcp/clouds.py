@@ -16,7 +16,7 @@ from iris_platform.bundle import Bundle
 from iris_platform.gcp import TpuPlatform
 from iris_platform.gcp.client import TpuApi
 from iris_platform.gcp.deadlines import Deadlines
-from iris_platform.gcp.overrides import Capacity, TpuOverrides
+from iris_platform.gcp.overrides import TpuOverrides
 from iris_platform.joining import Joining
 from iris_platform.names import slice_labels
 from iris_proto.v1.config_pb2 import (
@@ -67,20 +67,25 @@ class CloudWorld:
         """What a test says to the cloud."""
         return self.server.client
 
-    def provider(self, *, is_queued: bool | None = None, **fields: Any) -> TpuProvider:
-        """As the loader completes one."""
-        defaults = {"project_id": self.server.project, "network": "default", "external_addresses": True}
-        made = TpuProvider(**{**defaults, **fields})
-        if self.is_queued if is_queued is None else is_queued:
-            made.queued_resources.CopyFrom(QueuedResourcesConfig(valid_for=Duration(seconds=VALID_S)))
-        return made
+    def spec(
+        self,
+        name: str,
+        hosts: int = 1,
+        identity: ClusterIdentity = IDENTITY,
+        *,
+        is_queued: bool | None = None,
+        **overrides: Any,
+    ) -> SliceSpec:
+        """A slice of group `here`, as this world's are."""
+        queued = self.is_queued if is_queued is None else is_queued
+        return spec(name, hosts, identity, queued_for_s=VALID_S if queued else None, **overrides)
 
     def settings(
-        self, zones: tuple[str, ...] = (ZONE,), identity: ClusterIdentity = IDENTITY, **provider: Any
+        self, zones: tuple[str, ...] = (ZONE,), identity: ClusterIdentity = IDENTITY
     ) -> PlatformSettings:
-        """Of a platform; `provider`: see there."""
+        """Of a platform."""
         return PlatformSettings(
-            provider=ProviderConfig(tpu=self.provider(**provider)),
+            provider=ProviderConfig(tpu=TpuProvider(project_id=self.server.project)),
             zones=zones,
             identity=identity,
             paths=ClusterPaths(self.home / "state", self.home / "pki", self.home / "hosts"),
@@ -94,10 +99,9 @@ class CloudWorld:
         zones: tuple[str, ...] = (ZONE,),
         identity: ClusterIdentity = IDENTITY,
         deadlines: Deadlines = SHORT,
-        **provider: Any,
     ) -> TpuPlatform:
         """A new one."""
-        return TpuPlatform(self.settings(zones, identity, **provider), deadlines, self._now_s)
+        return TpuPlatform(self.settings(zones, identity), deadlines, self._now_s)
 
     def _now_s(self) -> float:
         # No two moments are the same.
@@ -114,9 +118,12 @@ class CloudWorld:
 
     def group(self, name: str = "here", hosts: int = 1) -> ScaleGroupConfig:
         """An effective group of the first zone."""
+        tpu = TpuProvider(project_id=self.server.project, network="default", external_addresses=True)
+        if self.is_queued:
+            tpu.queued_resources.CopyFrom(QueuedResourcesConfig(valid_for=Duration(seconds=VALID_S)))
         return ScaleGroupConfig(
             name=name,
-            provider=ProviderConfig(tpu=self.provider()),
+            provider=ProviderConfig(tpu=tpu),
             zones=[ZONE],
             slice_size=hosts,
             accelerator_type=TYPES[hosts],
@@ -125,13 +132,8 @@ class CloudWorld:
         )
 
 
-def spec(
-    name: str,
-    hosts: int = 1,
-    identity: ClusterIdentity = IDENTITY,
-    capacity: Capacity = Capacity.ON_DEMAND,
-) -> SliceSpec:
-    """A slice of group `here`."""
+def spec(name: str, hosts: int = 1, identity: ClusterIdentity = IDENTITY, **overrides: Any) -> SliceSpec:
+    """A slice of group `here`; a node, if nothing else is said."""
     return SliceSpec(
         name=name,
         group="here",
@@ -139,7 +141,7 @@ def spec(
         resources=HostResources(208_000, 2**38),
         accelerator_type=TYPES[hosts],
         labels=slice_labels(identity.cluster, identity.cluster_id, "here", name),
-        provider_overrides=TpuOverrides(RUNTIME, capacity, "#!/bin/sh\n").to_mapping(),
+        provider_overrides=TpuOverrides(RUNTIME, startup_script="#!/bin/sh\n", **overrides).to_mapping(),
     )
 
 

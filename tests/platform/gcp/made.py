@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from google.cloud import tpu_v2
 from google.rpc import status_pb2
 
 from iris_platform.base import ClusterIdentity, HostResources, SliceSpec
-from iris_platform.gcp.overrides import Capacity, TpuOverrides
+from iris_platform.gcp.overrides import TpuOverrides
 from iris_platform.names import slice_labels, slice_name
-from iris_proto.v1.config_pb2 import TpuProvider
 
 IDENTITY = ClusterIdentity("demo", "abcdefghij")
 OTHER = ClusterIdentity("demo", "zzzzzzzzzz")
@@ -30,12 +28,6 @@ def name(number: int = 1, cluster_id: str = IDENTITY.cluster_id) -> str:
     return slice_name(cluster_id, "here", EPOCH, number)
 
 
-def provider(**fields: Any) -> TpuProvider:
-    """As the loader completes one."""
-    defaults = {"project_id": PROJECT, "network": "default", "external_addresses": True}
-    return TpuProvider(**{**defaults, **fields})
-
-
 def labels(slice_: str = NAME, identity: ClusterIdentity = IDENTITY) -> dict[str, str]:
     return slice_labels(identity.cluster, identity.cluster_id, "here", slice_)
 
@@ -43,11 +35,15 @@ def labels(slice_: str = NAME, identity: ClusterIdentity = IDENTITY) -> dict[str
 def spec(
     slice_: str = NAME,
     accelerator_type: str = "v4-16",
-    capacity: Capacity = Capacity.ON_DEMAND,
     identity: ClusterIdentity = IDENTITY,
+    **overrides: Any,
 ) -> SliceSpec:
     """A slice of two hosts."""
-    overrides = TpuOverrides("tpu-ubuntu2204-base", capacity, "#!/bin/sh\n")
+    defaults = {
+        "runtime_version": "tpu-ubuntu2204-base",
+        "network": "default",
+        "startup_script": "#!/bin/sh\n",
+    }
     return SliceSpec(
         name=slice_,
         group="here",
@@ -55,12 +51,8 @@ def spec(
         resources=HostResources(240_000, 2**38),
         accelerator_type=accelerator_type,
         labels=labels(slice_, identity),
-        provider_overrides=overrides.to_mapping(),
+        provider_overrides=TpuOverrides(**{**defaults, **overrides}).to_mapping(),
     )
-
-
-def with_overrides(spec: SliceSpec, **fields: object) -> SliceSpec:
-    return replace(spec, provider_overrides={**spec.provider_overrides, **fields})
 
 
 def node(

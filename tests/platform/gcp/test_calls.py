@@ -19,7 +19,7 @@ from iris_platform.base import (
     Unreachable,
 )
 from iris_platform.gcp.client import TpuApi
-from tests.platform.gcp.clouds import SHORT, ZONE, CloudWorld, spec
+from tests.platform.gcp.clouds import SHORT, ZONE, CloudWorld
 from tests.platform.gcp.made import NAME, name
 
 HANG = replace(SHORT, try_s=0.3, read_s=0.5, write_s=0.3)
@@ -28,7 +28,7 @@ HANG = replace(SHORT, try_s=0.3, read_s=0.5, write_s=0.3)
 @pytest.mark.parametrize("code", [13, 14, 4])
 def test_reading_is_tried_again(world: CloudWorld, code: int) -> None:
     platform = world.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(world.spec(NAME))
     world.control.fault("error", "GetNode", code=code, count=3)
     world.control.fault("error", "List*", code=code, count=3)
     assert [info.slice_id for info in platform.list_slices({})] == [NAME]
@@ -55,7 +55,7 @@ def test_who_does_not_answer_is_not_waited_for(world: CloudWorld) -> None:
     with pytest.raises(Unreachable):
         platform.get_slice(NAME)
     with pytest.raises(Unreachable):
-        platform.create_slice(spec(NAME))
+        platform.create_slice(world.spec(NAME))
     with pytest.raises(Unreachable):
         platform.delete_slice(NAME)
 
@@ -65,8 +65,8 @@ def test_creations_and_deletions_are_sent_once(either: CloudWorld, after: bool) 
     platform = either.platform()
     either.control.fault("error", "Create*", after=after)
     with pytest.raises(Unreachable):
-        platform.create_slice(spec(NAME))
-    platform.create_slice(spec(NAME))
+        platform.create_slice(either.spec(NAME))
+    platform.create_slice(either.spec(NAME))
     assert len(either.control.calls(f"Create{_kind(either)}", NAME)) == 2
     assert len(either.control.nodes() | either.control.queued()) == 1
     either.control.fault("error", "Delete*", after=after)
@@ -80,11 +80,11 @@ def test_a_creation_whose_answer_is_lost_is_made_once(either: CloudWorld, do: st
     platform = either.platform(deadlines=HANG)
     either.control.fault(do, "Create*", after=True)
     with pytest.raises(Unreachable):
-        platform.create_slice(spec(NAME))
+        platform.create_slice(either.spec(NAME))
     for _ in range(5):
         # A connection that was reset may be found out by the next call only.
         with suppress(Unreachable):
-            platform.create_slice(spec(NAME))
+            platform.create_slice(either.spec(NAME))
     assert len(either.control.nodes() | either.control.queued()) == 1
     info = platform.get_slice(NAME)
     assert info is not None and info.state is SliceCloudState.CREATING
@@ -104,33 +104,32 @@ def test_a_creation_that_is_not_accepted(
 ) -> None:
     world.control.fault(do, "CreateNode", **how)
     with pytest.raises(kind, match=f"^cannot create TPU node {NAME}: {words}"):
-        world.platform().create_slice(spec(NAME))
+        world.platform().create_slice(world.spec(NAME))
     assert world.platform().get_slice(NAME) is None
 
 
 def test_a_request_that_is_wrong(world: CloudWorld) -> None:
-    wrong = replace(spec(NAME), accelerator_type="v5p-7")
+    wrong = replace(world.spec(NAME), accelerator_type="v5p-7")
     with pytest.raises(Refused, match="v5p-7 was not found in zone us-east5-a"):
         world.platform().create_slice(wrong)
-    elsewhere = world.platform(network="nowhere")
     with pytest.raises(Refused, match="networks/nowhere' was not found"):
-        elsewhere.create_slice(spec(NAME))
+        world.platform().create_slice(world.spec(NAME, network="nowhere"))
 
 
 def test_too_many_creations(world: CloudWorld) -> None:
     world.control.set_rate("CreateNode", 1)
     platform = world.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(world.spec(NAME))
     with pytest.raises(RateLimited, match="per minute"):
-        platform.create_slice(spec(name(2)))
+        platform.create_slice(world.spec(name(2)))
 
 
 def test_lists_are_read_to_the_last_page(world: CloudWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iris_platform.gcp.client.PAGE_SIZE", 2)
     names = [name(number) for number in range(1, 6)]
     for each in names:
-        world.platform().create_slice(spec(each))
-        world.platform(is_queued=True).create_slice(spec(f"{each}0"))
+        world.platform().create_slice(world.spec(each))
+        world.platform().create_slice(world.spec(f"{each}0", is_queued=True))
     world.control.clear_calls()
     found = [info.slice_id for info in world.platform().list_slices({})]
     assert found == sorted([*names, *(f"{each}0" for each in names)])
@@ -142,8 +141,8 @@ def test_lists_are_read_to_the_last_page(world: CloudWorld, monkeypatch: pytest.
 @pytest.mark.parametrize("do", ["half", "unreachable"])
 def test_half_a_list_is_none(world: CloudWorld, method: str, do: str) -> None:
     platform = world.platform()
-    platform.create_slice(spec(NAME))
-    platform.create_slice(spec(name(2)))
+    platform.create_slice(world.spec(NAME))
+    platform.create_slice(world.spec(name(2)))
     world.control.fault(do, method, count=None)
     with pytest.raises(Unreachable):
         platform.list_slices({})
@@ -154,7 +153,7 @@ def test_half_a_list_is_none(world: CloudWorld, method: str, do: str) -> None:
 
 def test_a_zone_that_cannot_be_listed_is_not_listed_for_every_look(world: CloudWorld) -> None:
     platform = world.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(world.spec(NAME))
     world.control.fault("error", "ListNodes", code=7, count=None)
     for _ in range(10):
         assert platform.get_slice(NAME) is not None
@@ -166,7 +165,7 @@ def test_a_zone_that_cannot_be_listed_is_not_listed_for_every_look(world: CloudW
 
 def test_no_credentials_go_to_a_test_cloud(world: CloudWorld) -> None:
     platform = world.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(world.spec(NAME))
     platform.list_slices({})
     platform.delete_slice(NAME)
     assert {call.credentials for call in world.control.calls()} == {False}
@@ -187,7 +186,7 @@ def test_without_credentials_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_calls_of_a_slices_whole_life(either: CloudWorld) -> None:
     platform, control = either.platform(), either.control
-    platform.create_slice(spec(NAME))
+    platform.create_slice(either.spec(NAME))
     for _ in range(30):
         control.advance(10)
         either.passes(2)
@@ -216,7 +215,7 @@ def test_many_slices_share_the_lists_of_their_zone(slow: CloudWorld) -> None:
     platform = slow.platform()
     names = [name(number) for number in range(1, 21)]
     for each in names:
-        platform.create_slice(spec(each))
+        platform.create_slice(slow.spec(each))
     for each in names:
         assert platform.get_slice(each) is not None
     assert slow.control.counts() == {"CreateNode": 20, "ListNodes": 1, "ListQueuedResources": 1}

@@ -59,6 +59,7 @@ def test_no_code_is_missing() -> None:
             "Getting metadata from plugin failed with error: Reauthentication is needed.",
             PermissionMissing,
         ),
+        (14, "Getting metadata from plugin failed with error: connection refused", Unreachable),
         (14, "The service is currently unavailable.", Unreachable),
         (14, "failed to connect to all addresses", Unreachable),
         (13, "an internal error has occurred", Unreachable),

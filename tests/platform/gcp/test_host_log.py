@@ -9,7 +9,7 @@ from google.cloud import tpu_v2
 from iris_platform.base import HOST_LOG_BYTES, NotOurs, PlatformError, Refused, Unreachable
 from iris_platform.gcp.client import TpuApi
 from iris_platform.gcp.slices import Clocks, TpuSlices
-from tests.platform.gcp.made import IDENTITY, NAME, OTHER, PROJECT, WHERE, ZONE, labels, node, provider
+from tests.platform.gcp.made import IDENTITY, NAME, OTHER, PROJECT, WHERE, ZONE, labels, node
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Api(TpuApi):
 
 
 def slices(left: Left) -> TpuSlices:
-    return TpuSlices(Api(left), provider(), IDENTITY.cluster_id, Clocks(lambda: 0, lambda: 0.0))
+    return TpuSlices(Api(left), IDENTITY.cluster_id, Clocks(lambda: 0, lambda: 0.0))
 
 
 def test_the_last_words_of_a_host() -> None:

@@ -8,7 +8,7 @@ from iris_platform.base import Failure, NotOurs, Refused, SliceCloudState, Slice
 from iris_platform.gcp import TpuPlatform, request
 from iris_platform.gcp.overrides import Capacity
 from iris_platform.names import slice_labels
-from tests.platform.gcp.clouds import VALID_S, ZONE, CloudWorld, spec
+from tests.platform.gcp.clouds import VALID_S, ZONE, CloudWorld
 from tests.platform.gcp.made import NAME, OTHER, name
 
 LATER_MS = 10_000
@@ -35,7 +35,7 @@ def is_gone(world: CloudWorld, platform: TpuPlatform) -> bool:
 
 def test_from_the_request_to_the_end(either: CloudWorld) -> None:
     platform = either.platform()
-    platform.create_slice(spec(NAME, hosts=2))
+    platform.create_slice(either.spec(NAME, hosts=2))
     info = seen(platform)
     assert (info.state, info.vms, info.failure) == (SliceCloudState.CREATING, (), None)
     later(either)
@@ -62,7 +62,7 @@ def test_the_end_of_its_operation_says_why_there_is_nothing(
 ) -> None:
     platform = either.platform()
     either.control.fault(fault, "Create*", after=True)
-    platform.create_slice(spec(NAME))
+    platform.create_slice(either.spec(NAME))
     assert seen(platform).state is SliceCloudState.CREATING
     later(either)
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_the_end_of_its_operation_says_why_there_is_nothing(
 
 def test_after_a_restart_a_failed_creation_is_only_not_there(slow: CloudWorld) -> None:
     slow.control.fault("stockout", "CreateNode", after=True)
-    slow.platform().create_slice(spec(NAME))
+    slow.platform().create_slice(slow.spec(NAME))
     later(slow)
     assert slow.platform().get_slice(NAME) is None
 
@@ -85,7 +85,7 @@ def test_after_a_restart_a_failed_creation_is_only_not_there(slow: CloudWorld) -
 def test_half_a_slice_is_told_with_the_reason(slow: CloudWorld) -> None:
     platform = slow.platform()
     slow.control.fault("partial", "CreateNode", hosts=(1,), after=True)
-    platform.create_slice(spec(NAME, hosts=2))
+    platform.create_slice(slow.spec(NAME, hosts=2))
     later(slow)
     info = seen(platform)
     assert (info.state, info.failure) == (SliceCloudState.FAILED, Failure.START)
@@ -96,7 +96,7 @@ def test_half_a_slice_is_told_with_the_reason(slow: CloudWorld) -> None:
 def test_a_node_that_is_stuck_is_on_its_way(either: CloudWorld) -> None:
     platform = either.platform()
     either.control.fault("stuck", "Create*")
-    platform.create_slice(spec(NAME))
+    platform.create_slice(either.spec(NAME))
     later(either, 1_000_000)
     assert seen(platform).state is SliceCloudState.CREATING
     assert is_gone(either, platform)
@@ -104,7 +104,7 @@ def test_a_node_that_is_stuck_is_on_its_way(either: CloudWorld) -> None:
 
 def test_a_preempted_slice_is_listed_until_it_is_deleted(either: CloudWorld) -> None:
     platform = either.platform()
-    platform.create_slice(spec(NAME, hosts=2, capacity=Capacity.SPOT))
+    platform.create_slice(either.spec(NAME, hosts=2, capacity=Capacity.SPOT))
     later(either)
     assert seen(platform).state is SliceCloudState.RUNNING
     either.control.preempt(ZONE, NAME, notice_ms=0)
@@ -118,9 +118,9 @@ def test_a_preempted_slice_is_listed_until_it_is_deleted(either: CloudWorld) -> 
 
 
 def test_a_queued_resource_that_is_delivered_late(slow: CloudWorld) -> None:
-    platform = slow.platform(is_queued=True)
+    platform = slow.platform()
     slow.control.fault("slow", "CreateQueuedResource", delay_ms=1_800_000)
-    platform.create_slice(spec(NAME))
+    platform.create_slice(slow.spec(NAME, is_queued=True))
     later(slow)
     info = seen(platform)
     assert (info.state, info.detail) == (SliceCloudState.CREATING, "queued resource WAITING_FOR_RESOURCES")
@@ -131,8 +131,8 @@ def test_a_queued_resource_that_is_delivered_late(slow: CloudWorld) -> None:
 
 def test_a_queued_resource_that_is_not_granted_in_time(slow: CloudWorld) -> None:
     slow.control.set_capacity(ZONE, "v5p-8", 0)
-    platform = slow.platform(is_queued=True)
-    platform.create_slice(spec(NAME))
+    platform = slow.platform()
+    platform.create_slice(slow.spec(NAME, is_queued=True))
     later(slow, VALID_S * 1000 + 1)
     info = seen(platform)
     assert (info.state, info.failure) == (SliceCloudState.FAILED, Failure.NO_CAPACITY)
@@ -142,8 +142,8 @@ def test_a_queued_resource_that_is_not_granted_in_time(slow: CloudWorld) -> None
 
 
 def test_a_queued_resource_whose_node_somebody_deleted(slow: CloudWorld) -> None:
-    platform = slow.platform(is_queued=True)
-    platform.create_slice(spec(NAME))
+    platform = slow.platform()
+    platform.create_slice(slow.spec(NAME, is_queued=True))
     later(slow)
     slow.api().delete_node(ZONE, NAME)
     later(slow)
@@ -155,7 +155,7 @@ def test_a_queued_resource_whose_node_somebody_deleted(slow: CloudWorld) -> None
 
 def test_a_deletion_that_is_stuck_is_followed(either: CloudWorld) -> None:
     platform = either.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(either.spec(NAME))
     later(either)
     either.control.fault("stuck", "Delete*")
     platform.delete_slice(NAME)
@@ -171,7 +171,7 @@ def test_a_deletion_that_is_stuck_is_followed(either: CloudWorld) -> None:
 
 def test_a_deletion_that_came_to_nothing_is_sent_again(slow: CloudWorld) -> None:
     platform = slow.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(slow.spec(NAME))
     later(slow)
     slow.control.fault("stuck", "DeleteNode")
     platform.delete_slice(NAME)
@@ -185,7 +185,7 @@ def test_a_deletion_that_came_to_nothing_is_sent_again(slow: CloudWorld) -> None
 def test_lists_that_lag_behind_are_not_believed(either: CloudWorld) -> None:
     platform = either.platform()
     either.control.fault("lag", "List*", delay_ms=60_000, count=None)
-    platform.create_slice(spec(NAME))
+    platform.create_slice(either.spec(NAME))
     # It is in no list yet, and is there all the same.
     assert seen(platform).state is SliceCloudState.CREATING
     later(either)
@@ -198,7 +198,7 @@ def test_lists_that_lag_behind_are_not_believed(either: CloudWorld) -> None:
 
 def test_lists_that_still_show_it(slow: CloudWorld) -> None:
     platform = slow.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(slow.spec(NAME))
     later(slow, 120_000)
     slow.control.fault("lag", "List*", delay_ms=60_000, count=None)
     platform.delete_slice(NAME)
@@ -212,14 +212,14 @@ def test_lists_that_still_show_it(slow: CloudWorld) -> None:
 
 def test_what_somebody_else_has_under_the_name(either: CloudWorld) -> None:
     stranger = either.platform(identity=OTHER)
-    theirs = spec(NAME, identity=OTHER)
+    theirs = either.spec(NAME, identity=OTHER)
     # Nobody who uses Iris can: the name has our id.
     with pytest.raises(Refused):
         stranger.create_slice(theirs)
     _create_without_asking(either, slice_labels("demo", OTHER.cluster_id, "here", NAME))
     platform = either.platform()
     with pytest.raises(NotOurs, match="exists with other labels"):
-        platform.create_slice(spec(NAME))
+        platform.create_slice(either.spec(NAME))
     with pytest.raises(NotOurs, match="carries cluster id zzzzzzzzzz, not abcdefghij"):
         platform.get_slice(NAME)
     with pytest.raises(NotOurs):
@@ -235,14 +235,13 @@ def test_what_somebody_else_has_under_the_name(either: CloudWorld) -> None:
 
 
 def test_both_kinds_are_in_one_list(slow: CloudWorld) -> None:
-    slow.platform().create_slice(spec(NAME))
-    slow.platform(is_queued=True).create_slice(spec(name(2)))
+    slow.platform().create_slice(slow.spec(NAME))
+    slow.platform().create_slice(slow.spec(name(2), is_queued=True))
     later(slow)
-    for platform in (slow.platform(), slow.platform(is_queued=True)):
-        assert [info.slice_id for info in platform.list_slices({})] == [NAME, name(2)]
-        assert seen(platform).state is seen(platform, name(2)).state is SliceCloudState.RUNNING
-    # Whoever deletes them need not know which is which.
+    # Who looks at them, or deletes them, need not know which is which.
     platform = slow.platform()
+    assert [info.slice_id for info in platform.list_slices({})] == [NAME, name(2)]
+    assert seen(platform).state is seen(platform, name(2)).state is SliceCloudState.RUNNING
     platform.delete_slice(NAME)
     platform.delete_slice(name(2))
     later(slow)
@@ -252,14 +251,14 @@ def test_both_kinds_are_in_one_list(slow: CloudWorld) -> None:
 
 def test_deleted_while_it_is_created(either: CloudWorld) -> None:
     platform = either.platform()
-    platform.create_slice(spec(NAME))
+    platform.create_slice(either.spec(NAME))
     assert is_gone(either, platform)
 
 
 def test_a_deletion_that_is_refused_for_now(slow: CloudWorld) -> None:
     platform = slow.platform()
     slow.control.configure(delete_while_creating=False)
-    platform.create_slice(spec(NAME))
+    platform.create_slice(slow.spec(NAME))
     with pytest.raises(Unreachable, match="unable to queue the operation"):
         platform.delete_slice(NAME)
     later(slow)
@@ -268,9 +267,9 @@ def test_a_deletion_that_is_refused_for_now(slow: CloudWorld) -> None:
 
 def _create_without_asking(world: CloudWorld, labels: dict[str, str]) -> None:
     """A slice of our name and other labels."""
-    api, provider = world.api(), world.provider()
-    wrong = replace(spec(NAME), labels=labels)
+    api = world.api()
+    wrong = replace(world.spec(NAME), labels=labels)
     if world.is_queued:
-        api.create_queued(request.create_queued(provider, wrong, ZONE))
+        api.create_queued(request.create_queued(api.project, wrong, ZONE))
     else:
-        api.create_node(request.create_node(provider, wrong, ZONE))
+        api.create_node(request.create_node(api.project, wrong, ZONE))

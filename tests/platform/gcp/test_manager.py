@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from google.cloud import tpu_v2
 
 from iris_platform.base import Refused
 from iris_platform.gcp import make_platform
 from iris_platform.gcp.startup import worker_startup
 from iris_proto.v1 import config_pb2
-from tests.platform.gcp.clouds import ZONE, CloudWorld, joining, spec
+from tests.platform.gcp.clouds import VALID_S, ZONE, CloudWorld, joining, spec
 from tests.platform.gcp.made import NAME
 
 
@@ -53,7 +54,11 @@ def test_every_capacity_has_its_place(world: CloudWorld) -> None:
 
 
 def test_what_its_hosts_are_told(world: CloudWorld) -> None:
-    world.platform(is_queued=True).vm_manager(world.group(hosts=2)).create_slice(NAME)
+    world.is_queued = True
+    world.platform().vm_manager(world.group(hosts=2)).create_slice(NAME)
+    (queued,) = world.api().list_queued(ZONE)
+    policy = tpu_v2.QueuedResource.pb(queued).queueing_policy
+    assert policy.valid_until_duration.seconds == VALID_S
     told = document(node_of(world).metadata["startup-script"])
     facts = told["files"]["slice-facts.json"]
     assert facts["labels"] == dict(spec(NAME).labels)

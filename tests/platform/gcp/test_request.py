@@ -1,16 +1,15 @@
 """What is asked of Google, word for word."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
 from iris_platform.base import Refused
 from iris_platform.gcp import request
 from iris_platform.gcp.overrides import Capacity
-from iris_proto.v1.config_pb2 import QueuedResourcesConfig
-from tests.platform.gcp.made import NAME, WHERE, ZONE, provider, spec, with_overrides
+from tests.platform.gcp.made import NAME, PROJECT, WHERE, ZONE, spec
 
 LABELS = {
     "iris-cluster": "demo",
@@ -29,7 +28,6 @@ NODE = {
     "labels": LABELS,
     "metadata": {"enable-guest-attributes": "TRUE", "startup-script": "#!/bin/sh\n"},
 }
-QUEUED = QueuedResourcesConfig(valid_for=Duration(seconds=7200))
 
 
 def shown(message: Any) -> dict[str, Any]:
@@ -37,15 +35,21 @@ def shown(message: Any) -> dict[str, Any]:
     return MessageToDict(type(message).pb(message), preserving_proto_field_name=True)
 
 
-def asked(capacity: Capacity, **fields: Any) -> dict[str, Any]:
-    """The queued resource of a request, its node apart."""
-    made = request.create_queued(provider(queued_resources=QUEUED, **fields), spec(capacity=capacity), ZONE)
-    queued: dict[str, Any] = shown(made)["queued_resource"]
-    return queued
+def node_of(**overrides: Any) -> dict[str, Any]:
+    """The node of a request for one."""
+    made: dict[str, Any] = shown(request.create_node(PROJECT, spec(**overrides), ZONE))["node"]
+    return made
+
+
+def queued_of(**overrides: Any) -> dict[str, Any]:
+    """The queued resource of a request for one."""
+    wanted = spec(queued_for_s=7200.0, **overrides)
+    made: dict[str, Any] = shown(request.create_queued(PROJECT, wanted, ZONE))["queued_resource"]
+    return made
 
 
 def test_a_node_on_demand() -> None:
-    assert shown(request.create_node(provider(), spec(), ZONE)) == {
+    assert shown(request.create_node(PROJECT, spec(), ZONE)) == {
         "parent": "projects/test-project/locations/us-central2-b",
         "node_id": NAME,
         "node": NODE,
@@ -53,8 +57,7 @@ def test_a_node_on_demand() -> None:
 
 
 def test_what_the_provider_says_of_machines() -> None:
-    config = provider(network="lab", subnetwork="lab-b", external_addresses=False, service_account="w@p.iam")
-    node = shown(request.create_node(config, spec(), ZONE))["node"]
+    node = node_of(network="lab", subnetwork="lab-b", external_addresses=False, service_account="w@p.iam")
     assert node["network_config"] == {"network": "lab", "subnetwork": "lab-b"}
     assert node["service_account"] == {"email": "w@p.iam", **SCOPES}
 
@@ -63,24 +66,23 @@ def test_what_the_provider_says_of_machines() -> None:
     ("capacity", "scheduling"), [(Capacity.SPOT, {"spot": True}), (Capacity.RESERVED, {"reserved": True})]
 )
 def test_how_a_node_is_paid_for(capacity: Capacity, scheduling: dict[str, bool]) -> None:
-    node = shown(request.create_node(provider(), spec(capacity=capacity), ZONE))["node"]
-    assert node == {**NODE, "scheduling_config": scheduling}
+    assert node_of(capacity=capacity) == {**NODE, "scheduling_config": scheduling}
 
 
 def test_a_queued_resource() -> None:
-    made = shown(request.create_queued(provider(queued_resources=QUEUED), spec(), ZONE))
+    made = shown(request.create_queued(PROJECT, spec(queued_for_s=7200.5), ZONE))
     assert made == {
         "parent": WHERE,
         "queued_resource_id": NAME,
         "queued_resource": {
             "tpu": {"node_spec": [{"parent": WHERE, "node_id": NAME, "node": NODE}]},
-            "queueing_policy": {"valid_until_duration": "7200s"},
+            "queueing_policy": {"valid_until_duration": "7200.500s"},
         },
     }
 
 
 def test_how_a_queued_resource_is_paid_for() -> None:
-    spot, reserved = asked(Capacity.SPOT), asked(Capacity.RESERVED)
+    spot, reserved = queued_of(capacity=Capacity.SPOT), queued_of(capacity=Capacity.RESERVED)
     assert (spot["spot"], "guaranteed" in spot) == ({}, False)
     assert spot["tpu"]["node_spec"][0]["node"] == NODE
     assert (reserved["guaranteed"], "spot" in reserved) == ({}, False)
@@ -90,7 +92,7 @@ def test_how_a_queued_resource_is_paid_for() -> None:
 
 @pytest.mark.parametrize("written", ["lot", f"{WHERE}/reservations/lot"])
 def test_a_reservation_by_name(written: str) -> None:
-    queued = asked(Capacity.RESERVED, reservation=written)
+    queued = queued_of(capacity=Capacity.RESERVED, reservation=written)
     assert queued["reservation_name"] == f"{WHERE}/reservations/lot"
 
 
@@ -103,14 +105,19 @@ def test_what_one_host_left() -> None:
 
 
 def test_a_slice_without_a_startup_script() -> None:
-    node = shown(request.create_node(provider(), with_overrides(spec(), startup_script=""), ZONE))["node"]
-    assert node["metadata"] == {"enable-guest-attributes": "TRUE"}
+    assert node_of(startup_script="")["metadata"] == {"enable-guest-attributes": "TRUE"}
 
 
 @pytest.mark.parametrize(
-    ("field", "words"),
-    [("runtime_version", "no runtime version is given for v4-16"), ("capacity", "Capacity")],
+    ("field", "value", "words"),
+    [
+        ("runtime_version", "", "no runtime version is given for v4-16"),
+        ("capacity", "free", "'free' is not a valid Capacity"),
+        ("colour", "red", "colour"),
+    ],
 )
-def test_what_cannot_be_asked(field: str, words: str) -> None:
+def test_what_cannot_be_asked(field: str, value: str, words: str) -> None:
+    plain = spec()
+    wrong = replace(plain, provider_overrides={**plain.provider_overrides, field: value})
     with pytest.raises(Refused, match=words):
-        request.create_node(provider(), with_overrides(spec(), **{field: ""}), ZONE)
+        request.create_node(PROJECT, wrong, ZONE)

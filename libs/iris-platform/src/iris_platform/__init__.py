@@ -254,4 +254,7 @@ def create_platforms(
 
 
 def _provider_key(group: ScaleGroupConfig) -> bytes:
+    """What groups of one platform have in common: of a cloud the project, in which each zone is listed once."""
+    if group.provider.HasField("tpu"):
+        return b"tpu " + group.provider.tpu.project_id.encode()
     return group.provider.SerializeToString(deterministic=True)

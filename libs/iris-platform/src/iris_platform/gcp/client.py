@@ -36,6 +36,7 @@ _CHANNEL = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_len
 _TRANSIENT = (
     google_exceptions.ServiceUnavailable,
     google_exceptions.InternalServerError,
+    google_exceptions.Unknown,
     google_exceptions.DeadlineExceeded,
     google_exceptions.BadGateway,
     google_exceptions.Aborted,

@@ -86,7 +86,10 @@ _WORDS: tuple[tuple[re.Pattern[str], type[PlatformError]], ...] = (
         NoCapacity,
     ),
     (re.compile(r"quota", re.I), QuotaExceeded),
-    (re.compile(r"metadata from plugin failed|reauthentication|could not refresh", re.I), PermissionMissing),
+    (
+        re.compile(r"reauthentication|invalid_grant|invalid_client|unauthorized_client", re.I),
+        PermissionMissing,
+    ),
 )
 # google.rpc.ErrorInfo.reason
 _REASONS: Mapping[str, type[PlatformError]] = {

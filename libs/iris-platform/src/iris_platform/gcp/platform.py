@@ -23,7 +23,7 @@ from iris_platform.base import (
 )
 from iris_platform.bootstrap import render
 from iris_platform.gcp.deadlines import DEADLINES, Deadlines
-from iris_platform.gcp.overrides import Capacity, TpuOverrides
+from iris_platform.gcp.overrides import group_overrides
 from iris_platform.gcp.startup import endpoint_of, worker_startup
 from iris_platform.vm_platform import GroupVmManager, VmManager, resolve_zone, slice_spec
 
@@ -139,17 +139,10 @@ class TpuVmManager(GroupVmManager):
         config, joining = self._config, self._settings.joining
         if joining is None:
             raise Refused(f"slice {name}: nothing is started without a controller")
-        spec = slice_spec(config, self._settings.identity, name)
-        overrides = TpuOverrides(
-            runtime_version=config.runtime_version,
-            capacity=_CAPACITIES[config.capacity],
-            startup_script=render(worker_startup(self._settings, joining, spec, zone)),
-        )
-        return replace(spec, provider_overrides=overrides.to_mapping())
-
-
-# By the numbers of the enum `Capacity` of the configuration; nothing said is on demand.
-_CAPACITIES = {0: Capacity.ON_DEMAND, 1: Capacity.ON_DEMAND, 2: Capacity.SPOT, 3: Capacity.RESERVED}
+        spec, overrides = slice_spec(config, self._settings.identity, name), group_overrides(config)
+        spec = replace(spec, provider_overrides=overrides.to_mapping())
+        script = render(worker_startup(self._settings, joining, spec, zone))
+        return replace(spec, provider_overrides=replace(overrides, startup_script=script).to_mapping())
 
 
 def _open(settings: PlatformSettings, deadlines: Deadlines, now_s: Callable[[], float]) -> TpuSlices:
@@ -160,6 +153,5 @@ def _open(settings: PlatformSettings, deadlines: Deadlines, now_s: Callable[[], 
         words = "TPU groups need Google's libraries, which are not installed here: pip install 'iris-platform[gcp]'"
         raise Refused(f"{words} ({error})") from error
 
-    provider = settings.provider.tpu
-    api = TpuApi(endpoint_of(settings), provider.project_id, deadlines)
-    return TpuSlices(api, provider, settings.identity.cluster_id, Clocks(settings.now_ms, now_s))
+    api = TpuApi(endpoint_of(settings), settings.provider.tpu.project_id, deadlines)
+    return TpuSlices(api, settings.identity.cluster_id, Clocks(settings.now_ms, now_s))

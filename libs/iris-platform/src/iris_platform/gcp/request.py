@@ -5,18 +5,12 @@ Knows nothing of calls, answers or errors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from google.cloud import tpu_v2
 from google.protobuf.duration_pb2 import Duration
 
 from iris_platform.base import Refused, SliceSpec
 from iris_platform.gcp.machine import SCOPES
 from iris_platform.gcp.overrides import Capacity, TpuOverrides
-
-# Not to hide a cycle: only who reads a configuration has its messages.
-if TYPE_CHECKING:
-    from iris_proto.v1.config_pb2 import TpuProvider
 
 STARTUP_SCRIPT = "startup-script"
 # Without it a machine has no place to leave the log of a start that failed (`host_log`).
@@ -41,43 +35,41 @@ def queued_name(project: str, zone: str, name: str) -> str:
     return f"{parent(project, zone)}/queuedResources/{name}"
 
 
-def create_node(provider: TpuProvider, spec: SliceSpec, zone: str) -> tpu_v2.CreateNodeRequest:
+def create_node(project: str, spec: SliceSpec, zone: str) -> tpu_v2.CreateNodeRequest:
     """Asks for a slice as a node.
 
     Raises:
         Refused: the specification has no runtime version.
     """
     return tpu_v2.CreateNodeRequest(
-        parent=parent(provider.project_id, zone), node_id=spec.name, node=_node(provider, spec)
+        parent=parent(project, zone), node_id=spec.name, node=_node(spec, TpuOverrides.of(spec))
     )
 
 
-def create_queued(provider: TpuProvider, spec: SliceSpec, zone: str) -> tpu_v2.CreateQueuedResourceRequest:
+def create_queued(project: str, spec: SliceSpec, zone: str) -> tpu_v2.CreateQueuedResourceRequest:
     """Asks for a slice as a queued resource with one node, both of the slice's name.
 
     Raises:
         Refused: the specification has no runtime version.
     """
-    where = parent(provider.project_id, zone)
-    node = _node(provider, spec)
-    capacity = TpuOverrides.of(spec).capacity
-    if capacity is Capacity.SPOT:
+    where, overrides = parent(project, zone), TpuOverrides.of(spec)
+    node = _node(spec, overrides)
+    if overrides.capacity is Capacity.SPOT:
         # Here it is the tier that says so.
         node.scheduling_config = tpu_v2.SchedulingConfig()
     specs = [tpu_v2.QueuedResource.Tpu.NodeSpec(parent=where, node_id=spec.name, node=node)]
-    valid_for = provider.queued_resources.valid_for
+    valid_for = Duration()
+    valid_for.FromMilliseconds(round((overrides.queued_for_s or 0.0) * 1000))
     queued = tpu_v2.QueuedResource(
         tpu=tpu_v2.QueuedResource.Tpu(node_spec=specs),
-        queueing_policy=tpu_v2.QueuedResource.QueueingPolicy(
-            valid_until_duration=Duration(seconds=valid_for.seconds, nanos=valid_for.nanos)
-        ),
+        queueing_policy=tpu_v2.QueuedResource.QueueingPolicy(valid_until_duration=valid_for),
     )
-    if capacity is Capacity.SPOT:
+    if overrides.capacity is Capacity.SPOT:
         queued.spot = tpu_v2.QueuedResource.Spot()
-    if capacity is Capacity.RESERVED:
+    if overrides.capacity is Capacity.RESERVED:
         queued.guaranteed = tpu_v2.QueuedResource.Guaranteed()
-        if provider.reservation:
-            queued.reservation_name = _reservation_name(where, provider.reservation)
+        if overrides.reservation:
+            queued.reservation_name = _reservation_name(where, overrides.reservation)
     # Without a request id: what the name stands for already, a look tells better than an old answer.
     return tpu_v2.CreateQueuedResourceRequest(
         parent=where, queued_resource_id=spec.name, queued_resource=queued
@@ -91,8 +83,7 @@ def get_log(project: str, zone: str, node_id: str, index: int) -> tpu_v2.GetGues
     )
 
 
-def _node(provider: TpuProvider, spec: SliceSpec) -> tpu_v2.Node:
-    overrides = TpuOverrides.of(spec)
+def _node(spec: SliceSpec, overrides: TpuOverrides) -> tpu_v2.Node:
     if not overrides.runtime_version:
         raise Refused(f"slice {spec.name}: no runtime version is given for {spec.accelerator_type}")
     metadata = {GUEST_ATTRIBUTES: "TRUE"}
@@ -102,12 +93,12 @@ def _node(provider: TpuProvider, spec: SliceSpec) -> tpu_v2.Node:
         accelerator_type=spec.accelerator_type,
         runtime_version=overrides.runtime_version,
         network_config=tpu_v2.NetworkConfig(
-            network=provider.network,
-            subnetwork=provider.subnetwork,
-            enable_external_ips=provider.external_addresses,
+            network=overrides.network,
+            subnetwork=overrides.subnetwork,
+            enable_external_ips=overrides.external_addresses,
         ),
         # Without a scope it could do less than its account may; the account's roles are the limit.
-        service_account=tpu_v2.ServiceAccount(email=provider.service_account, scope=SCOPES),
+        service_account=tpu_v2.ServiceAccount(email=overrides.service_account, scope=SCOPES),
         scheduling_config=tpu_v2.SchedulingConfig(
             spot=overrides.capacity is Capacity.SPOT, reserved=overrides.capacity is Capacity.RESERVED
         ),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from iris_platform.base import (
     HOST_LOG_BYTES,
@@ -26,6 +25,7 @@ from iris_platform.gcp import request
 from iris_platform.gcp.client import AlreadyThere, TpuApi
 from iris_platform.gcp.errors import Cause, cause_of
 from iris_platform.gcp.ledger import Asked, Ledger, ZoneView
+from iris_platform.gcp.overrides import TpuOverrides
 from iris_platform.gcp.reply import (
     Sighting,
     differs,
@@ -43,10 +43,6 @@ from iris_platform.gcp.reply import (
 from iris_platform.names import LABEL_CLUSTER_ID, is_ours, parse_slice_name
 from iris_platform.vm_platform import has_labels
 
-# Not to hide a cycle: only who reads a configuration has its messages.
-if TYPE_CHECKING:
-    from iris_proto.v1.config_pb2 import TpuProvider
-
 # A list that is younger answers looks too.
 FRESH_S = 5.0
 
@@ -62,9 +58,8 @@ class Clocks:
 class TpuSlices:
     """See the module; safe to use from any thread."""
 
-    def __init__(self, api: TpuApi, provider: TpuProvider, cluster_id: str, clocks: Clocks) -> None:
+    def __init__(self, api: TpuApi, cluster_id: str, clocks: Clocks) -> None:
         self._api = api
-        self._provider = provider
         self._cluster_id = cluster_id
         self._clocks = clocks
         self._ledger = Ledger()
@@ -131,9 +126,12 @@ class TpuSlices:
                 return None
 
     def _look(self, name: str, zone: str) -> Sighting:
-        """A slice, asked for by name."""
+        """A slice, asked for by name; also the nodes that the last list showed of it."""
+        view = self._ledger.view(zone)
+        listed = view.slices.get(name, Sighting()).nodes if view is not None else ()
         queued = self._api.get_queued(zone, name)
-        nodes = [self._api.get_node(zone, node_id) for node_id in node_ids(name, queued)]
+        ids = dict.fromkeys([*node_ids(name, queued), *(last_word(node.name) for node in listed)])
+        nodes = [self._api.get_node(zone, node_id) for node_id in ids]
         return Sighting(tuple(node for node in nodes if node is not None), queued)
 
     def _told(self, name: str, zone: str, sighting: Sighting) -> SliceInfo:
@@ -187,13 +185,13 @@ class TpuSlices:
         if not is_ours(spec.name, spec.labels, self._cluster_id) or spec.hosts < 1:
             words = "name, labels or number of hosts are not a slice's of this cluster"
             raise Refused(f"slice {spec.name}: {words}")
-        is_queued = self._provider.HasField("queued_resources")
+        is_queued = TpuOverrides.of(spec).queued_for_s is not None
+        project = self._api.project
         try:
             if is_queued:
-                wanted = request.create_queued(self._provider, spec, zone)
-                operation = self._api.create_queued(wanted)
+                operation = self._api.create_queued(request.create_queued(project, spec, zone))
             else:
-                operation = self._api.create_node(request.create_node(self._provider, spec, zone))
+                operation = self._api.create_node(request.create_node(project, spec, zone))
         except AlreadyThere:
             self._check_same(spec, zone)
             operation = ""

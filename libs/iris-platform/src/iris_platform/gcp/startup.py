@@ -10,6 +10,7 @@ from __future__ import annotations
 from iris_platform import PlatformSettings
 from iris_platform.base import SliceSpec, VmBootstrapSpec
 from iris_platform.bootstrap import BundleSource, DeadMan, Startup, container_of
+from iris_platform.gcp.overrides import TpuOverrides
 from iris_platform.joining import Joining
 from iris_platform.names import LABEL_CLUSTER_ID
 from iris_platform.pki.names import server_name
@@ -33,7 +34,6 @@ def worker_startup(settings: PlatformSettings, joining: Joining, spec: SliceSpec
     Raises:
         Refused: there is no bundle for such hosts.
     """
-    provider = settings.provider.tpu
     container = container_of(settings.bootstrap, "worker")
     facts = {
         "cluster": joining.cluster,
@@ -48,9 +48,9 @@ def worker_startup(settings: PlatformSettings, joining: Joining, spec: SliceSpec
         # There is none: it dials what `join` is told.
         "controller_file": "@work@/controller.json",
         "hosts": spec.hosts,
-        "project": provider.project_id,
+        "project": settings.provider.tpu.project_id,
         "endpoint": endpoint_of(settings),
-        "queued": provider.HasField("queued_resources"),
+        "queued": TpuOverrides.of(spec).queued_for_s is not None,
     }
     arguments = ("run", "--host-dir", "@work@", "--orphan-timeout", f"{settings.orphan_timeout_s:g}")
     join = ("--join", joining.join_url, "--ca", f"@work@/{CA_FILE}", "--address", joining.address)
