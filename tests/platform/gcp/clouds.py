@@ -60,7 +60,6 @@ class CloudWorld:
     server: CloudServer
     home: Path
     is_queued: bool = False
-    now_s: float = 1000.0
 
     @property
     def control(self) -> Any:
@@ -101,20 +100,11 @@ class CloudWorld:
         deadlines: Deadlines = SHORT,
     ) -> TpuPlatform:
         """A new one."""
-        return TpuPlatform(self.settings(zones, identity), deadlines, self._now_s)
-
-    def _now_s(self) -> float:
-        # No two moments are the same.
-        self.now_s += 0.001
-        return self.now_s
+        return TpuPlatform(self.settings(zones, identity), deadlines)
 
     def api(self) -> TpuApi:
         """The calls alone, without a rule."""
         return TpuApi(self.server.url, self.server.project, SHORT)
-
-    def passes(self, seconds: float) -> None:
-        """For the platforms, not for the cloud."""
-        self.now_s += seconds
 
     def group(self, name: str = "here", hosts: int = 1) -> ScaleGroupConfig:
         """An effective group of the first zone."""

@@ -151,18 +151,6 @@ def test_half_a_list_is_none(world: CloudWorld, method: str, do: str) -> None:
     assert info is not None and info.state is SliceCloudState.RUNNING
 
 
-def test_a_zone_that_cannot_be_listed_is_not_listed_for_every_look(world: CloudWorld) -> None:
-    platform = world.platform()
-    platform.create_slice(world.spec(NAME))
-    world.control.fault("error", "ListNodes", code=7, count=None)
-    for _ in range(10):
-        assert platform.get_slice(NAME) is not None
-    assert len(world.control.calls("ListNodes")) == 1
-    world.passes(5)
-    assert platform.get_slice(NAME) is not None
-    assert len(world.control.calls("ListNodes")) == 2
-
-
 def test_no_credentials_go_to_a_test_cloud(world: CloudWorld) -> None:
     platform = world.platform()
     platform.create_slice(world.spec(NAME))
@@ -185,40 +173,40 @@ def test_without_credentials_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_calls_of_a_slices_whole_life(either: CloudWorld) -> None:
+    """Lists tell of it, and a name is asked for only when they do not."""
     platform, control = either.platform(), either.control
+
+    def listed(ms: int) -> list[SliceCloudState]:
+        control.advance(ms)
+        return [info.state for info in platform.list_slices({})]
+
     platform.create_slice(either.spec(NAME))
-    for _ in range(30):
-        control.advance(10)
-        either.passes(2)
-        platform.get_slice(NAME)
-    info = platform.get_slice(NAME)
-    assert info is not None and info.state is SliceCloudState.RUNNING
-    control.set_timings(delete=60_000)
+    assert listed(0) == [SliceCloudState.CREATING]
+    assert listed(10_000) == [SliceCloudState.RUNNING]
     platform.delete_slice(NAME)
-    for _ in range(30):
-        control.advance(1000)
-        either.passes(2)
-        info = platform.get_slice(NAME)
-        assert info is not None and info.state is SliceCloudState.DELETING
-        platform.delete_slice(NAME)
-    control.advance(60_000)
-    either.passes(10)
-    platform.delete_slice(NAME)
+    assert listed(0) == [SliceCloudState.DELETING]
+    assert listed(10_000) == []
     assert platform.get_slice(NAME) is None
     counts = control.counts(NAME)
     assert sum(counts.values()) <= 4, counts
-    # Fifty looks in two minutes cost a list every five seconds.
-    assert control.counts()["ListNodes"] <= 140 / 5
 
 
-def test_many_slices_share_the_lists_of_their_zone(slow: CloudWorld) -> None:
-    platform = slow.platform()
-    names = [name(number) for number in range(1, 21)]
-    for each in names:
-        platform.create_slice(slow.spec(each))
-    for each in names:
-        assert platform.get_slice(each) is not None
-    assert slow.control.counts() == {"CreateNode": 20, "ListNodes": 1, "ListQueuedResources": 1}
+def test_the_calls_for_a_slice_of_an_earlier_process(either: CloudWorld) -> None:
+    either.platform().create_slice(either.spec(NAME))
+    platform = either.platform()
+    platform.list_slices({})
+    either.control.clear_calls()
+    platform.delete_slice(NAME)
+    # The list has told whose it is.
+    assert list(either.control.counts(NAME)) == [f"Delete{_kind(either)}"]
+
+
+def test_a_look_at_a_node_is_one_call(world: CloudWorld) -> None:
+    platform = world.platform()
+    platform.create_slice(world.spec(NAME))
+    world.control.clear_calls()
+    platform.get_slice(NAME)
+    assert world.control.counts() == {"GetNode": 1}
 
 
 def test_nothing_of_google_is_imported_before_it_is_needed() -> None:

@@ -8,8 +8,8 @@ from google.cloud import tpu_v2
 
 from iris_platform.base import HOST_LOG_BYTES, NotOurs, PlatformError, Refused, Unreachable
 from iris_platform.gcp.client import TpuApi
-from iris_platform.gcp.slices import Clocks, TpuSlices
-from tests.platform.gcp.made import IDENTITY, NAME, OTHER, PROJECT, WHERE, ZONE, labels, node
+from iris_platform.gcp.slices import TpuSlices
+from tests.platform.gcp.made import IDENTITY, NAME, OTHER, PROJECT, WHERE, ZONE, labels, node, queued
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Left:
     nodes: list[tpu_v2.Node]
     words: dict[tuple[str, int], str] = field(default_factory=dict)
     error: PlatformError | None = None
+    queued: tpu_v2.QueuedResource | None = None
 
 
 class Api(TpuApi):
@@ -28,14 +29,8 @@ class Api(TpuApi):
         super().__init__("http://127.0.0.1:9", PROJECT)
         self._left = left
 
-    def list_nodes(self, zone: str) -> list[tpu_v2.Node]:
-        return self._left.nodes
-
-    def list_queued(self, zone: str) -> list[tpu_v2.QueuedResource]:
-        return []
-
     def get_queued(self, zone: str, name: str) -> tpu_v2.QueuedResource | None:
-        return None
+        return self._left.queued
 
     def get_node(self, zone: str, name: str) -> tpu_v2.Node | None:
         return next((node for node in self._left.nodes if node.name.endswith(f"/{name}")), None)
@@ -58,7 +53,7 @@ class Api(TpuApi):
 
 
 def slices(left: Left) -> TpuSlices:
-    return TpuSlices(Api(left), IDENTITY.cluster_id, Clocks(lambda: 0, lambda: 0.0))
+    return TpuSlices(Api(left), IDENTITY.cluster_id, lambda: 0)
 
 
 def test_the_last_words_of_a_host() -> None:
@@ -70,7 +65,9 @@ def test_the_last_words_of_a_host() -> None:
 def test_a_host_of_a_multislice_request() -> None:
     of_it: dict[str, Any] = {"queued_resource": f"{WHERE}/queuedResources/{NAME}", "multislice_node": True}
     nodes = [node(f"{NAME}-{number}", slice_=NAME, **of_it) for number in range(2)]
-    left = Left(nodes, {(f"{NAME}-1", 0): "no network\n"})
+    asked = {"multislice_params": {"node_count": 2}, "node": {"labels": labels()}}
+    request = queued(tpu={"node_spec": [asked]})
+    left = Left(nodes, {(f"{NAME}-1", 0): "no network\n"}, queued=request)
     assert slices(left).host_log(NAME, 2, ZONE).text == "no network\n"
 
 

@@ -6,8 +6,7 @@ Nothing of Google is imported before the first call that needs it.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -40,11 +39,9 @@ class TpuPlatform:
         self,
         settings: PlatformSettings,
         deadlines: Deadlines = DEADLINES,
-        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._deadlines = deadlines
-        self._now_s = now_s
         self._lock = threading.Lock()
         self._made: TpuSlices | None = None
 
@@ -71,7 +68,7 @@ class TpuPlatform:
         return self._slices.list_slices(labels, self._zone(zone))
 
     def get_slice(self, slice_id: str, zone: str | None = None) -> SliceInfo | None:
-        """See `Platform.get_slice`; what is seen may be a few seconds old, that nothing is there is not.
+        """See `Platform.get_slice`.
 
         Of a slice whose creation was accepted here and came to nothing it says why,
         until it is deleted.
@@ -119,7 +116,7 @@ class TpuPlatform:
     def _slices(self) -> TpuSlices:
         with self._lock:
             if self._made is None:
-                self._made = _open(self._settings, self._deadlines, self._now_s)
+                self._made = _open(self._settings, self._deadlines)
             return self._made
 
 
@@ -145,13 +142,13 @@ class TpuVmManager(GroupVmManager):
         return replace(spec, provider_overrides=replace(overrides, startup_script=script).to_mapping())
 
 
-def _open(settings: PlatformSettings, deadlines: Deadlines, now_s: Callable[[], float]) -> TpuSlices:
+def _open(settings: PlatformSettings, deadlines: Deadlines) -> TpuSlices:
     try:
         from iris_platform.gcp.client import TpuApi
-        from iris_platform.gcp.slices import Clocks, TpuSlices
+        from iris_platform.gcp.slices import TpuSlices
     except ModuleNotFoundError as error:
         words = "TPU groups need Google's libraries, which are not installed here: pip install 'iris-platform[gcp]'"
         raise Refused(f"{words} ({error})") from error
 
     api = TpuApi(endpoint_of(settings), settings.provider.tpu.project_id, deadlines)
-    return TpuSlices(api, settings.identity.cluster_id, Clocks(settings.now_ms, now_s))
+    return TpuSlices(api, settings.identity.cluster_id, settings.now_ms)

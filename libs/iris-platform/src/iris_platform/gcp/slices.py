@@ -1,14 +1,14 @@
 """The slices of one project: what `TpuPlatform` does, zone by zone.
 
-Looks are answered from a list of the zone that is a few seconds old at most and
-later than what was asked for that slice: many slices in transit then cost no more
-calls than one. That a slice is not there is only ever said after a look by name.
+Every look at a slice asks for it by name: its node, and its queued resource where
+there may be one. A list asks for the whole zone. What was asked for here before
+saves calls, and explains what is seen; none of it is taken for an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from iris_platform.base import (
     HOST_LOG_BYTES,
@@ -43,42 +43,40 @@ from iris_platform.gcp.reply import (
 from iris_platform.names import LABEL_CLUSTER_ID, is_ours, parse_slice_name
 from iris_platform.vm_platform import has_labels
 
-# A list that is younger answers looks too.
-FRESH_S = 5.0
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """Now: monotonic seconds, and milliseconds since the epoch."""
-
-    now_ms: Callable[[], int]
-    now_s: Callable[[], float]
-
 
 class TpuSlices:
     """See the module; safe to use from any thread."""
 
-    def __init__(self, api: TpuApi, cluster_id: str, clocks: Clocks) -> None:
+    def __init__(self, api: TpuApi, cluster_id: str, now_ms: Callable[[], int]) -> None:
+        """`now_ms`: milliseconds since the epoch."""
         self._api = api
         self._cluster_id = cluster_id
-        self._clocks = clocks
+        self._now_ms = now_ms
         self._ledger = Ledger()
 
     # -- looking -------------------------------------------------------------
 
     def list_slices(self, labels: Mapping[str, str], zone: str) -> list[SliceInfo]:
-        """This cluster's slices in a zone that carry all `labels`, by name: always a list of now."""
-        found = self._list(zone).slices
-        infos = [slice_info(name, zone, found[name]) for name in sorted(found)]
+        """This cluster's slices in a zone that carry all `labels`, by name."""
+        # Queued resources first: what is active then has its node in the second list.
+        queued = self._api.list_queued(zone)
+        nodes = self._api.list_nodes(zone)
+        found, strays = sightings(nodes, queued, self._cluster_id)
+        self._ledger.note_view(zone, ZoneView(found, tuple(f"zone {zone}: {words}" for words in strays)))
+        infos = [self._listed(name, zone, found[name]) for name in sorted(found)]
         return [info for info in infos if has_labels(info.labels, labels)]
+
+    def _listed(self, name: str, zone: str, sighting: Sighting) -> SliceInfo:
+        try:
+            return self._told(name, zone, sighting)
+        except PlatformError:
+            # Why it failed is not known yet; the list is whole all the same.
+            return slice_info(name, zone, sighting)
 
     def get_slice(self, name: str, zone: str) -> SliceInfo | None:
         """One slice by name; see `Platform.get_slice`."""
         if parse_slice_name(name) is None:
             return None
-        sighting = self._glance(name, zone)
-        if sighting is not None:
-            return self._told(name, zone, sighting)
         sighting = self._look(name, zone)
         if not sighting.exists:
             return self._what_came_of_it(name, zone)
@@ -90,49 +88,22 @@ class TpuSlices:
         """What the last lists showed and nobody touches."""
         return self._ledger.strays()
 
-    def _list(self, zone: str) -> ZoneView:
-        """A zone, whole. Queued resources first: what is active then has its node in the second list."""
-        began_s = self._clocks.now_s()
-        queued = self._api.list_queued(zone)
-        nodes = self._api.list_nodes(zone)
-        found, strays = sightings(nodes, queued, self._cluster_id)
-        view = ZoneView(began_s, found, tuple(f"zone {zone}: {words}" for words in strays))
-        self._ledger.note_view(zone, view)
-        return view
-
-    def _glance(self, name: str, zone: str) -> Sighting | None:
-        """A slice in a fresh list; None where only a look by name tells."""
-        view = self._fresh_view(name, zone)
-        sighting = view.slices.get(name) if view is not None else None
-        return sighting if sighting is not None and sighting.is_settled else None
-
-    def _fresh_view(self, name: str, zone: str) -> ZoneView | None:
-        """A list that is later than all that was asked for a slice; None where there is none to be had."""
-        asked = self._ledger.asked(zone, name)
-        since_s = asked.changed_s if asked is not None else 0.0
-        with self._ledger.listing(zone):
-            fresh_s = self._clocks.now_s() - FRESH_S
-            view = self._ledger.view(zone)
-            if view is not None and view.began_s > max(since_s, fresh_s):
-                return view
-            # Those who waited meanwhile do not try the same again, one after the other.
-            if self._ledger.is_blind(zone, fresh_s):
-                return None
-            try:
-                return self._list(zone)
-            except PlatformError:
-                # The look by name says what is the matter.
-                self._ledger.note_blind(zone, self._clocks.now_s())
-                return None
-
     def _look(self, name: str, zone: str) -> Sighting:
         """A slice, asked for by name; also the nodes that the last list showed of it."""
-        view = self._ledger.view(zone)
-        listed = view.slices.get(name, Sighting()).nodes if view is not None else ()
+        asked = self._ledger.asked(zone, name)
+        maybe_alone = asked is None or not asked.is_queued
+        node = self._api.get_node(zone, name) if maybe_alone else None
+        if node is not None and not node.queued_resource:
+            return Sighting((node,))
+        # Before its nodes: one that is active then has them.
         queued = self._api.get_queued(zone, name)
-        ids = dict.fromkeys([*node_ids(name, queued), *(last_word(node.name) for node in listed)])
-        nodes = [self._api.get_node(zone, node_id) for node_id in ids]
-        return Sighting(tuple(node for node in nodes if node is not None), queued)
+        listed = self._ledger.sighting(zone, name).nodes
+        ids = dict.fromkeys([*node_ids(name, queued), *(last_word(each.name) for each in listed)])
+        if node is not None or (maybe_alone and queued is None):
+            # That one has been asked for.
+            ids.pop(name, None)
+        nodes = [node, *(self._api.get_node(zone, node_id) for node_id in ids)]
+        return Sighting(tuple(each for each in nodes if each is not None), queued)
 
     def _told(self, name: str, zone: str, sighting: Sighting) -> SliceInfo:
         """What is seen; of what failed, also what the end of its creation said."""
@@ -195,12 +166,11 @@ class TpuSlices:
         except AlreadyThere:
             self._check_same(spec, zone)
             operation = ""
-        now_s, now_ms = self._clocks.now_s(), self._clocks.now_ms()
         asked = self._ledger.asked(zone, spec.name)
         if not operation and asked is not None and not asked.is_deleted:
             # That is the one whose operation we know.
             return
-        self._ledger.note(zone, spec.name, Asked(now_s, dict(spec.labels), now_ms, is_queued, operation))
+        self._ledger.note(zone, spec.name, Asked(dict(spec.labels), self._now_ms(), is_queued, operation))
 
     def _check_same(self, spec: SliceSpec, zone: str) -> None:
         """What has the name already is what is asked for."""
@@ -224,17 +194,12 @@ class TpuSlices:
             raise NotOurs(f"slice {name}: not a name of cluster {self._cluster_id}")
         asked = self._ledger.asked(zone, name)
         if asked is not None and not asked.is_deleted:
-            # We made it, and what it was made as.
-            self._send_deletion(name, zone, asked.is_queued, (name,))
-        elif asked is not None:
-            view = self._fresh_view(name, zone)
-            seen = view.slices.get(name, Sighting()) if view is not None else None
-            # That it is gone for good, or that a list lags behind, only a look by name says.
-            if seen is None or stands(seen):
-                self._delete_seen(name, zone, self._look(name, zone))
-        else:
-            sighting = self._glance(name, zone) or self._look(name, zone)
-            self._delete_seen(name, zone, sighting)
+            # We made it, and know as what it was made.
+            self._send_deletion(name, zone, asked.is_queued, (name,), asked.labels)
+            return
+        # Its name and its labels are for good, whatever else has changed since.
+        sighting = self._ledger.sighting(zone, name) if asked is None else Sighting()
+        self._delete_seen(name, zone, sighting if sighting.exists else self._look(name, zone))
 
     def _delete_seen(self, name: str, zone: str, sighting: Sighting) -> None:
         """Delete what is there and not on its way out."""
@@ -250,17 +215,13 @@ class TpuSlices:
         zone: str,
         is_queued: bool,
         nodes: tuple[str, ...],
-        labels: Mapping[str, str] | None = None,
+        labels: Mapping[str, str],
     ) -> None:
         """A queued resource goes with its nodes; without one they go one by one."""
         if not (is_queued and self._api.delete_queued(zone, name)):
             for node in nodes:
                 self._api.delete_node(zone, node)
-        known = self._ledger.asked(zone, name) or Asked(0.0, dict(labels or {}), 0, is_queued)
-        now_s = self._clocks.now_s()
-        self._ledger.note(
-            zone, name, replace(known, changed_s=now_s, is_deleted=True, operation="", ended=None)
-        )
+        self._ledger.note(zone, name, Asked(labels, is_queued=is_queued, is_deleted=True))
 
     # -- hosts ---------------------------------------------------------------
 
@@ -268,7 +229,7 @@ class TpuSlices:
         """What one host left of a start that failed; see `Platform.host_log`."""
         if parse_slice_name(name) is None:
             raise Refused(f"there is no slice {name} in zone {zone}")
-        sighting = self._glance(name, zone) or self._look(name, zone)
+        sighting = self._look(name, zone)
         if not sighting.exists:
             raise Refused(f"there is no slice {name} in zone {zone}")
         self._check_ours(name, sighting)
