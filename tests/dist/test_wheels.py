@@ -15,9 +15,9 @@ def test_a_wheel_installs_with_only_the_siblings_it_needs(name: str, python: Pat
     installed = install(python, wheels, name)
     siblings = {"iris-config": {"iris-config"}, "iris-platform": LIBRARIES}.get(name, LIBRARIES | {name})
     assert installed & PACKAGES.keys() == siblings
-    # Who starts machines over SSH brings what it takes; hosts and libraries do not.
-    starts_machines = name in ("iris-controller", "iris-cli")
-    assert installed & {"paramiko", "google-cloud-tpu"} == ({"paramiko"} if starts_machines else set())
+    # Who starts machines brings what it takes; hosts and libraries do not.
+    takes = {"paramiko", "google-cloud-tpu"}
+    assert installed & takes == (takes if name in ("iris-controller", "iris-cli") else set())
     run(python, "-c", f"import {name.replace('-', '_')}, iris_proto.v1.config_pb2")
 
 
