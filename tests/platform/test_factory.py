@@ -20,14 +20,15 @@ from iris_platform.gcp import TpuPlatform
 from iris_platform.local import LocalPlatform
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.vm_platform import resolve_zone, slice_spec, slice_state
-from iris_proto.v1.config_pb2 import ScaleGroupConfig
+from iris_proto.v1.config_pb2 import (
     ControllerConfig,
     IrisClusterConfig,
     ManualProvider,
     ProviderConfig,
+    ScaleGroupConfig,
     TpuProvider,
 )
-from iris_proto.v1.config_pb2 import ScaleGroupConfig
+from iris_proto.v1.config_pb2 import (
     LocalController as LocalControllerConfig,
 )
 from tests.platform.world import IDENTITY, LOCAL, LocalWorld, group, name
