@@ -89,3 +89,12 @@ def test_hosts_and_processes_are_gone_when_the_call_returns(tmp_path: Path) -> N
     cloud = Cloud({"s": READY}, {"s": DELETING})
     clear(cloud, tmp_path, "manual")
     assert cloud.looks == 1 + direct.ROUNDS
+
+
+def test_a_blind_zone_does_not_hold_up_another(tmp_path: Path) -> None:
+    sighted, blind = Cloud({"s": READY}, {"s": DELETING}, {}), Cloud(Unreachable("503"))
+    paths = ClusterPaths(tmp_path / "state", tmp_path / "pki", tmp_path / "local")
+    places = [Place("y", "tpu", cast("Platform", blind)), Place("z", "tpu", cast("Platform", sighted))]
+    found = direct.clear(places, ["y", "z"], paths, lambda note: None)
+    assert [type(look) for look in found.looks] == [Seen, Blind]
+    assert (sighted.looks, blind.looks) == (3, 1)

@@ -225,5 +225,5 @@ def test_another_operator_is_let_in(table: Table, desk: Desk, tmp_path: Path) ->
 
 
 def test_a_login_to_nothing(table: Table, desk: Desk) -> None:
-    with pytest.raises(PlatformError, match="expected one controller of demo, found none"):
+    with pytest.raises(PlatformError, match="has no controller of cluster demo"):
         desk.controller().log_in()

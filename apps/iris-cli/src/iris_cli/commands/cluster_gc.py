@@ -115,13 +115,14 @@ def _delete(
             for one in look_at(sites, zones)
         ]
 
-    later = {
-        info.slice_id
+    going = {
+        (info.zone, info.slice_id)
         for one in doomed
         if isinstance(one, Seen) and one.site.deletes_later
         for info in one.slices
+        if info.slice_id not in errors
     }
-    looks = follow(later - errors.keys(), look, output.note)
+    looks = follow(going, look, output.note)
     return _report(cluster, looks, errors, sorted(names), output)
 
 

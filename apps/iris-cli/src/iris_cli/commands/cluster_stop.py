@@ -6,8 +6,11 @@ from argparse import Namespace
 from dataclasses import dataclass, replace
 from typing import Any
 
+from iris_cli import there
 from iris_cli.client import Controller
+from iris_cli.commands.cluster_start import controller_of
 from iris_cli.consent import agreed
+from iris_cli.elsewhere import configured_elsewhere
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, CliError
 from iris_cli.locate import Cluster, find_cluster, with_directories
 from iris_cli.output import Output, can_ask
@@ -39,10 +42,13 @@ from iris_cli.teardown.whose import (
     without_keys,
 )
 from iris_cli.text import plural
+from iris_config import IrisConfig
 from iris_platform.base import ClusterIdentity, PlatformError, Unreachable
-from iris_platform.controller_vm import Site
+from iris_platform.controller_vm import ControllerState, Site
 from iris_platform.local import Found
 from iris_proto.v1.controller_pb2 import Slice
+
+NOWHERE = {"state_dir": "", "pki_dir": ""}
 
 
 def run(options: Namespace) -> int:
@@ -51,6 +57,8 @@ def run(options: Namespace) -> int:
     cluster = find_cluster(options)
     cluster = replace(cluster, paths=with_directories(cluster.paths, options))
     refuse_places_of_others(cluster, read_records(), output.note)
+    if site_of(cluster) is None and (config := configured_elsewhere(cluster)) is not None:
+        return _unknown_here(cluster, config, output)
     stop = _prepare(cluster, options, output)
     if stop is None:
         return _never_started(cluster, output)
@@ -123,8 +131,10 @@ class Stop:
         left += [] if dry_run else still_there(self.told, self.sites, {entry["name"] for entry in left})
         left += [{"zone": "", "name": "", "why": why} for why in self.shut_out]
         controllers, unknown = self._controllers(dry_run=dry_run)
-        kept = self.kept()
-        jobs = self._jobs(kept)
+        # What goes with them is not kept, as the plan says and the end shows.
+        goes = self.forgotten or (dry_run and self.options.forget)
+        kept = dict(NOWHERE) if goes else self.kept()
+        jobs = 0 if goes else self._jobs(kept)
         if self.output.structured:
             document: dict[str, Any] = plan_document(self.plan)
             document |= {"dry_run": dry_run, "zones": zone_documents(looks)}
@@ -157,11 +167,7 @@ class Stop:
 
     def kept(self) -> dict[str, str]:
         """The places that outlive the cluster; of a host that does not answer, none is known."""
-        nowhere = {"state_dir": "", "pki_dir": ""}
-        try:
-            return nowhere if self.forgotten else self.ending.kept()
-        except PlatformError:
-            return nowhere
+        return dict(NOWHERE) if self.forgotten else _kept(self.ending)
 
     def _print_report(
         self, looks: list[Look], kept: dict[str, str], jobs: int | None, *, running: bool, dry_run: bool
@@ -252,7 +258,7 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
         others,
         tuple(entry for look in beyond for entry in look.slices),
     )
-    forgets = ending.kept() if options.forget else {}
+    forgets = _kept(ending) if options.forget else {}
     plan = replace(
         plan,
         forgets=tuple(path for path in forgets.values() if path),
@@ -262,6 +268,14 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
         *(options, cluster, output, plan, sites, looks, site, ending, controller, believed),
         *(identity, scope),
     )
+
+
+def _kept(ending: Ending) -> dict[str, str]:
+    """The places that outlive the cluster; of a host that does not answer, none is known."""
+    try:
+        return ending.kept()
+    except PlatformError:
+        return dict(NOWHERE)
 
 
 def _goes_on(
@@ -334,6 +348,27 @@ def _agreed(cluster: Cluster, plan: Plan, options: Namespace, output: Output) ->
     what = f"Delete {plural(len(plan.slices), 'slice')} of cluster {cluster.name} and stop it"
     what += ", and forget its jobs and its keys?" if options.forget else "?"
     return agreed(cluster, output, what, yes=options.yes, again=stop_words(options, yes=True))
+
+
+def _unknown_here(cluster: Cluster, config: IrisConfig, output: Output) -> int:
+    """Nothing to stop where there is no controller; else it takes somebody whom it knows.
+
+    Raises:
+        CliError: there is one, or that is not known.
+    """
+    where = there.place(config)
+    try:
+        status = controller_of(cluster, config, output).status()
+    except PlatformError as error:
+        words = f"it is not known whether cluster {cluster.name} has a controller {where}: {error}"
+        raise CliError(LEFT_OVER, words) from error
+    if status.state is ControllerState.ABSENT:
+        return _never_started(cluster, output)
+    raise CliError(
+        LEFT_OVER,
+        f"cluster {cluster.name} has its controller {where}, and its keys are not here; nothing was changed",
+        hint=f"get them, then stop it: {cluster.command('cluster login')}",
+    )
 
 
 def _never_started(cluster: Cluster, output: Output) -> int:

@@ -106,6 +106,19 @@ class LocalReach:
                 + cluster.command("cluster stop"),
                 again=True,
             )
+        # Here, since it takes the configuration's language along.
+        from iris_cli import there
+        from iris_cli.elsewhere import configured_elsewhere
+
+        config = configured_elsewhere(cluster)
+        if config is not None:
+            where = there.place(config)
+            return RpcFailed(
+                UNREACHABLE,
+                f"the controller of cluster {cluster.name} is to run {where}, of which nothing is known here",
+                hint=f"if it runs, get in: {cluster.command('cluster login')};"
+                f" if not, start it: {cluster.command('cluster start')}",
+            )
         return RpcFailed(
             UNREACHABLE,
             f"the controller of cluster {cluster.name} is not running",

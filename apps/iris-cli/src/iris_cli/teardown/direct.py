@@ -47,29 +47,39 @@ def clear(
     """
     lock = _take_lock(paths)
     with lock:
-        errors: dict[str, str] = {}
         looks = look_at(sites, zones)
-        for _ in range(ROUNDS):
-            doomed = [pair for look in looks for pair in doomed_in(look)]
-            if not doomed:
-                break
-            for site, name in doomed:
-                note(f"deleting slice {name} in zone {site.zone}")
-            errors = delete_all(looks)
-            accepted = {name for site, name in doomed if site.deletes_later and name not in errors}
-            looks = follow(accepted, lambda: look_at(sites, zones), note)
-        return Result(tuple(_tidied(look) for look in looks), errors)
+        # Of them nothing is known: to look again and again would hold up the others.
+        blind = [look for look in looks if isinstance(look, Blind) and not look.known]
+        sighted = [site for site in sites if all(look.site is not site for look in blind)]
+        looks, errors = _clear([look for look in looks if look not in blind], sighted, zones, note)
+        return Result(tuple(_tidied(look) for look in [*looks, *blind]), errors)
+
+
+def _clear(
+    looks: list[Seen | Blind], sites: Sequence[Place], zones: Sequence[str], note: Callable[[str], None]
+) -> tuple[list[Seen | Blind], dict[str, str]]:
+    errors: dict[str, str] = {}
+    for _ in range(ROUNDS):
+        doomed = [pair for look in looks for pair in doomed_in(look)]
+        if not doomed:
+            break
+        for site, name in doomed:
+            note(f"deleting slice {name} in zone {site.zone}")
+        errors = delete_all(looks)
+        accepted = {(site.zone, name) for site, name in doomed if site.deletes_later and name not in errors}
+        looks = follow(accepted, lambda: look_at(sites, zones), note)
+    return looks, errors
 
 
 def follow(
-    names: Collection[str], look: Callable[[], list[Seen | Blind]], note: Callable[[str], None]
+    going: Collection[tuple[str, str]], look: Callable[[], list[Seen | Blind]], note: Callable[[str], None]
 ) -> list[Seen | Blind]:
-    """The look in which none of these is left, or the last one within a bound; tells what changes."""
+    """The look in which none of these is left, by zone and name, or the last one within a bound; tells what changes."""
     began = time.monotonic()
     pause = threading.Event()
     looks = look()
     teller = SliceTeller(_words(looks))
-    while names and any(_may_hold(one, names) for one in looks) and time.monotonic() - began < CLOUD_S:
+    while any(_may_hold(one, going) for one in looks) and time.monotonic() - began < CLOUD_S:
         pause.wait(FOLLOW_S)
         looks = look()
         for line in teller.lines(_words(looks)):
@@ -77,11 +87,11 @@ def follow(
     return looks
 
 
-def _may_hold(look: Seen | Blind, names: Collection[str]) -> bool:
-    """Whether a place has one of these, or may have: a cloud's zone that could not be looked at."""
-    if isinstance(look, Blind) and look.site is not None and look.site.deletes_later:
-        return True
-    return any(name in names for _, name in doomed_in(look))
+def _may_hold(look: Seen | Blind, going: Collection[tuple[str, str]]) -> bool:
+    """Whether a place has one of these, or may have: it could not be looked at."""
+    if isinstance(look, Blind):
+        return any(zone == look.zone for zone, _ in going)
+    return any((site.zone, name) in going for site, name in doomed_in(look))
 
 
 def _words(looks: Iterable[Seen | Blind]) -> dict[str, str]:

@@ -136,7 +136,7 @@ class GceController:
 
     def status(self) -> ControllerStatus:
         """See `ControllerVm.status`. A machine is something that is there, whatever runs on it."""
-        found = self._look() if self._site.cluster_id else None
+        found = self._look() if self._is_known() else None
         if found is None:
             return ControllerStatus(ControllerState.ABSENT)
         there = ControllerStatus(ControllerState.UNRESPONSIVE, 0, self._site.place)
@@ -189,11 +189,9 @@ class GceController:
 
     def log_in(self) -> None:
         """See `ElsewhereVm.log_in`. Lets our key in first."""
-        if not self._site.cluster_id:
-            self._recognise()
-        found = self._look()
+        found = self._look() if self._is_known() else None
         if found is None:
-            raise NotOurs(f"{self._machine.place}: has no machine {self._machine.name}")
+            raise NotOurs(f"{self._machine.place}: has no controller of cluster {self._cluster}")
         with self._operator.step("let this machine's key in"):
             line = metadata_line(self._paths.pki_dir, self._operator.name)
             keys = with_ssh_key(found.metadata.get(SSH_KEYS, ""), line)
@@ -246,17 +244,26 @@ class GceController:
                     f" {self._paths.pki_dir / BACKUP_FILE} of one that was stopped, or take another name"
                 )
 
-    def _recognise(self) -> None:
-        """Which cluster it is, by what its machine says.
+    def _is_known(self) -> bool:
+        """Whether it is known which cluster it is: by what is here, or else by what its machine says.
 
         Raises:
-            NotOurs: there is none, or more than one.
+            NotOurs: there are several of that name.
         """
+        path = self._paths.pki_dir / BACKUP_FILE
+        if self._site.cluster_id:
+            return True
+        if path.exists():
+            self._identify()
+            return True
         ids = {labels.get(LABEL_CLUSTER_ID, "") for _, labels in self._namesakes("instances")}
-        if len(ids) != 1:
-            found = f"found {', '.join(sorted(ids))}" if ids else "found none"
-            raise NotOurs(f"{self._machine.place}: expected one controller of {self._cluster}, {found}")
-        self._know(ids.pop())
+        if len(ids) > 1:
+            raise NotOurs(
+                f"{self._machine.place}: has several controllers of {self._cluster}: {', '.join(sorted(ids))}"
+            )
+        if ids:
+            self._know(ids.pop())
+        return bool(self._site.cluster_id)
 
     def _namesakes(self, kind: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         labels = {LABEL_CLUSTER: self._cluster, LABEL_ROLE: "controller"}

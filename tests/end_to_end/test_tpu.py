@@ -1,0 +1,192 @@
+"""TPU slices from the command line to a cloud that behaves like Google's; its machines are on paper.
+
+What runs on such machines is in tests/hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.cloud import CloudClient, CloudServer
+from tests.harness.cluster import LocalCluster, wait_until
+from tests.harness.ports import free_port
+
+EAST, WEST = "us-central1-a", "europe-west4-b"
+GROUP = """\
+  {name}:
+    provider: {{ tpu: {{ project_id: test-project{more} }} }}
+    accelerator_type: v5litepod-16
+    zones: [{zone}]
+    min_slices: {slices}
+    max_slices: {slices}
+    boot_timeout: 10m
+"""
+# Machines on paper never dial it.
+NOBODY = "192.0.2.1"
+
+
+@pytest.fixture
+def cloud() -> Iterator[CloudServer]:
+    with CloudServer() as server:
+        yield server
+
+
+def configure(
+    cluster: LocalCluster, cloud: CloudServer, zones: dict[str, int], port: int, more: str = ""
+) -> None:
+    """A group in each zone, of so many slices; agents would dial `port`, and the next one to join."""
+    groups = "".join(
+        GROUP.format(name=f"in-{zone}", zone=zone, slices=count, more=more) for zone, count in zones.items()
+    )
+    endpoints = "".join(f"  {name}: {cloud.url}\n" for name in ("tpu", "compute", "certificates"))
+    cluster.config.write_text(
+        f"name: {cluster.name}\ncontroller:\n  local: {{}}\n  advertise_address: {NOBODY}:{port}\n"
+        f"endpoints:\n{endpoints}scale_groups:\n{groups}"
+        f"autoscaler: {{ max_creates_per_minute: 6000 }}\ntimeouts: {{ stop_grace: 2s }}\n"
+    )
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port(together=2)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, cloud: CloudServer, port: int) -> Iterator[LocalCluster]:
+    made = LocalCluster(tmp_path)
+    configure(made, cloud, {EAST: 2, WEST: 1}, port)
+    yield made
+    cloud.client.clear_faults()
+    made.iris("cluster", "stop", "-y", expect=None)
+    assert made.processes() == {}
+    made.destroy()
+    assert (cloud.client.nodes(), cloud.client.queued()) == ({}, {})
+
+
+def names(cloud: CloudClient, zone: str = "") -> set[str]:
+    """The nodes in a zone, or in all."""
+    return {full.rpartition("/")[2] for full in cloud.nodes() if not zone or f"/locations/{zone}/" in full}
+
+
+def await_nodes(cloud: CloudServer, count: int) -> None:
+    wait_until(lambda: list(cloud.client.nodes().values()).count("READY") == count)
+
+
+def await_calls(cloud: CloudServer, count: int) -> None:
+    wait_until(lambda: len(cloud.client.calls()) >= count)
+
+
+def test_b60_b64_a_stop_over_two_zones(cluster: LocalCluster, cloud: CloudServer) -> None:
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 3)
+    # One that was taken away and is still listed holds quota, and goes too.
+    (west,) = names(cloud.client, WEST)
+    wait_until(lambda: len(cluster.json("slice", "list")["slices"]) == 3)
+    planned = cluster.json("cluster", "stop", "--dry-run")
+    assert {entry["name"] for entry in planned["slices"]} == names(cloud.client)
+    cloud.client.preempt(WEST, west, notice_ms=0)
+    done = cluster.iris("cluster", "stop", "-y")
+    assert f"zone {EAST}: 0 slices, 0 agents" in done.out
+    assert f"zone {WEST}: 0 slices, 0 agents" in done.out
+    assert cloud.client.nodes() == {}
+    assert "0 slices" in cluster.iris("cluster", "stop", "-y").out
+
+
+def test_b63_b66_without_a_controller_and_with_a_zone_less(
+    cluster: LocalCluster, cloud: CloudServer, port: int
+) -> None:
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 3)
+    cluster.kill_controller()
+    configure(cluster, cloud, {EAST: 2}, port)
+    cloud.client.set_timings(delete=1500)
+    done = cluster.iris("cluster", "stop", "-y")
+    assert f"zone {WEST}: 0 slices, 0 agents" in done.out
+    # Deletions are followed to their end, and told.
+    assert done.err.count(": GONE\n") == 3
+    assert cloud.client.nodes() == {}
+
+
+def test_b62_a_zone_whose_api_is_down(cluster: LocalCluster, cloud: CloudServer) -> None:
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 3)
+    cluster.kill_controller()
+    # Refused, since what is down is tried again for a while.
+    down = cloud.client.fault("error", zone=WEST, code=7, count=None)
+    left = cluster.iris("cluster", "stop", "-y", expect=6)
+    assert f"left in zone {WEST}: not known" in left.err
+    assert "to remove it: iris" in left.err
+    assert (names(cloud.client, EAST), len(names(cloud.client, WEST))) == (set(), 1)
+    cloud.client.remove_fault(down)
+    cluster.iris("cluster", "stop", "-y")
+
+
+def test_queued_resources_wait_and_go(cluster: LocalCluster, cloud: CloudServer, port: int) -> None:
+    configure(cluster, cloud, {EAST: 2}, port, more=", queued_resources: { valid_for: 2h }")
+    cloud.client.set_capacity(EAST, "v5litepod-16", 1)
+    cluster.iris("cluster", "start")
+    wait_until(lambda: sorted(cloud.client.queued().values()) == ["ACTIVE", "WAITING_FOR_RESOURCES"])
+    states = {entry["state"] for entry in cluster.json("slice", "list")["slices"]}
+    assert states <= {"SLICE_STATE_REQUESTING", "SLICE_STATE_BOOTING", "SLICE_STATE_INITIALIZING"}
+    cluster.iris("cluster", "stop", "-y")
+    assert (cloud.client.nodes(), cloud.client.queued()) == ({}, {})
+
+
+def test_b65_a_creation_in_flight_is_settled(cluster: LocalCluster, cloud: CloudServer) -> None:
+    # It happens, and its answer never comes.
+    cloud.client.fault("hang", "CreateNode", zone=WEST, after=True)
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 3)
+    cluster.iris("cluster", "stop", "-y")
+    assert cloud.client.nodes() == {}
+
+
+def test_b31_b14_what_the_zone_says_of_it_is_on_the_group(cluster: LocalCluster, cloud: CloudServer) -> None:
+    cloud.client.fault("stockout", "CreateNode", zone=WEST, after=True, count=None)
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 2)
+
+    def reason() -> str:
+        groups = cluster.json("group", "list")["scale_groups"]
+        return str(next(group["reason"] for group in groups if group["name"] == f"in-{WEST}"))
+
+    wait_until(lambda: reason() == "stockout")
+    assert "no more capacity" in cluster.iris("cluster", "status").out
+    cluster.iris("cluster", "stop", "-y")
+
+
+def test_b30_a_controller_killed_while_it_scales_up(
+    cluster: LocalCluster, cloud: CloudServer, port: int
+) -> None:
+    """At twenty moments: before and after a call, before and after its answer."""
+    wanted = 6
+    configure(cluster, cloud, {EAST: wanted}, port)
+    # Some creations happen and are not answered, some are answered late.
+    cloud.client.fault("hang", "CreateNode", after=True, nth=2, count=2)
+    for moment in range(20):
+        begun = len(cloud.client.calls())
+        cluster.iris("cluster", "start")
+        await_calls(cloud, begun + moment % 5 + 1)
+        cluster.kill_controller()
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, wanted)
+    slices = {entry["name"] for entry in cluster.json("slice", "list")["slices"]}
+    assert slices == names(cloud.client)
+    made = [call.name for call in cloud.client.calls("CreateNode") if call.done]
+    assert len(made) == len(set(made)) == wanted, "one slice was made twice, or one too many"
+    cluster.iris("cluster", "stop", "-y")
+    assert cloud.client.nodes() == {}
+
+
+def test_a_slices_life_takes_four_calls(cluster: LocalCluster, cloud: CloudServer, port: int) -> None:
+    configure(cluster, cloud, {EAST: 1}, port)
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 1)
+    (name,) = names(cloud.client)
+    wait_until(lambda: cluster.json("slice", "list")["slices"][0]["state"] != "SLICE_STATE_REQUESTING")
+    cluster.iris("cluster", "stop", "-y")
+    counts = cloud.client.counts(name)
+    assert sum(counts.values()) <= 4, counts
