@@ -16,7 +16,6 @@ from tests.harness.cloud.cloud import Answer
 from tests.harness.cloud.control import Control
 from tests.harness.cloud.errors import ApiError
 from tests.harness.cloud.front import Hold
-from tests.harness.cloud.identity import Signer
 from tests.harness.cloud.site import Site
 
 TESTS = "/test/"
@@ -29,8 +28,8 @@ JSON = "application/json; charset=UTF-8"
 class HttpApi:
     """A server on a loopback port of its own. `reset(port)` closes the front door's connection."""
 
-    def __init__(self, site: Site, signer: Signer, hold: Hold, reset: Callable[[int], None]) -> None:
-        self.site, self.signer, self.hold, self.reset = site, signer, hold, reset
+    def __init__(self, site: Site, hold: Hold, reset: Callable[[int], None]) -> None:
+        self.site, self.hold, self.reset = site, hold, reset
         self.control = Control(site)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.api = self
@@ -69,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith(TESTS):
             self._control(self.path.removeprefix(TESTS), body)
         elif self.path == CERTIFICATES:
-            self._send(200, json.dumps(api.signer.certificates()).encode())
+            self._send(200, json.dumps(api.site.signer.certificates()).encode())
         else:
             self._tpu(body)
 

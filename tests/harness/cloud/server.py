@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack
 
 from tests.harness.cloud.client import CloudClient
 from tests.harness.cloud.front import Front, Hold
 from tests.harness.cloud.grpc_api import GrpcApi
 from tests.harness.cloud.http_api import HttpApi
-from tests.harness.cloud.identity import Signer
+from tests.harness.cloud.metadata_server import MetadataServer
 from tests.harness.cloud.settings import Settings
 from tests.harness.cloud.site import Clock, Site
 from tests.harness.cloud.vms import PaperVms, Vms
@@ -39,11 +40,10 @@ class CloudServer:
         with ExitStack() as undo:
             self.site = Site(self.settings, self._vms, self._clock)
             undo.callback(self.site.close)
-            self.signer = Signer(self._clock.now_ms())
             front = Front(self._address, self._port)
             undo.callback(front.close)
             hold = Hold()
-            http = HttpApi(self.site, self.signer, hold, front.reset)
+            http = HttpApi(self.site, hold, front.reset)
             undo.callback(http.close)
             grpc = GrpcApi(self.site, hold, front.reset)
             undo.callback(grpc.close)
@@ -56,6 +56,16 @@ class CloudServer:
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
+
+    def serve_metadata(self, key: str) -> str:
+        """The metadata server of a VM, on paper or not, at a loopback `HOST:PORT` of this process too.
+
+        What GCE_METADATA_HOST is for, where no host can be made.
+        """
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = MetadataServer(listening, lambda question: self.site.metadata(key, question))
+        self._undo.callback(server.close)
+        return "{}:{}".format(*listening.getsockname())
 
     @property
     def url(self) -> str:

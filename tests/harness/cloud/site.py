@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.harness.cloud.cloud import About, Answer, Cloud
+from tests.harness.cloud.identity import Signer
+from tests.harness.cloud.metadata import Question, Reply, answer
 from tests.harness.cloud.settings import Settings
 from tests.harness.cloud.vms import Vms
 
 # How long nobody looks whether something is due, at most.
 TICK_S = 0.5
+# How long metadata servers keep anybody waiting for a change.
+LONGEST_WAIT_S = 600.0
 
 
 class Clock:
@@ -38,10 +42,12 @@ class Site:
 
     def __init__(self, settings: Settings, vms: Vms, clock: Clock) -> None:
         self.vms = vms
+        self.signer = Signer(clock.now_ms())
         self.clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._cloud = Cloud(settings, clock.now_ms(), vms.place)
         self._closed = False
+        vms.attach(self.metadata)
         self._ticker = threading.Thread(target=self._tick, name="cloud-ticker", daemon=True)
         self._ticker.start()
 
@@ -72,7 +78,28 @@ class Site:
     def wait_for(self, met: Callable[[Cloud], bool], timeout_s: float) -> bool:
         """Waits until the model is so; False at the deadline."""
         with self._changed:
-            return self._changed.wait_for(lambda: met(self._cloud), timeout_s)
+            self._changed.wait_for(lambda: self._closed or met(self._cloud), timeout_s)
+            return met(self._cloud)
+
+    def metadata(self, key: str, question: Question) -> Reply:
+        """What the metadata server of a VM answers; waits for another answer where that is asked for."""
+
+        def look(cloud: Cloud) -> Reply:
+            vm = cloud.world.machines.find(key)
+            if vm is None:
+                return Reply(404, "")
+            number = cloud.world.settings.projects[vm.project]
+            return answer(question, vm, number, self.signer, cloud.world.timeline.now_ms)
+
+        with self.open() as cloud:
+            reply = look(cloud)
+        if question.wait:
+            known = question.last_etag or reply.etag
+            wait_s = min(question.timeout_s or LONGEST_WAIT_S, LONGEST_WAIT_S)
+            self.wait_for(lambda cloud: look(cloud).etag != known, wait_s)
+            with self.open() as cloud:
+                reply = look(cloud)
+        return reply
 
     def _tick(self) -> None:
         with self._changed:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Protocol
 
 from tests.harness.cloud.machines import Order
+from tests.harness.cloud.metadata import Question, Reply
+
+Ask = Callable[[str, Question], Reply]
 
 # RFC 2544: set aside for tests, routed nowhere; room for slices of any size.
 PAPER_NETWORK = ipaddress.IPv4Network("198.18.0.0/15")
@@ -16,6 +20,9 @@ class Vms(Protocol):
 
     def place(self, key: str, name: str) -> str:
         """An address for the VM with this key, which nobody else has; it has no power yet."""
+
+    def attach(self, ask: Ask) -> None:
+        """From now on `ask(key, question)` knows what the metadata server of a VM answers."""
 
     def carry_out(self, order: Order) -> None:
         """Boots it, takes its power, or takes it away, in the order in which it was told."""
@@ -35,6 +42,9 @@ class PaperVms:
         """See Vms."""
         self._taken[key] = self._free.pop()
         return str(PAPER_NETWORK[self._taken[key]])
+
+    def attach(self, ask: Ask) -> None:
+        """See Vms; VMs on paper ask nothing."""
 
     def carry_out(self, order: Order) -> None:
         """See Vms."""

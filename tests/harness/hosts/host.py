@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.harness.hosts.commands import run
 from tests.harness.hosts.listing import Listing, all_files, changed_files
 from tests.harness.hosts.machine import Machine
 from tests.harness.hosts.needs import BenchLacks
+from tests.harness.hosts.network import listen_in
 from tests.harness.hosts.sshd import PORT, Sshd, is_sshd
 
 RUN_S = 30.0
@@ -95,10 +97,39 @@ class Host:
 
         Raises subprocess.TimeoutExpired after `timeout` seconds, with the program killed.
         """
-        spaces = ["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup"]
-        inside = ["nsenter", f"--target={self._machine.first_process}", *spaces]
         environ = ["env", "-i", PATH, f"HOME={HOME}", "USER=root", "LOGNAME=root"]
-        return run(self._machine.into_cgroup(*inside, *environ, *self._clock, *argv), stdin, timeout)
+        return run(self._machine.into_cgroup(*self._inside(), *environ, *self._clock, *argv), stdin, timeout)
+
+    def spawn(self, argv: Sequence[str], *environ: str) -> subprocess.Popen[bytes]:
+        """Starts a program as root, with nothing in its environment but a path and `environ`; it goes with the host.
+
+        Its outputs are nobody's; somebody has to wait for it.
+        """
+        return subprocess.Popen(
+            self._machine.into_cgroup(*self._inside(), "env", "-i", PATH, *environ, *argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _inside(self) -> list[str]:
+        spaces = ["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup"]
+        return ["nsenter", f"--target={self._machine.first_process}", *spaces]
+
+    def listen(self, address: str, port: int) -> socket.socket:
+        """A socket of this process that listens in the host's network, at an address that is its own from now on.
+
+        To be closed before the host loses its power, or it keeps the network alive.
+        """
+        assert self._machine.cable, f"{self.name} is off"
+        self._machine.cable.inside("ip", "address", "replace", f"{address}/32", "dev", "lo")
+        return listen_in(self._machine.cable.netns, address, port)
+
+    @property
+    def root(self) -> Path:
+        """Its files, as they are seen from here."""
+        return Path(f"/proc/{self._machine.first_process}/root")
 
     def output(self, *argv: str) -> str:
         """What a program says that has to succeed."""

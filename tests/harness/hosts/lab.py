@@ -43,6 +43,8 @@ class Lab:
             self._user_key_line = make_key(self.user_key, "user@lab")
             self._all: list[Host] = []
             self._machines: dict[str, Machine] = {}
+            self._numbers: dict[str, int] = {}
+            self._last_number = MOST_HOSTS - 1
             self._mounted: dict[str, Path] = {}
             undo.callback(self._scrap)
             self._undo = undo.pop_all()
@@ -67,6 +69,28 @@ class Lab:
         """An address of the lab's network that no host has yet."""
         return f"{self._bridge.network}.{FIRST_NUMBER + MOST_HOSTS + len(self._machines)}"
 
+    def claim(self, name: str) -> str:
+        """The address that a host of this name will have; of a host to come, where it is not said otherwise.
+
+        Numbers go round, so that what was somebody's stays nobody's for a while.
+        """
+        assert name not in self._numbers, f"there is a host {name}"
+        assert len(self._numbers) < MOST_HOSTS, f"at most {MOST_HOSTS} hosts"
+        taken = set(self._numbers.values())
+        while True:
+            self._last_number = (self._last_number + 1) % MOST_HOSTS
+            if self._last_number not in taken:
+                break
+        self._numbers[name] = self._last_number
+        return f"{self._bridge.network}.{FIRST_NUMBER + self._last_number}"
+
+    def scrap(self, name: str) -> None:
+        """Takes a host away, or what was claimed for it; its name and its address are free."""
+        machine = self._machines.pop(name, None)
+        if machine:
+            machine.scrap()
+        del self._numbers[name]
+
     def host(
         self,
         name: str,
@@ -80,7 +104,7 @@ class Lab:
 
         `init` is its first process: tini, or systemd where the base has it.
         """
-        host = self._start(name, base, memory, disk, init)
+        host = self.start(name, base=base, memory=memory, disk=disk, init=init)
         host.wait()
         return host
 
@@ -89,15 +113,26 @@ class Lab:
     ) -> list[Host]:
         """Several hosts of one kind, h0, h1 and so on, started together."""
         taken = len(self._machines)
-        started = [self._start(f"h{taken + number}", base, memory, disk) for number in range(count)]
+        names = [f"h{taken + number}" for number in range(count)]
+        started = [self.start(name, base=base, memory=memory, disk=disk) for name in names]
         for host in started:
             host.wait()
         return started
 
-    def _start(self, name: str, base: str, memory: int | None, disk: int, init: str = TINI) -> Host:
+    def start(
+        self,
+        name: str,
+        *,
+        base: str = bases.MACHINE,
+        memory: int | None = None,
+        disk: int = DISK,
+        init: str = TINI,
+    ) -> Host:
+        """As `host`, but returns at once: somebody has to wait for it."""
         assert name not in self._machines, f"there is a host {name}"
-        assert len(self._machines) < MOST_HOSTS, f"at most {MOST_HOSTS} hosts"
-        number = FIRST_NUMBER + len(self._machines)
+        if name not in self._numbers:
+            self.claim(name)
+        number = FIRST_NUMBER + self._numbers[name]
         tree = self._base(base)
         if init == SYSTEMD and not (tree / "lib/systemd/systemd").exists():
             raise BenchLacks(f"base {base} has no systemd")

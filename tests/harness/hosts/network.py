@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.harness.hosts.commands import COMMAND_S, call, run
@@ -14,6 +18,8 @@ NEIGHBOURS = {
     "delay_first_probe_time": "0",
     "ucast_solicit": "1",
 }
+# CLONE_NEWNET, from <sched.h>.
+NETWORK = 0x40000000
 TABLE = "iris_cut"
 # Where packets come in at one end of the cable: what the other end sent is lost on
 # the way. Neighbours stay known, as they are to a router far away, or the kernel
@@ -127,3 +133,21 @@ class Cable:
         """Gives `eth0` another address, for everybody to find out."""
         self.inside("ip", "address", "delete", old, "dev", "eth0")
         self.inside("ip", "address", "add", new, "dev", "eth0")
+
+
+def listen_in(netns: str, address: str, port: int) -> socket.socket:
+    """A listening socket of this process in another network namespace, where it stays."""
+
+    def there() -> socket.socket:
+        libc = ctypes.CDLL(None, use_errno=True)
+        handle = os.open(f"/run/netns/{netns}", os.O_RDONLY)
+        try:
+            if libc.setns(handle, NETWORK) != 0:
+                raise OSError(ctypes.get_errno(), f"cannot enter the network of {netns}")
+        finally:
+            os.close(handle)
+        return socket.create_server((address, port), backlog=64)
+
+    # A namespace is a thread's own, and ends with it.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(there).result()
