@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from tests.harness.cloud.bench_guest import BenchDisks, let_in
 from tests.harness.cloud.machines import Order, Vm
 from tests.harness.cloud.metadata import Question, Reply
 from tests.harness.cloud.metadata_server import ADDRESS, NAMES, PORT, MetadataServer
@@ -60,6 +61,7 @@ class BenchVms:
         self._lock = threading.Lock()
         self._ask: Ask = _nothing
         self._ending: list[Future[None]] = []
+        self._disks = BenchDisks(lab.directory / "disks")
         self.troubles: list[str] = []
 
     def place(self, key: str, name: str) -> str:
@@ -92,6 +94,8 @@ class BenchVms:
             self._later(machine, lambda: self._boot(machine, order.vm))
         elif order.deed == "cut":
             self._later(machine, lambda: self._cut(machine))
+        elif order.deed == "tell":
+            self._later(machine, lambda: self._told(machine, order.vm))
         else:
             self._end(order.vm.key)
 
@@ -124,12 +128,18 @@ class BenchVms:
         ask = self._ask
         listening = host.listen(ADDRESS, PORT)
         machine.metadata = MetadataServer(listening, lambda question: ask(vm.key, question))
+        self._disks.attach(host, vm.disks)
+        let_in(host, vm)
         machine.is_up = True
         self._tell_names()
         script = vm.attributes.get("startup-script")
         if script:
             host.write(SCRIPT, script.encode(), 0o700)
             machine.scripts.append(host.spawn(["sh", "-c", RUN, SCRIPT]))
+
+    def _told(self, machine: Machine, vm: Vm) -> None:
+        if machine.is_up and machine.host is not None:
+            let_in(machine.host, vm)
 
     def _tell_names(self) -> None:
         with self._lock:
@@ -148,6 +158,8 @@ class BenchVms:
             machine.metadata = None
         if machine.host and machine.host.is_on:
             machine.host.kill()
+        if machine.vm:
+            self._disks.detach(machine.vm.disks)
         for script in machine.scripts:
             script.wait(END_S)
         machine.scripts.clear()
@@ -157,6 +169,10 @@ class BenchVms:
         machine.host = None
         with self._lock:
             self._lab.scrap(machine.name)
+
+    def forget_disk(self, name: str) -> None:
+        """See Vms."""
+        self._disks.forget(name)
 
     def close(self) -> None:
         """See Vms. Fails with what went wrong with any of them."""

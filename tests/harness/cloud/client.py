@@ -148,6 +148,18 @@ class CloudClient:
         """The same of queued resources."""
         return dict(self._say("queued"))
 
+    def instances(self) -> dict[str, str]:
+        """The same of Compute Engine's instances; names are `projects/P/zones/Z/instances/I`."""
+        return dict(self._say("instances"))
+
+    def disks(self) -> dict[str, str]:
+        """The same of disks that outlive machines."""
+        return dict(self._say("disks"))
+
+    def everything(self) -> dict[str, str]:
+        """All that costs somebody something, by full name; empty where nothing was left behind."""
+        return {**self.nodes(), **self.queued(), **self.instances(), **self.disks()}
+
     def vms(self, owner: str = "") -> list[VmFacts]:
         """All, or those whose node or instance has this short name; the oldest first."""
         found = [VmFacts(**facts) for facts in self._say("vms")]

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.harness.cloud import errors, rules
 from tests.harness.cloud.faults import ON_CALLS, Fault
+from tests.harness.cloud.instances import Instances
 from tests.harness.cloud.journal import Call, Journal
 from tests.harness.cloud.nodes import Nodes
 from tests.harness.cloud.queued import QueuedResources
@@ -49,6 +50,7 @@ class Cloud:
         self.journal = Journal()
         self.nodes = Nodes(self.world)
         self.queued = QueuedResources(self.world, self.nodes)
+        self.instances = Instances(self.world)
         self._tpu = Tpu(self.world, self.nodes, self.queued)
 
     def advance(self, now_ms: int) -> None:

@@ -136,6 +136,14 @@ class Control:
         with self._site.open() as cloud:
             return [_facts(vm) for vm in cloud.world.machines.all()]
 
+    def instances(self) -> dict[str, str]:
+        with self._site.open() as cloud:
+            return {name: str(body["status"]) for name, body in cloud.instances.instances.all()}
+
+    def disks(self) -> dict[str, str]:
+        with self._site.open() as cloud:
+            return {name: str(body["status"]) for name, body in cloud.instances.disks.all()}
+
     def wait_node(self, zone: str, name: str, state: str, timeout_s: float, project: str = "") -> bool:
         def met(cloud: Cloud) -> bool:
             full = f"projects/{project or _first(cloud)}/locations/{zone}/nodes/{name}"

@@ -34,7 +34,7 @@ BY_NAME = {name: code for code, (name, _) in CODES.items()}
 class ApiError(Exception):
     """An error answer, or the error at the end of an operation.
 
-    `code` is a google.rpc.Code. `reason` and `details` become an ErrorInfo;
+    `code` is a google.rpc.Code; `http_as` its HTTP status where that is not the usual one. `reason` and `details` become an ErrorInfo;
     `retry_after_s` a RetryInfo, and over REST the header too.
     """
 
@@ -43,6 +43,7 @@ class ApiError(Exception):
     reason: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
+    http_as: int = 0
 
     def __str__(self) -> str:
         return f"{self.status}: {self.message}"
@@ -55,7 +56,7 @@ class ApiError(Exception):
     @property
     def http(self) -> int:
         """The HTTP status."""
-        return CODES[self.code][1]
+        return self.http_as or CODES[self.code][1]
 
 
 def event_id(*words: object) -> str:

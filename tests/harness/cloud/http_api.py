@@ -11,8 +11,9 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.harness.cloud import rest
+from tests.harness.cloud import compute, rest
 from tests.harness.cloud.cloud import Answer
+from tests.harness.cloud.compute import Compute
 from tests.harness.cloud.control import Control
 from tests.harness.cloud.errors import ApiError
 from tests.harness.cloud.front import Hold
@@ -20,6 +21,8 @@ from tests.harness.cloud.site import Site
 
 TESTS = "/test/"
 CERTIFICATES = "/oauth2/v1/certs"
+# How long Compute Engine's `wait` waits, at most.
+WAIT_S = 120.0
 # How soon it notices that it is to end.
 END_S = 0.02
 JSON = "application/json; charset=UTF-8"
@@ -69,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._control(self.path.removeprefix(TESTS), body)
         elif self.path == CERTIFICATES:
             self._send(200, json.dumps(api.site.signer.certificates()).encode())
+        elif self.path.startswith(compute.PREFIX):
+            self._compute(body)
         else:
             self._tpu(body)
 
@@ -90,6 +95,29 @@ class _Handler(BaseHTTPRequestHandler):
                 self._error(answer.error)
             else:
                 self._send(200, rest.reply_json(answer.reply, numbers=call.numbers))
+
+    def _compute(self, body: bytes) -> None:
+        site = self.server.api.site
+        try:
+            call = compute.understand(self.command, self.path, body)
+        except ApiError as error:
+            self._send(error.http, compute.error_json(error))
+            return
+        if call is None:
+            nowhere = ApiError(5, f"The requested URL {self.path} was not found on this server.", "notFound")
+            self._send(nowhere.http, compute.error_json(nowhere))
+            return
+        known = call
+        if call.method == "zoneOperations.wait":
+            site.wait_for(lambda cloud: Compute(cloud).is_done(known), WAIT_S)
+        about = call.about(credentials="authorization" in self.headers)
+        answer = site.act(about, lambda cloud, faults: Compute(cloud).serve(known, faults))
+        if not self._is_cut(answer):
+            if answer.error:
+                headers = _retry_after(answer.error)
+                self._send(answer.error.http, compute.error_json(answer.error), headers)
+            else:
+                self._send(200, json.dumps(answer.reply).encode())
 
     def _is_cut(self, answer: Answer) -> bool:
         """Whether there is to be no answer; returns when the caller has gone."""
@@ -121,8 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps({"result": result}).encode())
 
     def _error(self, error: ApiError) -> None:
-        headers = {} if error.retry_after_s is None else {"retry-after": f"{error.retry_after_s:.0f}"}
-        self._send(error.http, rest.error_json(error), headers)
+        self._send(error.http, rest.error_json(error), _retry_after(error))
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -130,3 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _retry_after(error: ApiError) -> dict[str, str]:
+    return {} if error.retry_after_s is None else {"retry-after": f"{error.retry_after_s:.0f}"}

@@ -12,7 +12,16 @@ from typing import Literal
 from tests.harness.cloud.timeline import Timeline
 
 NONE = "NONE"
-Deed = Literal["boot", "cut", "scrap"]
+Deed = Literal["boot", "cut", "scrap", "tell"]
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One that is attached: full name, and the device name by which the machine knows it."""
+
+    name: str
+    device: str
+    size_gb: int
 
 
 @dataclass
@@ -20,7 +29,7 @@ class Vm:
     """One machine. `key` is its own for ever; `index` its number among those of its owner.
 
     `attributes` is what `instance/attributes/` of its metadata server has.
-    `disks`: device name -> the disk's full name.
+    `disks` are those that outlive it, in order.
     """
 
     key: str
@@ -39,13 +48,16 @@ class Vm:
     on: bool = False
     preempted: bool = False
     maintenance_event: str = NONE
-    disks: Mapping[str, str] = field(default_factory=dict)
+    disks: tuple[Disk, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Order:
-    """`boot`: give it power; `cut`: take it away; `scrap`: forget it, its address is free."""
+    """`boot`: give it power; `cut`: take it away; `scrap`: forget it, its address is free.
+
+    `tell`: its attributes have changed.
+    """
 
     deed: Deed
     vm: Vm
@@ -63,6 +75,7 @@ class Machines:
         self._vms: dict[str, Vm] = {}
         self._orders: list[Order] = []
         self._made = 0
+        self._forgotten: list[str] = []
         self.changes = 0
 
     def place(self, name: str) -> tuple[str, str]:
@@ -104,11 +117,20 @@ class Machines:
         """Changes what its metadata server says."""
         vm.preempted = vm.preempted if preempted is None else preempted
         vm.maintenance_event = maintenance_event or vm.maintenance_event
-        self.changes += 1
+        self._order("tell", vm)
 
     def _order(self, deed: Deed, vm: Vm) -> None:
         self.changes += 1
         self._orders.append(Order(deed, vm))
+
+    def forget_disk(self, name: str) -> None:
+        """What was on a disk is lost."""
+        self._forgotten.append(name)
+
+    def take_forgotten(self) -> list[str]:
+        """Full names of disks that were deleted, once."""
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
 
     def take_orders(self) -> list[Order]:
         """What is to be done, in order, once."""

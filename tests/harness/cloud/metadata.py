@@ -114,7 +114,8 @@ def tree_of(vm: Vm, project_number: int) -> Tree:
     instance: Tree = {
         "attributes": vm.attributes,
         "disks": {
-            str(n): {"device-name": name, "index": str(n)} for n, name in enumerate(("boot", *vm.disks))
+            str(n): {"device-name": name, "index": str(n)}
+            for n, name in enumerate(("boot", *(disk.device for disk in vm.disks)))
         },
         "hostname": f"{vm.name}.c.{vm.project}.internal",
         "id": str(vm.id),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.harness.cloud.cloud import About, Answer, Cloud
+from tests.harness.cloud.faults import Fault
 from tests.harness.cloud.identity import Signer
 from tests.harness.cloud.metadata import Question, Reply, answer
 from tests.harness.cloud.settings import Settings
@@ -63,6 +64,8 @@ class Site:
                 self._cloud.advance(self.clock.now_ms())
                 for order in self._cloud.world.machines.take_orders():
                     self.vms.carry_out(order)
+                for name in self._cloud.world.machines.take_forgotten():
+                    self.vms.forget_disk(name)
                 self._changed.notify_all()
 
     def call_tpu(self, method: str, request: Any, via: str, *, credentials: bool) -> Answer:
@@ -70,10 +73,10 @@ class Site:
         with self.open() as cloud:
             return cloud.call_tpu(method, request, via, credentials=credentials)
 
-    def act(self, about: About, act: Callable[..., Any]) -> Answer:
+    def act(self, about: About, act: Callable[[Cloud, tuple[Fault, ...]], Any]) -> Answer:
         """One call of another API."""
         with self.open() as cloud:
-            return cloud.act(about, act)
+            return cloud.act(about, lambda faults: act(cloud, faults))
 
     def wait_for(self, met: Callable[[Cloud], bool], timeout_s: float) -> bool:
         """Waits until the model is so; False at the deadline."""

@@ -27,6 +27,9 @@ class Vms(Protocol):
     def carry_out(self, order: Order) -> None:
         """Boots it, takes its power, or takes it away, in the order in which it was told."""
 
+    def forget_disk(self, name: str) -> None:
+        """Loses what was on a disk, by its full name; no VM has it."""
+
     def close(self) -> None:
         """Takes everything away; returns when it is gone."""
 
@@ -51,6 +54,9 @@ class PaperVms:
         if order.deed == "scrap":
             # Soon somebody else's, as it is in Google's networks.
             self._free.append(self._taken.pop(order.vm.key))
+
+    def forget_disk(self, name: str) -> None:
+        """See Vms."""
 
     def close(self) -> None:
         """See Vms."""
