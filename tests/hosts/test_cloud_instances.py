@@ -96,6 +96,12 @@ def test_who_is_in_the_metadata_logs_in_and_becomes_root(machines: Machines) -> 
     engine.done("POST", f"{INSTANCES}/i1/setMetadata", {**metadata, "items": items})
     again = [*lab.ssh_command(host, user="other"), "id -un"]
     wait_until(lambda: subprocess.run(again, capture_output=True, timeout=20).stdout == b"other\n")
+    # And the first no more.
+    metadata = engine.ask("GET", f"{INSTANCES}/i1").json()["metadata"]
+    items = [{"key": "ssh-keys", "value": f"other:{key}"}]
+    engine.done("POST", f"{INSTANCES}/i1/setMetadata", {**metadata, "items": items})
+    wait_until(lambda: subprocess.run(command, capture_output=True, timeout=20).returncode == 255)
+    assert subprocess.run(again, capture_output=True, timeout=20).stdout == b"other\n"
 
 
 def test_machines_know_each_other_by_name(machines: Machines) -> None:

@@ -38,6 +38,16 @@ cat >"$home/.ssh/authorized_keys"
 chown "$1" "$home/.ssh/authorized_keys"
 chmod 600 "$home/.ssh/authorized_keys"
 """
+# The arguments are those who are still let in.
+LET_OUT = """\
+set -eu
+for user in $(getent group google-sudoers | cut -d: -f4 | tr , ' '); do
+  case " $* " in
+    *" $user "*) ;;
+    *) : >"$(getent passwd "$user" | cut -d: -f6)/.ssh/authorized_keys" ;;
+  esac
+done
+"""
 # Where there is no sudo: the same words lead to a program that may become root, for that
 # group alone.
 SUDO = """\
@@ -112,7 +122,10 @@ class BenchDisks:
 
 
 def let_in(host: Host, vm: Vm) -> None:
-    """Makes the users that the metadata names, with their keys and the right to become root."""
+    """Makes the users that the metadata names, with their keys and the right to become root.
+
+    Who is no longer named stays, without keys.
+    """
     keys: dict[str, list[str]] = {}
     for line in vm.attributes.get(SSH_KEYS, "").splitlines():
         user, colon, key = line.strip().partition(":")
@@ -123,3 +136,4 @@ def let_in(host: Host, vm: Vm) -> None:
         assert done.returncode == 0, done.stderr.decode(errors="replace")
     if keys:
         host.output("sh", "-c", SUDO)
+    host.output("sh", "-c", LET_OUT, "let-out", *keys)

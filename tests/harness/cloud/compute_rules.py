@@ -13,6 +13,8 @@ from tests.harness.cloud.settings import Settings
 
 HOST = "https://www.googleapis.com/compute/v1/"
 MACHINE_TYPE = re.compile(r"(.*/)?zones/([^/]+)/machineTypes/([a-z0-9-]+)")
+# An image, a family, or what gcloud writes for a family.
+IMAGE = re.compile(r"/(images|imageFamilyViews)/[^/]")
 DISK = re.compile(r"(?:.*?(projects/[^/]+/))?zones/([^/]+)/disks/([^/]+)")
 # Of a filter: what all of the terms have to be, with or without brackets.
 TERM = re.compile(r'\(?\s*(labels\.[-\w]+|name|status)\s*(=|:|eq)\s*"?([-\w.]*)"?\s*\)?(?:\s*AND)?\s*')
@@ -50,7 +52,7 @@ def check_instance(body: Mapping[str, Any], project: str, zone: str, settings: S
     if not disks or not disks[0].get("boot"):
         raise invalid("resource.disks", "''. No disks are specified.")
     source = (disks[0].get("initializeParams") or {}).get("sourceImage", "")
-    if not disks[0].get("source") and "/images/" not in source:
+    if not disks[0].get("source") and not IMAGE.search(source):
         raise invalid("resource.disks[0].initializeParams.sourceImage", f"'{source}'.")
     interfaces = body.get("networkInterfaces") or []
     if not interfaces:

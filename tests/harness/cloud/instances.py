@@ -6,6 +6,7 @@ machine, disks that outlive it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -301,7 +302,9 @@ class Instances:
 
 
 def _print(value: object) -> str:
-    return hashlib.sha256(json.dumps(value or {}, sort_keys=True).encode()).hexdigest()[:11] + "="
+    """Eight bytes in base64, as clients take them to be; in the alphabet that all of them write."""
+    digest = hashlib.sha256(json.dumps(value or {}, sort_keys=True).encode()).digest()
+    return base64.urlsafe_b64encode(digest[:8]).decode()
 
 
 def not_found(name: str) -> ApiError:
