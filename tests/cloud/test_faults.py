@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -46,6 +47,19 @@ def test_no_answer_at_all(either: TpuUser, after: bool) -> None:
         either.client.create_node(asked, timeout=0.3)
     assert len(control.nodes()) == after
     assert either.listed() == ["n1"] * after
+
+
+def test_answers_come_late_and_others_do_not_wait_for_them(either: TpuUser) -> None:
+    control = either.cloud.client
+    control.fault("late", "GetNode", delay_ms=60_000)
+    either.create()
+    with pytest.raises((exceptions.DeadlineExceeded, exceptions.RetryError, requests.Timeout)):
+        either.client.get_node(name=either.name("n1"), timeout=0.2)
+    assert either.get().name == either.name("n1")
+    control.fault("late", "GetNode", delay_ms=300)
+    before = time.monotonic()
+    either.get()
+    assert time.monotonic() - before >= 0.3
 
 
 @pytest.mark.parametrize("after", [False, True])

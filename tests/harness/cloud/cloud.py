@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.harness.cloud import errors, rules
-from tests.harness.cloud.faults import ON_CALLS, Fault
+from tests.harness.cloud.faults import SPOILS, Fault, lateness
 from tests.harness.cloud.instances import Instances
 from tests.harness.cloud.journal import Call, Journal
 from tests.harness.cloud.nodes import Nodes
@@ -19,11 +19,15 @@ from tests.harness.cloud.world import World
 
 @dataclass(frozen=True)
 class Answer:
-    """What the caller is to get: a reply, an error, or no answer at all (`cut`: hang or reset)."""
+    """What the caller is to get: a reply, an error, or no answer at all (`cut`: hang or reset).
+
+    Not before `late_ms` have passed, by the clock on the wall.
+    """
 
     reply: Any = None
     error: errors.ApiError | None = None
     cut: str = ""
+    late_ms: int = 0
 
     @property
     def status(self) -> str:
@@ -67,8 +71,8 @@ class Cloud:
     def act(self, about: About, act: Callable[[tuple[Fault, ...]], Any]) -> Answer:
         """Does what a call asks for, unless a fault or a limit is in the way; writes it down."""
         faults = self.world.faults.take(about.method, about.name, about.zone)
-        before = next((f for f in faults if f.do in ON_CALLS and not f.after), None)
-        after = next((f for f in faults if f.do in ON_CALLS and f.after), None)
+        before = next((f for f in faults if f.do in SPOILS and not f.after), None)
+        after = next((f for f in faults if f.do in SPOILS and f.after), None)
         if before:
             answer, done = _spoiled(before), False
         else:
@@ -77,7 +81,7 @@ class Cloud:
             if after:
                 answer = _spoiled(after)
         self._note(about, answer, done, faults)
-        return answer
+        return replace(answer, late_ms=lateness(faults))
 
     def _really(
         self, about: About, faults: tuple[Fault, ...], act: Callable[[tuple[Fault, ...]], Any]

@@ -6,6 +6,7 @@ A fault waits for calls that match it, skips the first `nth - 1` of them, acts o
     on any call, before the act or (with `after`) when it is done
         error       answers with `code` (8 is 429, 13 is 500, 14 is 503), `retry_after_s`
         hang        never answers
+        late        answers `delay_ms` later
         reset       closes the connection with a reset
     on creations (CreateNode, CreateQueuedResource, instances.insert)
         stockout, quota, fail    at once, or with `after` at the end of the operation
@@ -27,7 +28,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-ON_CALLS = ("error", "hang", "reset")
+SPOILS = ("error", "hang", "reset")
+ON_CALLS = (*SPOILS, "late")
 ON_CREATIONS = ("stockout", "quota", "fail", "partial", "slow", "stuck")
 ON_LISTS = ("lag", "half", "empty", "unreachable")
 KINDS = ON_CALLS + ON_CREATIONS + ON_LISTS
@@ -106,6 +108,11 @@ class Faults:
 def find(faults: tuple[Fault, ...], *kinds: str) -> Fault | None:
     """The first of these kinds."""
     return next((fault for fault in faults if fault.do in kinds), None)
+
+
+def lateness(faults: tuple[Fault, ...]) -> int:
+    """How much later the answer comes, in ms of the wall clock."""
+    return sum(fault.delay_ms for fault in faults if fault.do == "late")
 
 
 def delay(faults: tuple[Fault, ...]) -> int:

@@ -28,6 +28,11 @@ class Hold:
         while not gone() and not self._over.wait(LOOK_S):
             pass
 
+    def pause(self, ms: int) -> None:
+        """So long, or until the server goes."""
+        if ms:
+            self._over.wait(ms / 1000)
+
     def release(self) -> None:
         """Nobody is kept from now on."""
         self._over.set()

@@ -47,6 +47,7 @@ class GrpcApi:
     def _serve(self, rpc: wire.Rpc, request: Any, context: grpc.ServicerContext) -> Any:
         credentials = any(key == "authorization" for key, _ in context.invocation_metadata())
         answer = self._site.call_tpu(rpc.name, request, "grpc", credentials=credentials)
+        self._hold.pause(answer.late_ms)
         if answer.cut == "reset":
             self._reset(int(context.peer().rpartition(":")[2]))
         if answer.cut:

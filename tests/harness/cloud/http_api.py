@@ -120,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, json.dumps(answer.reply).encode())
 
     def _is_cut(self, answer: Answer) -> bool:
-        """Whether there is to be no answer; returns when the caller has gone."""
+        """Whether there is to be no answer; returns when it is time for one, or the caller has gone."""
+        self.server.api.hold.pause(answer.late_ms)
         if not answer.cut:
             return False
         if answer.cut == "reset":
