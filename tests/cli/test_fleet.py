@@ -29,6 +29,7 @@ def fleet(service: FakeService) -> FakeService:
             message="4 of 4 slices",
             max_slices=4,
             slice_size=2,
+            accelerator_type="v5litepod-16",
             slices=4,
             ready_slices=3,
             wanted_slices=6,
@@ -74,7 +75,7 @@ def test_groups(iris: Runner, fleet: FakeService) -> None:
     rows = iris(*DEMO, "group", "list").text.splitlines()
     assert rows[1].split()[:7] == ["here", "local", "4", "3", "6", "0-4", "AT_MAX_SLICES"]
     wide = iris(*DEMO, "group", "list", "-o", "wide").text.splitlines()
-    assert wide[0].split()[-1] == "HOSTS" and wide[1].split()[-1] == "2"
+    assert wide[0].split()[-2:] == ["HOSTS", "ACCELERATOR"] and wide[1].split()[-2:] == ["2", "v5litepod-16"]
     (group,) = iris(*DEMO, "group", "list", "-o", "json").document["scale_groups"]
     assert group["availability"] == "GROUP_AVAILABILITY_AT_MAX_SLICES" and group["min_slices"] == 0
 

@@ -61,20 +61,22 @@ def test_run_sends_what_was_typed_byte_for_byte(iris: Runner, service: FakeServi
     done = iris(
         *DEMO, "job", "run", "--detach", "--replicas", "2", "--gang", "--cpu", "0.5", "--memory", "2GiB",
         "-e", "FROM_HERE", "-e", "EMPTY=", "--env", "EQ=a=b", "--max-failures", "3", "--max-losses", "0",
-        "--timeout", "1h30m", "--", *words, env=env,
+        "--timeout", "1h30m", "--accelerator", "v5e-8", "--", *words, env=env,
     )  # fmt: skip
     assert done.status == 0, done.err
     spec = service.jobs["job-1"].job.spec
     assert list(spec.command) == words
     assert dict(spec.env) == {"FROM_HERE": "v=\n é", "EMPTY": "", "EQ": "a=b"}
     assert (spec.replicas, spec.gang, spec.max_failures) == (2, True, 3)
+    assert spec.accelerator == "v5litepod-8"
     assert spec.HasField("max_losses") and spec.max_losses == 0
     assert (spec.resources.cpu_millis, spec.resources.memory_bytes) == (500, 2 << 30)
     assert spec.timeout.ToSeconds() == 5400
     shown = iris(*DEMO, "job", "show", "job-1").text
-    assert "in a gang" in shown and "1h30m an attempt" in shown
+    assert "in a gang" in shown and "1h30m an attempt" in shown and "v5litepod-8" in shown
     header, row = iris(*DEMO, "job", "list", "-o", "wide").text.splitlines()
     assert "GANG" in header and " yes " in row
+    assert "ACCELERATOR" in header and " v5litepod-8 " in row
 
 
 def test_words_that_cannot_travel_are_refused(iris: Runner, service: FakeService) -> None:

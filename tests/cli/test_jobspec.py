@@ -12,7 +12,8 @@ from iris_cli.jobspec import MAX_STRING_BYTES, make_environment, make_spec
 
 DEFAULTS: dict[str, Any] = {
     "name": None,
-    "replicas": 1,
+    "replicas": None,
+    "accelerator": None,
     "gang": False,
     "cpu": None,
     "memory": None,
@@ -32,6 +33,30 @@ def test_defaults_are_said() -> None:
     assert (spec.name, spec.replicas, spec.resources.cpu_millis) == ("python", 1, 1000)
     assert spec.resources.memory_bytes == 0 and not spec.HasField("max_losses")
     assert not spec.HasField("timeout")
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("v5e-16", "v5litepod-16"),
+        ("V5LITEPOD-16", "v5litepod-16"),
+        ("h100x8", "h100x8"),
+        ("v5e-17", "v5e-17"),
+    ],
+)
+def test_an_accelerator_has_one_name_and_says_how_many_tasks(word: str, name: str) -> None:
+    spec = make_spec(options("x", accelerator=word), {})
+    assert (spec.accelerator, spec.replicas) == (name, 0)
+
+
+def test_replicas_that_are_said_travel_with_an_accelerator() -> None:
+    assert make_spec(options("x", accelerator="v5e-16", replicas=3), {}).replicas == 3
+
+
+@pytest.mark.parametrize("word", ["", "cpu"])
+def test_no_accelerator_is_none(word: str) -> None:
+    spec = make_spec(options("x", accelerator=word), {})
+    assert (spec.accelerator, spec.replicas) == ("", 1)
 
 
 def test_a_timeout() -> None:

@@ -19,7 +19,7 @@ from tests.simulation.mutants.registry import Patch, breaks_a_rule
 def a_gang_is_placed_in_parts(patch: Patch) -> None:
     def place(self: _Gangs, job_id: str, waiting: int) -> list[Placed]:
         while waiting == self._shape.together and not self.at_end:
-            shares = self._shares(self._floor.slices[self._here])
+            shares = self._shares(self._slices[self._here])
             if shares:
                 return [self._give(job_id, here, count) for here, count in shares.items()]
             self._here += 1

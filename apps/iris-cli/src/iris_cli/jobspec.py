@@ -11,8 +11,11 @@ from argparse import Namespace
 from collections.abc import Mapping
 
 from iris_cli.exits import USAGE, CliError
+from iris_config.accelerators import find_accelerator
 from iris_proto.v1.job_pb2 import JobSpec, Resources
 
+# The type of groups that have none.
+NO_ACCELERATOR = "cpu"
 # The controller's default, said here so that `job show` always has it.
 DEFAULT_CPU_MILLIS = 1000
 # What Linux hands to a program (execve(2), "Limits on size of arguments and
@@ -38,13 +41,16 @@ def make_spec(options: Namespace, environ: Mapping[bytes, bytes]) -> JobSpec:
     if name is None:
         name = command[0].rstrip("/").rpartition("/")[2] or command[0]
     env = make_environment(options.env, environ)
+    accelerator = accelerator_name(options.accelerator or "")
     _check_total([*command, *(f"{key}={value}" for key, value in env.items())])
     spec = JobSpec(
         name=_text(name, "--name"),
         command=command,
         env=env,
-        replicas=options.replicas,
+        # Of an accelerator the controller knows how many hosts it has.
+        replicas=options.replicas or (0 if accelerator else 1),
         gang=options.gang,
+        accelerator=accelerator,
         resources=Resources(cpu_millis=options.cpu or DEFAULT_CPU_MILLIS, memory_bytes=options.memory or 0),
         max_failures=options.max_failures,
     )
@@ -53,6 +59,17 @@ def make_spec(options: Namespace, environ: Mapping[bytes, bytes]) -> JobSpec:
     if options.timeout is not None:
         spec.timeout.FromMilliseconds(options.timeout)
     return spec
+
+
+def accelerator_name(word: str) -> str:
+    """The one name of an accelerator type; "" for none. What the catalogue lacks may be an operator's own."""
+    if word in ("", NO_ACCELERATOR):
+        return ""
+    text = _text(word, "--accelerator")
+    try:
+        return find_accelerator(text).accelerator_type
+    except ValueError:
+        return text
 
 
 def make_environment(words: list[str], environ: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -30,9 +30,14 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replicas",
         type=replicas,
-        default=1,
         metavar="N",
-        help="tasks to run, each with its IRIS_TASK_INDEX (default: 1)",
+        help="tasks to run, each with its IRIS_TASK_INDEX (default: 1, or one for each host of the accelerator)",
+    )
+    parser.add_argument(
+        "--accelerator",
+        metavar="TYPE",
+        help="run on one slice of this type, such as v5litepod-16 or v5e-16: a gang with a task"
+        " for each of its hosts",
     )
     parser.add_argument("--gang", action="store_true", help="start all tasks together on one slice, or none")
     parser.add_argument(
@@ -108,6 +113,7 @@ VERBS = (
             examples=(
                 "iris job run -- python train.py --steps 100",
                 "iris job run --replicas 4 --gang --cpu 2 --memory 8GiB -- ./worker",
+                "iris job run --accelerator v5litepod-16 -- python train.py",
                 "iris job run -e WANDB_API_KEY -e MODE=fast -- python train.py",
                 "id=$(iris job run --detach -- sleep 60)",
                 "iris job run -- sh -c 'echo $IRIS_TASK_INDEX'",

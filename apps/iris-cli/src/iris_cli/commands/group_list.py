@@ -12,7 +12,7 @@ from iris_cli.text import short_name, why_words
 from iris_proto.v1.controller_pb2 import GroupAvailability, ListScaleGroupsRequest, ScaleGroup
 
 HEADERS = ("GROUP", "PROVIDER", "SLICES", "READY", "WANTED", "LIMITS", "STATE", "REASON")
-WIDE_HEADERS = (*HEADERS, "HOSTS")
+WIDE_HEADERS = (*HEADERS, "HOSTS", "ACCELERATOR")
 
 
 def run(options: Namespace) -> int:
@@ -45,4 +45,4 @@ def _row(group: ScaleGroup, wide: bool) -> tuple[str, ...]:
         state,
         why_words(state, group.reason, group.message),
     )
-    return (*row, str(group.slice_size)) if wide else row
+    return (*row, str(group.slice_size), group.accelerator_type) if wide else row

@@ -23,7 +23,7 @@ from iris_cli.text import (
 from iris_proto.v1.job_pb2 import Job, JobState, TaskState
 
 HEADERS = ("JOB ID", "NAME", "STATE", "TASKS", "AGE", "RAN", "REASON")
-WIDE_HEADERS = (*HEADERS, "GANG", "SUBMITTED", "COMMAND")
+WIDE_HEADERS = (*HEADERS, "ACCELERATOR", "GANG", "SUBMITTED", "COMMAND")
 NAME_WIDTH = 24
 NONE = "no jobs; submit one: iris job run -- COMMAND"
 NONE_ACTIVE = "no job is active; those that have ended: iris job list"
@@ -63,7 +63,8 @@ def job_row(job: Job, now: float, *, wide: bool, cut: bool) -> tuple[str, ...]:
     if not wide:
         return row
     submitted = moment_text(job.submitted_at) if job.HasField("submitted_at") else ""
-    return (*row, "yes" if job.spec.gang else "no", submitted, shlex.join(job.spec.command))
+    gang = "yes" if job.spec.gang else "no"
+    return (*row, job.spec.accelerator, gang, submitted, shlex.join(job.spec.command))
 
 
 def _progress(job: Job) -> str:

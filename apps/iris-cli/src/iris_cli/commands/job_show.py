@@ -66,6 +66,7 @@ def job_fields(job: Job) -> list[tuple[str, str]]:
         ("reason", reason_words(job.reason, job.message)),
         ("command", shlex.join(spec.command)),
         ("tasks", f"{replicas(job)}{' in a gang' if spec.gang else ''}: {count_words(job)}"),
+        ("accelerator", spec.accelerator),
         ("each", resources),
         ("timeout", _timeout(spec)),
     ]

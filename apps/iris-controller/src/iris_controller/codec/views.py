@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from iris_controller.codec.settings import NO_ACCELERATOR
 from iris_controller.codec.wire import (
     attempt_id_to_proto,
     job_spec_to_proto,
@@ -11,7 +12,17 @@ from iris_controller.codec.wire import (
     resources_to_proto,
 )
 from iris_controller.core import states as s
-from iris_controller.core.entities import Attempt, GroupPolicy, Job, JobStatus, Record, Slice, Task, Worker
+from iris_controller.core.entities import (
+    Attempt,
+    GroupPolicy,
+    Job,
+    JobStatus,
+    Record,
+    Slice,
+    Standing,
+    Task,
+    Worker,
+)
 from iris_controller.core.moves import node_name
 from iris_controller.core.states import JobState, TaskState, WorkerState
 from iris_controller.core.values import NO_REASON, Now, Place, Reason, add_up
@@ -140,6 +151,23 @@ def scale_group(view: View, policy: GroupPolicy) -> controller_pb2.ScaleGroup:
         slices=len(present),
         ready_slices=sum(1 for v in present if isinstance(v.state, s.SliceReady)),
         wanted_slices=view.findings.wanted.get(policy.name, 0),
+        accelerator_type=policy.accelerator or NO_ACCELERATOR,
+        zones=[_zone(view, policy.name, zone) for zone in policy.zones],
+    )
+
+
+def _zone(view: View, group: str, zone: str) -> controller_pb2.ZoneStanding:
+    """Where a group stands in one of its zones."""
+    of_all = view.standings.get((group, ""), Standing(group, ""))
+    own = view.standings.get((group, zone), Standing(group, zone))
+    worst = max(own, of_all, key=lambda one: one.not_before_ms)
+    return controller_pb2.ZoneStanding(
+        zone=zone,
+        paused=zone in view.cluster.paused_zones,
+        failures=worst.failures,
+        reason=worst.reason.code,
+        message=worst.reason.message,
+        retry_at=timestamp(worst.not_before_ms or None),
     )
 
 

@@ -26,6 +26,7 @@ from iris_proto.v1 import job_pb2, worker_pb2
 
 PROTOCOL_VERSION = 1
 _JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_ACCELERATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MAX_REPLICAS = 1_000_000
 DEFAULT_RESOURCES = Resources(1000)
 DEFAULT_MAX_LOSSES = 100
@@ -44,8 +45,13 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         raise ValueError("command: expected the program and its arguments, found nothing")
     if not command[0]:
         raise ValueError("command: the program's name is empty")
-    if not 1 <= replicas <= MAX_REPLICAS:
+    if message.accelerator and not message.replicas:
+        # As many as it has hosts; the core knows how many.
+        replicas = 0
+    elif not 1 <= replicas <= MAX_REPLICAS:
         raise ValueError(f"replicas: expected 1 to {MAX_REPLICAS:,}, found {replicas}")
+    if message.accelerator and _ACCELERATOR.fullmatch(message.accelerator) is None:
+        raise ValueError("accelerator: expected a type such as v5litepod-16")
     _check_texts(message.name, command, env)
     resources = (
         resources_from_proto(message.resources) if message.HasField("resources") else DEFAULT_RESOURCES
@@ -69,6 +75,7 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         max_losses=message.max_losses if message.HasField("max_losses") else DEFAULT_MAX_LOSSES,
         stop_grace_ms=message.stop_grace.ToMilliseconds() if message.HasField("stop_grace") else None,
         timeout_ms=message.timeout.ToMilliseconds() if message.HasField("timeout") else None,
+        accelerator=message.accelerator,
     )
 
 
@@ -109,6 +116,7 @@ def job_spec_to_proto(spec: JobSpec) -> job_pb2.JobSpec:
         resources=resources_to_proto(spec.resources),
         max_failures=spec.max_failures,
         max_losses=spec.max_losses,
+        accelerator=spec.accelerator,
     )
     if spec.stop_grace_ms is not None:
         message.stop_grace.FromMilliseconds(spec.stop_grace_ms)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from iris_controller.core import states as s
+from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.queue import PendingQueue
 from iris_controller.core.scaling_group import GroupView, Headroom
 from iris_controller.core.scheduler import Placed, Room, fits, place, room
@@ -52,8 +53,14 @@ def route(queue: PendingQueue, groups: Sequence[GroupView], room_left: Mapping[s
 
 
 def _rooms(view: GroupView, name: str) -> list[Room]:
-    offer = view.policy.host_resources
-    return [room(Place(name, index), offer) for index in range(view.policy.hosts)]
+    policy = view.policy
+    places = [Place(name, index) for index in range(policy.hosts)]
+    return [room(place, policy.host_resources, accelerator=policy.accelerator) for place in places]
+
+
+def runs_on(shape: Shape, policy: GroupPolicy) -> bool:
+    """Whether a group could ever run a task, or a whole gang, of this shape."""
+    return fits(shape, policy.hosts, policy.host_resources, policy.accelerator)
 
 
 def _summarize(
@@ -86,10 +93,11 @@ def _summarize(
 
 def _why_not(shape: Shape, groups: Sequence[GroupView], room_left: Mapping[str, Headroom]) -> Reason:
     """Why no slice will come for this shape: the limits of the groups that could run it."""
-    able = [v.policy for v in groups if fits(shape, v.policy.hosts, v.policy.host_resources)]
+    able = [v.policy for v in groups if runs_on(shape, v.policy)]
     limits = [room_left[policy.name].limit for policy in able]
     if not limits:
-        return Reason("impossible", "no scale group has slices that are large enough")
+        what = f"slices of {shape.accelerator}" if shape.accelerator else "slices that are large enough"
+        return Reason("impossible", f"no scale group has {what}")
     words = [limit.message for limit in limits if limit.message]
     code = limits[0].code or "capacity"
     if code in ("at_max_slices", "capacity"):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.states import JobState
-from iris_controller.core.values import AttemptEnd, Reason, Resources, Shape
+from iris_controller.core.values import AcceleratorName, AttemptEnd, Reason, Resources, Shape
 
 # More of an unknown id than any real one has.
 SHOWN_OF_ID = 80
@@ -44,13 +44,36 @@ def nearest_shape(shape: Shape, groups: Iterable[GroupPolicy]) -> str:
     asked = f"a task asks for {shape_words(request)}"
     if shape.together > 1:
         asked = f"a gang asks for {shape.together} tasks of {shape_words(request)} on one slice"
-    best = max(groups, key=lambda g: _nearness(shape, g), default=None)
+    groups = list(groups)
+    alike = [group for group in groups if group.accelerator == shape.accelerator]
+    if groups and not alike:
+        return _no_accelerator(shape.accelerator, groups)
+    best = max(alike, key=lambda g: _nearness(shape, g), default=None)
     if best is None:
         return f"{asked}; the cluster has no scale group"
     offer = shape_words(best.host_resources)
     if shape.together > 1:
         offer = f"{how_many(best.hosts, 'host')} of {offer}"
     return f"{asked}; the nearest that fits is {offer} (scale group {best.name})"
+
+
+def _no_accelerator(accelerator: str, groups: Iterable[GroupPolicy]) -> str:
+    """Why no group could ever run this, though some have slices of another kind."""
+    kind, size = AcceleratorName.of(accelerator)
+    others = [(AcceleratorName.of(group.accelerator), group) for group in groups if group.accelerator]
+    if not others:
+        return f"no scale group has {accelerator}, nor any other accelerator"
+    # Of its own kind first; then by what its size is off by; of two, the larger.
+    factor = [max(size, one.size, 1) / max(1, min(size, one.size)) for one, _ in others]
+    near = min(
+        range(len(others)),
+        key=lambda i: (others[i][0].kind != kind, factor[i], -others[i][0].size, others[i][1].name),
+    )
+    group = others[near][1]
+    if not accelerator:
+        words = "work that asks for no accelerator goes only to cpu groups, and there is none"
+        return f"{words}; ask for one: --accelerator {group.accelerator}"
+    return f"no scale group has {accelerator}; the nearest is {group.accelerator} (scale group {group.name})"
 
 
 def _nearness(shape: Shape, group: GroupPolicy) -> tuple[float, float]:

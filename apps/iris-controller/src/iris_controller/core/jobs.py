@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from iris_controller.core.demand import runs_on
 from iris_controller.core.effects import (
     Answer,
     JobAnswer,
@@ -15,9 +16,8 @@ from iris_controller.core.effects import (
 )
 from iris_controller.core.entities import Job
 from iris_controller.core.events import JobStopRequested, JobSubmitted
-from iris_controller.core.explain import nearest_shape, no_such_job, state_word
+from iris_controller.core.explain import how_many, nearest_shape, no_such_job, state_word
 from iris_controller.core.orders import live_attempts, order_stop
-from iris_controller.core.scheduler import fits
 from iris_controller.core.states import JobState, TaskState
 from iris_controller.core.values import JobSpec, Now, Reason, TaskId
 from iris_controller.core.world import World
@@ -28,22 +28,30 @@ def submit(world: World, event: JobSubmitted, now: Now) -> Answer:
     known = world.requests.get(event.request_id)
     if known is not None:
         return JobAnswer(known)
-    refusal = _refuse(world, event.spec)
-    if refusal is not None:
-        return refusal
-    job = Job(event.job_id, event.request_id, event.spec, now.wall_ms, world.last_order + 1)
-    world.put_job(job, range(event.spec.replicas))
-    world.record(now, "job", job.job_id, "SUBMITTED", Reason("", event.spec.name))
+    if world.stopping:
+        return Refusal(RefusalKind.NOT_NOW, Reason("cluster_stop", "the cluster is being stopped"))
+    spec = _complete(world, event.spec)
+    if isinstance(spec, Refusal):
+        return spec
+    job = Job(event.job_id, event.request_id, spec, now.wall_ms, world.last_order + 1)
+    world.put_job(job, range(spec.replicas))
+    world.record(now, "job", job.job_id, "SUBMITTED", Reason("", spec.name))
     return JobAnswer(job.job_id)
 
 
-def _refuse(world: World, spec: JobSpec) -> Refusal | None:
-    if world.stopping:
-        return Refusal(RefusalKind.NOT_NOW, Reason("cluster_stop", "the cluster is being stopped"))
+def _complete(world: World, spec: JobSpec) -> JobSpec | Refusal:
+    """What was submitted, if any group could ever run it; on an accelerator it is one whole slice."""
     groups = world.settings.groups.values()
-    if not any(fits(spec.shape, group.hosts, group.host_resources) for group in groups):
+    sizes = [group.hosts for group in groups if group.accelerator == spec.accelerator]
+    if spec.accelerator and sizes:
+        if spec.replicas not in (0, *sizes):
+            words = f"{spec.accelerator} has {how_many(sizes[0], 'host')}, and a job on it a task for each"
+            return Refusal(RefusalKind.INVALID, Reason("impossible", f"{words}; found {spec.replicas} tasks"))
+        replicas = spec.replicas or sizes[0]
+        spec = replace(spec, replicas=replicas, gang=replicas > 1)
+    if not any(runs_on(spec.shape, group) for group in groups):
         return Refusal(RefusalKind.INVALID, Reason("impossible", nearest_shape(spec.shape, groups)))
-    return None
+    return spec
 
 
 def request_stop(world: World, event: JobStopRequested, now: Now) -> Answer:

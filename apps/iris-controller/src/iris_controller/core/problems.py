@@ -43,6 +43,7 @@ def problems(world: World) -> list[Problem]:
         *_gangs_are_whole(world),
         *_queue_is_the_pending(world),
         *_capacity_holds(world),
+        *_accelerators_are_apart(world),
         *_slices_within_max(world),
         *_jobs_are_derived(world),
         *_waits_have_reasons(world),
@@ -136,6 +137,22 @@ def _capacity_holds(world: World) -> list[Problem]:
             ours.memory_bytes and capacity.memory_bytes and used.memory_bytes > capacity.memory_bytes
         ):
             found.append(Problem(str(place), "oversubscribed", f"{used} of {capacity}"))
+    return found
+
+
+def _accelerators_are_apart(world: World) -> list[Problem]:
+    """A host with an accelerator has one task that asked for it; others have none that did."""
+    found: list[Problem] = []
+    for place, live in world.live.items():
+        slice_ = world.slices.get(place.slice_name)
+        group = world.group(slice_) if slice_ is not None else None
+        # What an older store believes is not ours to judge.
+        ours = [attempt for attempt in live if attempt.epoch == world.epoch]
+        if group is None or not ours:
+            continue
+        asked = {world.jobs[attempt.job_id].spec.accelerator for attempt in ours}
+        if asked != {group.accelerator} or (group.accelerator and len(live) > 1):
+            found.append(Problem(str(place), "accelerator", f"{group.accelerator!r} has {list(live)}"))
     return found
 
 

@@ -19,11 +19,14 @@ class Room(NamedTuple):
     """What a worker, real or pretended, has free.
 
     `memory_accounted` is false where the offer does not account for memory.
+    `is_taken` says whether anything is on it, for those that need it whole.
     """
 
     place: Place
     free: Resources
     memory_accounted: bool
+    accelerator: str = ""
+    is_taken: bool = False
 
 
 class Placed(NamedTuple):
@@ -35,15 +38,25 @@ class Placed(NamedTuple):
     tasks: int
 
 
-def room(place: Place, capacity: Resources, used: Resources = Resources(0)) -> Room:
+def room(
+    place: Place,
+    capacity: Resources,
+    used: Resources = Resources(0),
+    accelerator: str = "",
+    *,
+    is_taken: bool = False,
+) -> Room:
     """A worker's room: its capacity less what is in use."""
     free = Resources(capacity.cpu_millis - used.cpu_millis, capacity.memory_bytes - used.memory_bytes)
-    return Room(place, free, capacity.memory_bytes > 0)
+    return Room(place, free, capacity.memory_bytes > 0, accelerator, is_taken)
 
 
-def fits(shape: Shape, hosts: int, offer: Resources) -> bool:
+def fits(shape: Shape, hosts: int, offer: Resources, accelerator: str = "") -> bool:
     """Whether a task, or a whole gang, can run on an empty slice of so many hosts with this offer."""
-    per_host = _how_many(shape.resources, offer, offer.memory_bytes > 0, shape.together)
+    if shape.accelerator != accelerator:
+        return False
+    most = 1 if accelerator else shape.together
+    per_host = _how_many(shape.resources, offer, offer.memory_bytes > 0, most)
     return per_host * hosts >= shape.together
 
 
@@ -76,28 +89,48 @@ class _Floor:
 
     def __init__(self, rooms: Sequence[Room]) -> None:
         self.rooms = rooms
-        self._free = [[r.free.cpu_millis, r.free.memory_bytes] for r in rooms]
-        self._slices: list[range] | None = None
+        self._free: list[list[int]] = []
+        self._taken: list[bool] = []
+        self._kinds: set[str] = set()
+        for r in rooms:
+            self._free.append([r.free.cpu_millis, r.free.memory_bytes])
+            self._taken.append(r.is_taken)
+            self._kinds.add(r.accelerator)
+        self._stops: dict[str, Sequence[int]] = {}
+        self._slices: dict[str, list[range]] = {}
 
-    @property
-    def slices(self) -> list[range]:
+    def stops(self, accelerator: str) -> Sequence[int]:
+        """The rooms that have this accelerator, or none."""
+        stops = self._stops.get(accelerator)
+        if stops is None:
+            every = range(len(self.rooms))
+            alike = self._kinds == {accelerator}
+            stops = every if alike else [i for i in every if self.rooms[i].accelerator == accelerator]
+            self._stops[accelerator] = stops
+        return stops
+
+    def slices(self, accelerator: str) -> list[range]:
         """The rooms of each slice; made when the first gang asks."""
-        if self._slices is None:
-            runs = groupby(range(len(self.rooms)), key=lambda i: self.rooms[i].place.slice_name)
+        slices = self._slices.get(accelerator)
+        if slices is None:
+            runs = groupby(self.stops(accelerator), key=lambda i: self.rooms[i].place.slice_name)
             members = [list(run) for _, run in runs]
-            self._slices = [range(run[0], run[-1] + 1) for run in members]
-        return self._slices
+            slices = self._slices[accelerator] = [range(run[0], run[-1] + 1) for run in members]
+        return slices
 
-    def how_many(self, here: int, request: Resources, most: int) -> int:
+    def how_many(self, here: int, shape: Shape, most: int) -> int:
         """How many tasks have room here."""
+        if shape.accelerator:
+            most = 0 if self._taken[here] else 1
         free = Resources(*self._free[here])
-        return _how_many(request, free, self.rooms[here].memory_accounted, most)
+        return _how_many(shape.resources, free, self.rooms[here].memory_accounted, most)
 
     def take(self, here: int, request: Resources, count: int) -> None:
         """Makes a room fuller."""
         free = self._free[here]
         free[0] -= count * request.cpu_millis
         free[1] -= count * request.memory_bytes
+        self._taken[here] = True
 
 
 class _Walk:
@@ -124,15 +157,17 @@ class _Singles(_Walk):
     """The walk of a shape whose tasks go anywhere: from room to room."""
 
     def __init__(self, floor: _Floor, shape: Shape) -> None:
-        super().__init__(floor, shape, len(floor.rooms))
+        self._rooms = floor.stops(shape.accelerator)
+        super().__init__(floor, shape, len(self._rooms))
 
     def place(self, job_id: str, waiting: int) -> list[Placed]:
         """As many of a job's waiting tasks as have room."""
         placed: list[Placed] = []
         while waiting and not self.at_end:
-            count = self._floor.how_many(self._here, self._shape.resources, waiting)
+            here = self._rooms[self._here]
+            count = self._floor.how_many(here, self._shape, waiting)
             if count:
-                placed.append(self._give(job_id, self._here, count))
+                placed.append(self._give(job_id, here, count))
                 waiting -= count
             if waiting:
                 self._here += 1
@@ -143,12 +178,13 @@ class _Gangs(_Walk):
     """The walk of a gang's shape: from slice to slice."""
 
     def __init__(self, floor: _Floor, shape: Shape) -> None:
-        super().__init__(floor, shape, len(floor.slices))
+        self._slices = floor.slices(shape.accelerator)
+        super().__init__(floor, shape, len(self._slices))
 
     def place(self, job_id: str, waiting: int) -> list[Placed]:
         """All of a gang on the first slice that has room for it; nothing of one that is not whole."""
         while waiting == self._shape.together and not self.at_end:
-            shares = self._shares(self._floor.slices[self._here])
+            shares = self._shares(self._slices[self._here])
             if sum(shares.values()) == waiting:
                 return [self._give(job_id, room, count) for room, count in shares.items()]
             self._here += 1
@@ -159,7 +195,7 @@ class _Gangs(_Walk):
         left = self._shape.together
         shares: dict[int, int] = {}
         for room in rooms:
-            count = self._floor.how_many(room, self._shape.resources, left)
+            count = self._floor.how_many(room, self._shape, left)
             if count:
                 shares[room] = count
                 left -= count

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from iris_controller.core.entities import GroupPolicy, Slice, Standing
 from iris_controller.core.explain import duration
-from iris_controller.core.values import Now, Reason
+from iris_controller.core.values import AcceleratorName, Now, Reason
 from iris_controller.core.world import World
 from iris_platform.base import Failure
 
@@ -88,16 +88,10 @@ def _taught(world: World, group: GroupPolicy, zone: str, why: Reason) -> Iterato
 
 def _needs_no_less(other: GroupPolicy, refused: GroupPolicy) -> bool:
     """Whether who refused one slice for its quota would refuse the other: quotas count chips of one kind."""
-    kind, size = _kind_and_size(refused.accelerator)
-    other_kind, other_size = _kind_and_size(other.accelerator)
+    kind, size = AcceleratorName.of(refused.accelerator)
+    other_kind, other_size = AcceleratorName.of(other.accelerator)
     same_limit = (other.project, other.capacity, other_kind) == (refused.project, refused.capacity, kind)
     return same_limit and other_size >= size
-
-
-def _kind_and_size(accelerator: str) -> tuple[str, int]:
-    """`v5litepod-16` is 16 of the kind `v5litepod`."""
-    kind, _, size = accelerator.rpartition("-")
-    return (kind, int(size)) if size.isdecimal() else (accelerator, 0)
 
 
 def note_success(world: World, slice_: Slice, now: Now) -> None:

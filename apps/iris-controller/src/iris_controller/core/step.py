@@ -142,12 +142,14 @@ def _rooms(world: World) -> list[Room]:
     """Free capacity, oldest slices first, so that younger ones can become idle."""
     rooms: list[Room] = []
     for slice_ in world.present_slices():
-        if not isinstance(slice_.state, s.SliceReady):
+        group = world.group(slice_)
+        if group is None or not isinstance(slice_.state, s.SliceReady):
             continue
         for where in world.places(slice_):
             worker = world.workers[where]
             if worker.state is WorkerState.HEALTHY and not recovery.is_awaited(world, where):
-                rooms.append(room(where, worker.capacity, world.used(where)))
+                used, is_taken = world.used(where), world.is_taken(where)
+                rooms.append(room(where, worker.capacity, used, group.accelerator, is_taken=is_taken))
     return rooms
 
 

@@ -98,7 +98,11 @@ NO_REASON = Reason("")
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What a person submitted, unchanged."""
+    """What a person submitted, unchanged.
+
+    With an `accelerator`, no `replicas` mean as many as that has hosts; filled in when it
+    is submitted.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -111,6 +115,7 @@ class JobSpec:
     max_losses: int = 100
     stop_grace_ms: int | None = None
     timeout_ms: int | None = None
+    accelerator: str = ""
 
     @property
     def is_gang(self) -> bool:
@@ -120,17 +125,32 @@ class JobSpec:
     @property
     def shape(self) -> Shape:
         """What the scheduler needs to know of a task of this job."""
-        return Shape(self.resources, self.replicas if self.is_gang else 1)
+        return Shape(self.resources, self.replicas if self.is_gang else 1, self.accelerator)
 
 
 class Shape(NamedTuple):
     """Tasks of one shape are interchangeable to the scheduler.
 
-    `together` of them go on one slice, or none does: the size of a gang.
+    `together` of them go on one slice, or none does: the size of a gang. Those with an
+    `accelerator` take a whole host each that has it, those without go where there is none.
     """
 
     resources: Resources
     together: int = 1
+    accelerator: str = ""
+
+
+class AcceleratorName(NamedTuple):
+    """`v5litepod-16` is 16 of the kind `v5litepod`; a name of another form is a kind by itself."""
+
+    kind: str
+    size: int
+
+    @classmethod
+    def of(cls, accelerator: str) -> AcceleratorName:
+        """The parts of a name."""
+        kind, _, size = accelerator.rpartition("-")
+        return cls(kind, int(size)) if kind and size.isdecimal() else cls(accelerator, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,9 +157,13 @@ class World:
         """What the attempts on a worker have been given that are live or still to end."""
         return add_up([*self.live.get(place, {}).values(), *self.ending.get(place, {}).values()])
 
+    def is_taken(self, place: Place) -> bool:
+        """Whether anything runs on a worker, or may be about to."""
+        return bool(self.live.get(place) or self.ending.get(place))
+
     def has_tasks(self, slice_: Slice) -> bool:
         """Whether anything runs on a slice, or may be about to."""
-        return any(self.live.get(p) or self.ending.get(p) for p in self.places(slice_))
+        return any(self.is_taken(place) for place in self.places(slice_))
 
     def is_busy(self, slice_: Slice) -> bool:
         """Whether a task or a log that is still coming in needs this slice."""

@@ -498,7 +498,8 @@ class ScaleGroupConfig(_message.Message):
     """Hosts in one slice. Default: what the accelerator type says, else 1."""
     @_builtins.property
     def zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Zones to try in order. TPU groups need at least one. Local and manual
+        """Zones to try in order; one that failed is passed over for a while, longer each
+        time. TPU groups need at least one. Local and manual
         groups have exactly one, of any name. Default: `local`, but for TPU groups.
         """
 
@@ -899,7 +900,10 @@ class AutoscalerConfig(_message.Message):
     EVALUATION_INTERVAL_FIELD_NUMBER: _builtins.int
     MAX_CREATES_PER_MINUTE_FIELD_NUMBER: _builtins.int
     max_creates_per_minute: _builtins.int
-    """Slice creations per minute and group at most. Default: 60."""
+    """Slice creations in any minute at most: of all groups of one Google Cloud
+    project together, deletions likewise and apart; of other groups each about so
+    many. Google allows a project about 90. Default: 60.
+    """
     @_builtins.property
     def evaluation_interval(self) -> _duration_pb2.Duration:
         """Demand is weighed at least this often, even when nothing changed. Default: 10s."""

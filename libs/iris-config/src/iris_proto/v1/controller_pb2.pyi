@@ -687,6 +687,8 @@ class ScaleGroup(_message.Message):
     SLICES_FIELD_NUMBER: _builtins.int
     READY_SLICES_FIELD_NUMBER: _builtins.int
     WANTED_SLICES_FIELD_NUMBER: _builtins.int
+    ACCELERATOR_TYPE_FIELD_NUMBER: _builtins.int
+    ZONES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     provider: _builtins.str
     """`local`, `manual` or `tpu`."""
@@ -701,6 +703,12 @@ class ScaleGroup(_message.Message):
     ready_slices: _builtins.int
     wanted_slices: _builtins.int
     """Slices that the last evaluation wanted, and why."""
+    accelerator_type: _builtins.str
+    """`cpu`, or what each of its slices is, such as `v5litepod-16`."""
+    @_builtins.property
+    def zones(self) -> _containers.RepeatedCompositeFieldContainer[Global___ZoneStanding]:
+        """In the order in which they are tried."""
+
     def __init__(
         self,
         *,
@@ -715,14 +723,55 @@ class ScaleGroup(_message.Message):
         slices: _builtins.int = ...,
         ready_slices: _builtins.int = ...,
         wanted_slices: _builtins.int = ...,
+        accelerator_type: _builtins.str = ...,
+        zones: _abc.Iterable[Global___ZoneStanding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability", "max_slices", b"max_slices", "message", b"message", "min_slices", b"min_slices", "name", b"name", "provider", b"provider", "ready_slices", b"ready_slices", "reason", b"reason", "slice_size", b"slice_size", "slices", b"slices", "wanted_slices", b"wanted_slices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator_type", b"accelerator_type", "availability", b"availability", "max_slices", b"max_slices", "message", b"message", "min_slices", b"min_slices", "name", b"name", "provider", b"provider", "ready_slices", b"ready_slices", "reason", b"reason", "slice_size", b"slice_size", "slices", b"slices", "wanted_slices", b"wanted_slices", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScaleGroup: _TypeAlias = ScaleGroup  # noqa: Y015
+
+@_typing.final
+class ZoneStanding(_message.Message):
+    """What a scale group's recent creations in one zone taught."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ZONE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AT_FIELD_NUMBER: _builtins.int
+    zone: _builtins.str
+    paused: _builtins.bool
+    """`cluster stop --zone`: nothing is asked for there until the next start."""
+    failures: _builtins.int
+    """Failed in a row; nothing is asked for there before `retry_at`."""
+    reason: _builtins.str
+    message: _builtins.str
+    @_builtins.property
+    def retry_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        zone: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        failures: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        retry_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_at", b"retry_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "message", b"message", "paused", b"paused", "reason", b"reason", "retry_at", b"retry_at", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ZoneStanding: _TypeAlias = ZoneStanding  # noqa: Y015
 
 @_typing.final
 class ListScaleGroupsRequest(_message.Message):
