@@ -20,6 +20,7 @@ MESSAGES: list[Message] = [
     frames.Release("j/0/1/1", {"A": "b"}),
     frames.Stop("j/0/1/1", "job_stopped"),
     frames.Lease(12.25, 600.0, 1800.0, 30.0),
+    frames.Notice("preempted", "it goes", 12.25),
     frames.Forget(["j/0/1/1"], ["j"], ["j-0-1-1"]),
     frames.KnownJob("j", "ZG9j"),
     frames.Known("j/0/1/1", "ZG9j", REPORT),

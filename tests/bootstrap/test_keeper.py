@@ -109,6 +109,7 @@ def test_environment_of_a_task(keeper: KeeperUnderTest) -> None:
     assert found["MINE"] == "attempt"
     assert {name: value for name, value in found.items() if name.startswith("IRIS_")} == {
         "IRIS_JOB_ID": "job",
+        "IRIS_PREEMPTION_FILE": str(keeper.host_dir / "tasks/job-0-7-1/notice.json"),
         "IRIS_TASK_INDEX": "0",
         "IRIS_ATTEMPT": "1",
         "IRIS_CONTROLLER_ADDRESS": "here:1",

@@ -7,7 +7,16 @@ from typing import Protocol
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core import states as s
-from iris_controller.core.values import AttemptEnd, AttemptId, AttemptSpec, JobSpec, Place, Reason, Resources
+from iris_controller.core.values import (
+    AttemptEnd,
+    AttemptId,
+    AttemptSpec,
+    JobSpec,
+    Notice,
+    Place,
+    Reason,
+    Resources,
+)
 
 GIB = 1024**3
 REPORTED = s.AttemptPreparing | s.AttemptRunning | s.AttemptEnded
@@ -99,6 +108,7 @@ class Agent:
     stopped: dict[AttemptId, str] = field(default_factory=dict)
     released: dict[AttemptId, tuple[str, ...]] = field(default_factory=dict)
     verdicts: dict[AttemptId, str] = field(default_factory=dict)
+    noticed: list[Notice] = field(default_factory=list)
 
     def hello(
         self,
@@ -163,6 +173,8 @@ class Agent:
                 self.released.update({one.id: one.addresses for one in release})
                 self.started += [told.id for told in start]
                 self.stopped.update({order.id: order.reason for order in stop})
+            case fx.SendNotice(_, notice):
+                self.noticed.append(notice)
             case fx.AckBeat(_, sequence) | fx.AckReports(_, sequence):
                 self.acknowledged.append(sequence)
             case fx.RefuseSession(session_id, reason):

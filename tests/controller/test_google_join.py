@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ import pytest
 
 from iris_config import IrisConfig
 from iris_controller.core import effects as fx
+from iris_controller.core.values import Reason, TaskId
 from iris_platform import Platform, processes
 from iris_platform.base import Unreachable
 from iris_platform.env_probe import FACTS_FILE
@@ -30,6 +31,7 @@ IDENTITY = "instance/service-accounts/default/identity"
 LOOPBACK = {
     "instance/attributes/worker-network-endpoints": "unknown:unknown:127.0.0.1",
     "instance/network-interfaces/0/ip": "127.0.0.1",
+    "instance/attributes/tpu-env": "TOPOLOGY: '2x2'",
 }
 
 
@@ -42,7 +44,7 @@ class Vm:
     certificates: Certificates
     provider: Provider = field(default_factory=lambda: Provider({}))
 
-    async def slice_for(self, it: Secured) -> str:
+    async def slice_for(self, it: Secured, command: tuple[str, ...] = ("true",)) -> str:
         """A slice that the controller has asked for, and that its provider has made of this machine."""
         config = {
             "name": "test",
@@ -57,7 +59,7 @@ class Vm:
         }
         platform = cast(Platform, self.provider)
         it.secure.believe_google(IrisConfig.from_json(json.dumps(config)), {"tpu": platform})
-        await it.submit(spec(cpu=4))
+        await it.submit(replace(spec(cpu=4), command=command))
         name: str = it.wanted(fx.CreateSlice)[-1].slice_name
         self.provider.slices[name] = (frozenset({"127.0.0.1"}),)
         facts = {
@@ -135,6 +137,46 @@ def test_a_machine_joins_and_runs_a_task(tmp_path: Path, vm: Vm) -> None:
         # Neither the proof nor anything else of Google's stays on the disk.
         token = vm.metadata.values[IDENTITY]
         assert not [p for p in vm.dir.rglob("*") if p.is_file() and token.encode() in p.read_bytes()]
+        await asyncio.to_thread(processes.clean_host, vm.dir)
+
+    check(test, tmp_path)
+
+
+PREPARED = """
+import os, signal, sys
+
+def told(*_):
+    print(open(os.environ["IRIS_PREEMPTION_FILE"]).read(), flush=True)
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, told)
+print(os.environ["TPU_WORKER_HOSTNAMES"], os.environ["TPU_SKIP_MDS_QUERY"], flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_preemption_reaches_the_task_and_the_operator(tmp_path: Path, vm: Vm) -> None:
+    async def test(it: Secured) -> None:
+        name = await vm.slice_for(it, command=(sys.executable, "-c", PREPARED))
+        with vm.starts(it, "run", "--join", f"https://{it.join_address}", "--detach") as agent:
+            assert await asyncio.to_thread(agent.wait, PATIENCE_S) == 0
+
+        def said(words: str) -> bool:
+            return any(words in log.read_text() for log in vm.dir.glob("tasks/*/log"))
+
+        heard = asyncio.to_thread(processes.wait_until, lambda: said("127.0.0.1 true"), PATIENCE_S)
+        assert await heard
+        vm.metadata.set("instance/preempted", "TRUE")
+        with it.controller.hub.subscribe("j1") as news:
+            while it.controller.view.tasks[TaskId("j1", 0)].losses != 1:
+                news.clear()
+                await asyncio.wait_for(news.wait(), PATIENCE_S)
+        # It failed, but was not charged for it.
+        task = it.controller.view.tasks[TaskId("j1", 0)]
+        assert (task.failures, task.losses) == (0, 1)
+        (worker,) = it.controller.view.workers.values()
+        assert worker.reason == Reason("preempted", f"{name}/0: Google preempts this machine")
         await asyncio.to_thread(processes.clean_host, vm.dir)
 
     check(test, tmp_path)

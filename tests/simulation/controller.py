@@ -303,6 +303,8 @@ class Controller:
                 jobs = [self.world.jobs[job_id] for job_id in dict.fromkeys(spec.id.job_id for spec in start)]
                 contexts = [wire.job_context(job) for job in jobs]
                 self._send(session_id, wire.commands(effect, contexts, epoch, commit))
+            case fx.SendNotice(session_id):
+                self._send(session_id, wire.slice_notice(effect, epoch, commit))
             case fx.AckBeat(session_id):
                 self._send(session_id, wire.beat_ack(effect, epoch, commit))
             case fx.AckReports(session_id):

@@ -164,7 +164,8 @@ class Keeper:
                 self._watch_lease(order, _ms(order.deadline_s - order.lease_s / 4))
             case frames.Forget():
                 self._forget(order)
-            case frames.Ping():
+            case frames.Ping() | frames.Notice():
+                # No program here asks to hear of its machine's end.
                 pass
             case _:
                 raise AssertionError(f"not an order: {order}")

@@ -224,6 +224,8 @@ class Session:
                 self._orders.send(frames.Stop(str(key), reason))
             case out.ReleaseProcess():
                 self._orders.send(release_frame(output))
+            case out.TellTasks(kind, message, deadline_s):
+                self._orders.send(frames.Notice(kind, message, deadline_s))
             case out.SetLease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s):
                 self._orders.send(frames.Lease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s))
             case out.PingKeeper(sequence):

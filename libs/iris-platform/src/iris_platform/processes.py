@@ -65,6 +65,15 @@ def is_stopped(pid: int) -> bool:
     return fields is not None and fields[0] in (b"T", b"t")
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal; False for one that is gone."""
+    for line in _read(f"/proc/{pid}/status").splitlines():
+        name, _, mask = line.partition(b":")
+        if name == b"SigCgt":
+            return bool(int(mask, 16) >> (number - 1) & 1)
+    return False
+
+
 def age_s(pid: int) -> float:
     """Seconds since a process started; 0 when it is gone."""
     started = start_time(pid)

@@ -54,6 +54,15 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Noticed:
+    """It was told that its machine goes; until `until_s` (boot time) a failure is that `stop`'s doing."""
+
+    stop: Stop
+    kind: str
+    until_s: float
+
+
+@dataclass(frozen=True)
 class Queued:
     """Its id is on record; its process is next, or for a member of a gang its port.
 
@@ -137,6 +146,7 @@ class Attempt:
     process: Mapping[str, object] | None = None
     # Of a member of a gang, until its end.
     port: ReservedPort | None = None
+    noticed: Noticed | None = None
 
 
 def exit_of(wait_status: int) -> Exit:
@@ -164,6 +174,13 @@ def final_report(report: Report, stop: Stop | None, ended: Exit, now_ms: int, lo
     if number is not None:
         return report._replace(state="FAILED", reason="signal")
     return report._replace(state="FAILED" if code else "SUCCEEDED", reason="exit")
+
+
+def stop_by_notice(noticed: Noticed | None, ended: Exit, now_s: float) -> Stop | None:
+    """What ended an attempt that ended by itself: its machine's end, unless the program is done (0)."""
+    if noticed is None or ended == Exited(0) or now_s >= noticed.until_s:
+        return None
+    return noticed.stop
 
 
 def stopped_report(key: AttemptKey, stop: Stop, now_ms: int, port: int = 0) -> Report:

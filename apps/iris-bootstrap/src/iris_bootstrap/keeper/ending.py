@@ -28,6 +28,7 @@ from iris_bootstrap.keeper.attempts import (
     Stopping,
     exit_of,
     final_report,
+    stop_by_notice,
 )
 from iris_bootstrap.keeper.memory import Memory
 from iris_bootstrap.keeper.timers import Timers
@@ -185,6 +186,7 @@ class Endings:
 
     def _finish(self, attempt: Attempt, stop: Stop | None, ended: Exit) -> None:
         assert attempt.report is not None
+        stop = stop or stop_by_notice(attempt.noticed, ended, self._clock.boot_s())
         key = attempt.key
         for table in (self.live, self._orphaned, self._killing):
             table.pop(key, None)

@@ -116,6 +116,14 @@ class Lease(NamedTuple):
     suspect_after_s: float = 0.0
 
 
+class Notice(NamedTuple):
+    """This machine is to go at `deadline_s`: tell every attempt. `kind` as in worker.proto."""
+
+    kind: str
+    message: str
+    deadline_s: float
+
+
 class Forget(NamedTuple):
     """The ends of these attempts are settled: keep nothing but their ids; nothing of the jobs.
 
@@ -180,12 +188,12 @@ class Bye(NamedTuple):
     reason: str
 
 
-FromSession = Ping | Job | Start | Release | Stop | Lease | Forget
+FromSession = Ping | Job | Start | Release | Stop | Lease | Notice | Forget
 FromKeeper = KnownJob | Known | Seen | State | Pong | Reports | Bye
 Message = FromSession | FromKeeper
 
 _CLASSES = (
-    *(Ping, Job, Start, Release, Stop, Lease, Forget),
+    *(Ping, Job, Start, Release, Stop, Lease, Notice, Forget),
     *(KnownJob, Known, Seen, State, Pong, Reports, Bye),
 )
 _NAMES: dict[type, str] = {kind: kind.__name__.lower() for kind in _CLASSES}

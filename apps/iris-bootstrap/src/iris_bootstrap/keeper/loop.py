@@ -249,6 +249,8 @@ class Keeper:
             case frames.Lease():
                 self._suspect_after_s = order.suspect_after_s
                 self._tasks.on_lease(order)
+            case frames.Notice():
+                self._tasks.on_notice(order)
             case frames.Forget():
                 self._tasks.on_forget(order)
             case _:

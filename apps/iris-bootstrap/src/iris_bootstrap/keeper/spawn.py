@@ -58,6 +58,8 @@ _HOST_ERRORS = {
 
 # Empty directories kept for attempts to come.
 _MOST_SPARES = 256
+# In an attempt's directory, once its machine is to go.
+NOTICE_FILE = "notice.json"
 
 
 class CannotStart(Exception):
@@ -134,6 +136,22 @@ class Spawner:
         finally:
             os.close(log)
 
+    def write_notice(self, key: AttemptKey, data: bytes) -> None:
+        """Put an attempt's notice where it looks for it, whole.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        name = f"{key.directory}/{NOTICE_FILE}"
+        # A task may have put anything there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        fd = os.open(f"{name}.new", flags, 0o600, dir_fd=self._fd)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+        os.rename(f"{name}.new", name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
     def step_out(self) -> None:
         """Leave the working directory of the last attempt, which is none of ours."""
         os.chdir("/")
@@ -162,6 +180,7 @@ class Spawner:
             b"IRIS_TASK_INDEX": b"%d" % key.task_index,
             b"IRIS_ATTEMPT": b"%d" % key.number,
             b"IRIS_WORKDIR": os.fsencode(work),
+            b"IRIS_PREEMPTION_FILE": os.fsencode(f"{self._tasks}/{key.directory}/{NOTICE_FILE}"),
             ATTEMPT_MARK.encode(): str(key).encode(),
             **self._host_mark,
         }

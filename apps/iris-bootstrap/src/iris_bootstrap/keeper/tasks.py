@@ -30,6 +30,7 @@ from iris_bootstrap.keeper.attempts import (
 from iris_bootstrap.keeper.ending import Clock, Endings
 from iris_bootstrap.keeper.frames import Lease
 from iris_bootstrap.keeper.memory import Memory
+from iris_bootstrap.keeper.notices import Notices
 from iris_bootstrap.keeper.ports import NoPort, reserve_port
 from iris_bootstrap.keeper.spawn import CannotStart, Spawner, to_bytes
 from iris_bootstrap.keeper.timers import Timers
@@ -66,6 +67,7 @@ class Tasks:
         self._unlisted: list[Attempt] = []
         self.timers = Timers()
         self.endings = Endings(trees, memory, spawner.log_bytes, self.timers, clock, log)
+        self._notices = Notices(trees, spawner.write_notice, clock, log)
 
     @property
     def busy(self) -> bool:
@@ -117,6 +119,10 @@ class Tasks:
         """Keep only the ids of attempts whose ends are settled."""
         self._memory.forget(forget)
         self._spawner.add_spares(forget.spares)
+
+    def on_notice(self, notice: frames.Notice) -> None:
+        """Tell what runs that its machine is to go."""
+        self._notices.tell(notice, self.endings.live.values())
 
     def on_lease(self, lease: Lease) -> None:
         """Tasks may run for longer. SIGTERM that has gone out is not taken back."""

@@ -25,6 +25,7 @@ from iris_bootstrap.session.dial import NoController, Redial, Target, TlsTarget,
 from iris_bootstrap.session.disk import Retired, TaskFiles, save_epoch
 from iris_bootstrap.session.guard import KeeperGone, watch_keeper
 from iris_bootstrap.session.ledger import Ledger
+from iris_bootstrap.session.notices import hear_notices
 from iris_bootstrap.session.outputs import (
     Disconnect,
     Forget,
@@ -37,12 +38,14 @@ from iris_bootstrap.session.outputs import (
     SetLease,
     StartProcess,
     StopProcess,
+    TellTasks,
 )
 from iris_bootstrap.session.pipe import KeeperPipe
 from iris_bootstrap.session.shipper import Shipper
 from iris_bootstrap.session.tpu import tpu_environment
 from iris_bootstrap.session.translate import job_frame, read_report, release_frame, start_frame
 from iris_platform.env_probe import Environment
+from iris_platform.metadata import MetadataServer
 from iris_proto.v1.job_pb2 import Place
 from iris_proto.v1.worker_pb2 import LogHello
 from iris_proto.v1.worker_pb2_grpc import WorkerServiceStub
@@ -98,6 +101,7 @@ class Agent:
             self._stay_connected(),
             self._shipper.watch_logs(),
             self._leave_when_told(),
+            self._hear_notices(),
         )
 
     # The keeper.
@@ -125,6 +129,15 @@ class Agent:
             self._shipper.on_report(report)
         if self._connection is not None:
             self._connection.wake()
+
+    async def _hear_notices(self) -> None:
+        if self._place.tpu is None:
+            await asyncio.Event().wait()
+        async for heard in hear_notices(MetadataServer()):
+            self._log("noticed", kind=heard.kind, what=heard.message)
+            where = f"{self._place.slice_name}/{self._place.worker_index}"
+            words = f"{where}: {heard.message}"
+            self._perform(self._ledger.on_noticed(heard.kind, words, heard.left_s, boot_s()))
 
     async def _leave_when_told(self) -> None:
         """Give the controller a moment to take the last reports and logs."""
@@ -235,7 +248,7 @@ class Agent:
             self._pipe.send(orders)
 
     def _orders(
-        self, output: StartProcess | ReleaseProcess | StopProcess | SetLease | Forget | PingKeeper
+        self, output: StartProcess | ReleaseProcess | StopProcess | TellTasks | SetLease | Forget | PingKeeper
     ) -> list[frames.FromSession]:
         match output:
             case StartProcess(job=job):
@@ -249,6 +262,8 @@ class Agent:
                 return [release_frame(output)]
             case StopProcess(key, reason):
                 return [frames.Stop(str(key), reason)]
+            case TellTasks(kind, message, deadline_s):
+                return [frames.Notice(kind, message, deadline_s)]
             case SetLease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s):
                 return [frames.Lease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s)]
             case PingKeeper(sequence):

@@ -28,6 +28,7 @@ from iris_bootstrap.session.outputs import (
     SaveEpoch,
     SendToController,
     SetLease,
+    TellTasks,
 )
 from iris_proto.v1 import job_pb2, worker_pb2
 from iris_proto.v1.worker_pb2 import AgentMessage, AttemptReport, ControllerMessage
@@ -77,6 +78,7 @@ class _Stream:
     # The reports that the Hello carried.
     told: Batch
     welcomed: bool = False
+    takes_notices: bool = False
     reports_sent: int = 0
     # By sequence: the beats' times, and the reports of each message.
     beats: dict[int, float] = field(default_factory=dict)
@@ -101,6 +103,8 @@ class Ledger:
         self._keeper_answered = False
         self._beat_due = False
         self.timings = Timings()
+        # By kind: what this host's provider said, for every controller that comes.
+        self._noticed: dict[str, TellTasks] = {}
         # What is kept of each attempt's log.
         self.log_max_bytes = _LOG_MAX_BYTES
 
@@ -159,6 +163,9 @@ class Ledger:
             case "commands":
                 orders = message.commands
                 return self._from_epoch(orders.epoch, orders.commit, lambda: self._on_commands(orders))
+            case "notice":
+                told = message.notice
+                return self._from_epoch(told.epoch, told.commit, lambda: [_tell(told.notice, now_s)])
 
     def _on_welcome(self, stream: _Stream, welcome: worker_pb2.Welcome, now_s: float) -> list[Output]:
         if stream.welcomed:
@@ -181,8 +188,25 @@ class Ledger:
             if verdict.verdict == worker_pb2.VERDICT_STOP:
                 outputs += self._book.stop(key_of(verdict.id), verdict.reason)
         self._book.on_told(stream.told)
+        stream.takes_notices = welcome.takes_notices
+        outputs += [out for noticed in self._noticed.values() for out in self._report(noticed, now_s)]
         self._beat_due = True
         return outputs + self._beat_if_due(stream, now_s)
+
+    # Notices.
+
+    def on_noticed(self, kind: str, message: str, left_s: float, now_s: float) -> list[Output]:
+        """This host's provider says that it is to go: tell our own tasks, and the slice's others."""
+        noticed = self._noticed[kind] = TellTasks(kind, message, now_s + left_s)
+        return [noticed, *self._report(noticed, now_s)]
+
+    def _report(self, noticed: TellTasks, now_s: float) -> list[Output]:
+        stream, left_s = self._stream, noticed.deadline_s - now_s
+        if stream is None or not stream.takes_notices or left_s <= 0:
+            return []
+        notice = worker_pb2.Notice(kind=noticed.kind, message=noticed.message)
+        notice.time_left.FromMilliseconds(round(left_s * 1000))
+        return [SendToController(AgentMessage(notice=notice))]
 
     def _from_epoch(self, epoch: int, commit: int, then: Callable[[], list[Output]]) -> list[Output]:
         """What `then` wants done, unless it is the word of a controller that was replaced."""
@@ -319,6 +343,10 @@ def _timings(said: worker_pb2.Timings) -> Timings:
         orphan_timeout_s=seconds("orphan_timeout"),
         suspect_after_s=seconds("suspect_after"),
     )
+
+
+def _tell(notice: worker_pb2.Notice, now_s: float) -> TellTasks:
+    return TellTasks(notice.kind, notice.message, now_s + _seconds(notice.time_left))
 
 
 def _seconds(duration: Duration) -> float:

@@ -42,6 +42,15 @@ class StopProcess:
 
 
 @dataclass(frozen=True)
+class TellTasks:
+    """This machine is to go at `deadline_s` of the clock that `now_s` was read from."""
+
+    kind: str
+    message: str
+    deadline_s: float
+
+
+@dataclass(frozen=True)
 class SetLease:
     """Tasks may run until `deadline_s` of the clock that `now_s` was read from.
 
@@ -96,6 +105,7 @@ Output = (
     | StartProcess
     | ReleaseProcess
     | StopProcess
+    | TellTasks
     | SetLease
     | Forget
     | SaveEpoch

@@ -18,6 +18,7 @@ from iris_controller.core.values import (
     AttemptId,
     AttemptSpec,
     JobSpec,
+    Notice,
     Place,
     Reason,
     Resources,
@@ -30,6 +31,9 @@ _ACCELERATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MAX_REPLICAS = 1_000_000
 DEFAULT_RESOURCES = Resources(1000)
 DEFAULT_MAX_LOSSES = 100
+# What a notice's texts and its time are cut to.
+NOTICE_MOST = 500
+NOTICE_MOST_MS = 86_400_000
 
 
 def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
@@ -259,6 +263,22 @@ def reports_from_proto(message: worker_pb2.Reports, session_id: int) -> e.AgentR
     return e.AgentReports(session_id, message.sequence, reports)
 
 
+def notice_from_proto(message: worker_pb2.Notice, session_id: int) -> e.AgentNotice:
+    """What an agent's host was told; texts are cut to what a person reads."""
+    kind, words = message.kind[:NOTICE_MOST], message.message[:NOTICE_MOST]
+    left_ms = min(max(message.time_left.ToMilliseconds(), 0), NOTICE_MOST_MS)
+    return e.AgentNotice(session_id, Notice(kind, words, left_ms))
+
+
+def slice_notice(effect: fx.SendNotice, epoch: int, commit: int) -> worker_pb2.ControllerMessage:
+    """What a host of an agent's slice was told."""
+    notice = worker_pb2.Notice(kind=effect.notice.kind, message=effect.notice.message)
+    notice.time_left.FromMilliseconds(effect.notice.left_ms)
+    return worker_pb2.ControllerMessage(
+        notice=worker_pb2.SliceNotice(epoch=epoch, commit=commit, notice=notice)
+    )
+
+
 def job_context(job: Job) -> worker_pb2.JobContext:
     """A job as agents must know it."""
     return worker_pb2.JobContext(
@@ -308,6 +328,7 @@ def welcome(
         commit=commit,
         timings=timings,
         log_max_bytes=log_max_bytes,
+        takes_notices=True,
         verdicts=[
             worker_pb2.AttemptVerdict(
                 id=attempt_id_to_proto(verdict.id),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from iris_controller.core.values import AttemptId, AttemptSpec, Reason
+from iris_controller.core.values import AttemptId, AttemptSpec, Notice, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,14 @@ class SendCommands:
 
 
 @dataclass(frozen=True, slots=True)
+class SendNotice:
+    """A host of the worker's slice is to go: its tasks shall know."""
+
+    session_id: int
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
 class AckBeat:
     """A beat was handled."""
 
@@ -130,6 +138,7 @@ Effect: TypeAlias = (
     | ListZone
     | SendWelcome
     | SendCommands
+    | SendNotice
     | AckBeat
     | AckReports
     | RefuseSession

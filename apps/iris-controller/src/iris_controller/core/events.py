@@ -10,6 +10,7 @@ from iris_controller.core.values import (
     AttemptId,
     AttemptSpec,
     JobSpec,
+    Notice,
     Place,
     Reason,
     Resources,
@@ -114,6 +115,14 @@ class AgentReports:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentNotice:
+    """An agent's host was told that it is to go."""
+
+    session_id: int
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
 class SessionClosed:
     """An agent's stream ended, for whatever reason."""
 
@@ -194,6 +203,7 @@ Event: TypeAlias = (
     | AgentRefused
     | AgentBeat
     | AgentReports
+    | AgentNotice
     | SessionClosed
     | LogStored
     | CreateAnswered

@@ -52,6 +52,8 @@ def step(world: World, event: e.Event, now: Now) -> Outcome:
             return Outcome(workers.hello(world, event, now))
         case e.AgentRefused(place, reason):
             return Outcome(workers.refused(world, place, reason, now))
+        case e.AgentNotice():
+            return Outcome(workers.noticed(world, event, now))
         case e.SessionClosed():
             return Outcome(workers.session_closed(world, event, now))
         case e.LogStored():

@@ -96,6 +96,14 @@ class Reason(NamedTuple):
 NO_REASON = Reason("")
 
 
+class Notice(NamedTuple):
+    """A provider's word that a host, and with it its slice, is to go in `left_ms`."""
+
+    kind: str
+    message: str
+    left_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """What a person submitted, unchanged.

@@ -16,6 +16,7 @@ from iris_controller.core.effects import (
     AckReports,
     Effect,
     RefuseSession,
+    SendNotice,
     SendWelcome,
     StepDown,
     Verdict,
@@ -25,6 +26,7 @@ from iris_controller.core.entities import Job, Slice, Worker
 from iris_controller.core.events import (
     AgentBeat,
     AgentHello,
+    AgentNotice,
     AgentReports,
     ObservedAttempt,
     SessionClosed,
@@ -270,6 +272,20 @@ def _contact(world: World, place: Place, now: Now) -> None:
     if worker.state is WorkerState.SUSPECT:
         world.put_worker(replace(worker, state=WorkerState.HEALTHY, reason=Reason("")))
         world.record(now, "worker", place.name, "HEALTHY", Reason("", "in contact again"))
+
+
+def noticed(world: World, event: AgentNotice, now: Now) -> list[Effect]:
+    """One host goes, and with it its slice: the agents of all of its hosts are told."""
+    session = world.sessions.get(event.session_id)
+    if session is None:
+        return []
+    place, notice = session.place, event.notice
+    worker, why = world.workers[place], Reason(notice.kind, notice.message)
+    if worker.reason != why:
+        world.put_worker(replace(worker, reason=why))
+        world.record(now, "worker", place.name, "NOTICE", why)
+    others = (world.session(other) for other in world.places(world.slices[place.slice_name]))
+    return [SendNotice(other.session_id, notice) for other in others if other is not None]
 
 
 def session_closed(world: World, event: SessionClosed, now: Now) -> list[Effect]:

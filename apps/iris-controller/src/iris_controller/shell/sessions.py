@@ -38,6 +38,8 @@ MOST_CHUNKS = 16
 LOG_THREADS = 2
 # Certificates that one stream may ask for; it does every few days.
 MOST_RENEWALS = 10
+# Likewise; a host is told of its end once, as a rule.
+MOST_NOTICES = 100
 
 Outgoing: TypeAlias = worker_pb2.ControllerMessage | Reason
 AgentStream: TypeAlias = AsyncIterator[worker_pb2.AgentMessage]
@@ -88,6 +90,8 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
                 jobs = self.controller.world.jobs
                 contexts = [wire.job_context(job) for job in _jobs_of(effect, jobs)]
                 self._send(session_id, wire.commands(effect, contexts, epoch, commit))
+            case fx.SendNotice(session_id):
+                self._send(session_id, wire.slice_notice(effect, epoch, commit))
             case fx.AckBeat(session_id):
                 self._send(session_id, wire.beat_ack(effect, epoch, commit))
             case fx.AckReports(session_id):
@@ -164,7 +168,7 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
         Raises:
             ValueError: a message that does not belong there.
         """
-        renewals = 0
+        renewals = notices = 0
         async for message in stream:
             if (ending := guard.still_there()) is not None:
                 return ending
@@ -176,6 +180,9 @@ class Sessions(worker_pb2_grpc.WorkerServiceServicer):
                     if (ending := guard.reports(reports.reports)) is not None:
                         return ending
                     await self.controller.tell(reports)
+                case "notice" if notices < MOST_NOTICES:
+                    notices += 1
+                    await self.controller.tell(wire.notice_from_proto(message.notice, session_id))
                 case "renew" if renewals < MOST_RENEWALS:
                     renewals += 1
                     answer = self._renew(guard, message.renew.csr)

@@ -46,6 +46,7 @@ class AgentMessage(_message.Message):
     BEAT_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
     RENEW_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -56,6 +57,10 @@ class AgentMessage(_message.Message):
     def renew(self) -> Global___RenewCertificate:
         """Answered with `certificate`."""
 
+    @_builtins.property
+    def notice(self) -> Global___Notice:
+        """Only where the welcome has `takes_notices`."""
+
     def __init__(
         self,
         *,
@@ -63,12 +68,13 @@ class AgentMessage(_message.Message):
         beat: Global___Beat | None = ...,
         reports: Global___Reports | None = ...,
         renew: Global___RenewCertificate | None = ...,
+        notice: Global___Notice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "renew", b"renew", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "notice", b"notice", "renew", b"renew", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "renew", b"renew", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "hello", b"hello", "message", b"message", "notice", b"notice", "renew", b"renew", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "beat", "reports", "renew"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "beat", "reports", "renew", "notice"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -83,6 +89,7 @@ class ControllerMessage(_message.Message):
     REPORTS_ACK_FIELD_NUMBER: _builtins.int
     COMMANDS_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -93,6 +100,8 @@ class ControllerMessage(_message.Message):
     def commands(self) -> Global___Commands: ...
     @_builtins.property
     def certificate(self) -> Global___RenewedCertificate: ...
+    @_builtins.property
+    def notice(self) -> Global___SliceNotice: ...
     def __init__(
         self,
         *,
@@ -101,16 +110,79 @@ class ControllerMessage(_message.Message):
         reports_ack: Global___ReportsAck | None = ...,
         commands: Global___Commands | None = ...,
         certificate: Global___RenewedCertificate | None = ...,
+        notice: Global___SliceNotice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "certificate", b"certificate", "commands", b"commands", "message", b"message", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "certificate", b"certificate", "commands", b"commands", "message", b"message", "notice", b"notice", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "certificate", b"certificate", "commands", b"commands", "message", b"message", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat_ack", b"beat_ack", "certificate", b"certificate", "commands", b"commands", "message", b"message", "notice", b"notice", "reports_ack", b"reports_ack", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "beat_ack", "reports_ack", "commands", "certificate"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "beat_ack", "reports_ack", "commands", "certificate", "notice"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ControllerMessage: _TypeAlias = ControllerMessage  # noqa: Y015
+
+@_typing.final
+class Notice(_message.Message):
+    """A host's provider has said that the host, and with it its slice, is to go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`preempted` or `maintenance`."""
+    message: _builtins.str
+    """For people: which host, and what was said."""
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """From the message's sending on."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        time_left: _duration_pb2.Duration | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_left", b"time_left"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "message", b"message", "time_left", b"time_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notice: _TypeAlias = Notice  # noqa: Y015
+
+@_typing.final
+class SliceNotice(_message.Message):
+    """A notice of any host of the slice, for the tasks of all of them. An agent may
+    hear of the same one more than once.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    commit: _builtins.int
+    @_builtins.property
+    def notice(self) -> Global___Notice: ...
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        commit: _builtins.int = ...,
+        notice: Global___Notice | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notice", b"notice"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "epoch", b"epoch", "notice", b"notice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SliceNotice: _TypeAlias = SliceNotice  # noqa: Y015
 
 @_typing.final
 class RenewCertificate(_message.Message):
@@ -422,12 +494,15 @@ class Welcome(_message.Message):
     TIMINGS_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     LOG_MAX_BYTES_FIELD_NUMBER: _builtins.int
+    TAKES_NOTICES_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     epoch: _builtins.int
     """Agents keep the highest on disk and take nothing from a lower one."""
     commit: _builtins.int
     log_max_bytes: _builtins.int
     """What is kept of each attempt's log; 0 for the agent's own default, 1 GiB."""
+    takes_notices: _builtins.bool
+    """The controller takes `Notice`, and passes it on."""
     @_builtins.property
     def timings(self) -> Global___Timings: ...
     @_builtins.property
@@ -443,10 +518,11 @@ class Welcome(_message.Message):
         timings: Global___Timings | None = ...,
         verdicts: _abc.Iterable[Global___AttemptVerdict] | None = ...,
         log_max_bytes: _builtins.int = ...,
+        takes_notices: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "epoch", b"epoch", "log_max_bytes", b"log_max_bytes", "protocol_version", b"protocol_version", "timings", b"timings", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "epoch", b"epoch", "log_max_bytes", b"log_max_bytes", "protocol_version", b"protocol_version", "takes_notices", b"takes_notices", "timings", b"timings", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
