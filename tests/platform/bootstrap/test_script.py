@@ -149,7 +149,7 @@ def test_half_a_standard_library_is_said(host: Host, bundle: Bundle) -> None:
         ({"dead_man": DeadMan(1, deletes_slice=True)}, "needs slice-facts.json"),
         (
             {"dead_man": DeadMan(1, deletes_slice=True), "files": {"slice-facts.json": {"zone": "z"}}},
-            "project: expected",
+            "endpoint: expected",
         ),
         ({"files": {"x": os.urandom(LONGEST_SCRIPT).hex()}}, "at most"),
     ],

@@ -187,6 +187,45 @@ def test_a_cloud_machine_whose_agent_is_gone_deletes_its_slice(host: Host, bundl
         eventually(lambda: api.paths() == [f"/v2/{NODE}"])
 
 
+LOG = "instance/guest-attributes/iris/bootstrap-log"
+
+
+def test_a_cloud_machine_leaves_word_of_why_its_start_failed(host: Host, bundle: Bundle) -> None:
+    with serve_metadata(tpu_vm()) as told, serve_tpu_api(NODE) as api:
+        host.environ |= told.environ()
+        startup = replace(cloud_startup(host, bundle, api.url, after_s=600.0), arguments=("crash", "@work@"))
+        outcome = host.run(replace(startup, health_s=60.0))
+        assert outcome.exit_status == 1
+        reason, _, tail = told.written[LOG].partition("\n")
+        assert reason == "health: it crashed again and again: exit status 1"
+        assert "boom: no such thing" in tail
+        assert len(told.written[LOG].encode()) <= 4096
+        # Where they are not enabled the start fails in the same way.
+        told.allows_writing = False
+        assert host.run(replace(startup, health_s=60.0)).exit_status == 1
+
+
+def test_an_agent_on_a_cloud_machine_that_is_not_well_yet_goes_on(host: Host, bundle: Bundle) -> None:
+    """Its controller may not be there yet; what bounds it is the dead man."""
+    with serve_metadata(tpu_vm()) as told, serve_tpu_api(NODE) as api:
+        host.environ |= told.environ()
+        startup = replace(cloud_startup(host, bundle, api.url, after_s=600.0), arguments=("silent", "@work@"))
+        outcome = host.run(replace(startup, health_s=1.0))
+        assert (outcome.exit_status, outcome.step) == (1, "health")
+        assert "hello from silent" in told.written[LOG]
+        assert host.run(startup, "status").facts["phase"] == "running"
+
+
+def test_what_becomes_of_a_deletion_is_told_as_well(host: Host, bundle: Bundle) -> None:
+    host.root.write_text("in the way")
+    with serve_metadata(tpu_vm()) as told, serve_tpu_api(NODE) as api:
+        host.environ |= told.environ()
+        api.plan = [403]
+        host.run(cloud_startup(host, bundle, api.url, after_s=0.5))
+        key = "instance/guest-attributes/iris/dead-man"
+        eventually(lambda: "give the slice's service account tpu.nodes.delete" in told.written.get(key, ""))
+
+
 def cloud_startup(host: Host, bundle: Bundle, endpoint: str, after_s: float) -> Startup:
     facts = {"project": "p", "zone": "z", "slice_name": "s", "endpoint": endpoint, "queued": False}
     files = {"slice-facts.json": facts}

@@ -21,7 +21,16 @@ LONGEST_SCRIPT = 128 * 1024
 
 _PARTS = (
     *("__init__.py", "calls.py", "container.py", "dead_man.py", "fetch.py", "health.py", "keeper.py"),
-    *("layout.py", "main.py", "outcome.py", "remove.py", "service.py", "start.py", "supervisor.py"),
+    *(
+        "layout.py",
+        "main.py",
+        "outcome.py",
+        "remove.py",
+        "report.py",
+        "service.py",
+        "start.py",
+        "supervisor.py",
+    ),
 )
 _SHARED = (
     "cgroup.py",

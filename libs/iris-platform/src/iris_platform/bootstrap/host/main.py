@@ -31,6 +31,7 @@ from iris_platform.bootstrap.host.outcome import (
     write_outcome,
 )
 from iris_platform.bootstrap.host.remove import clear_files, remove_role, stop_role
+from iris_platform.bootstrap.host.report import report_deletion, report_failure
 from iris_platform.bootstrap.host.service import service_of
 from iris_platform.bootstrap.host.start import host_facts, install, start, undo, what_runs
 from iris_platform.bootstrap.host.supervisor import AlreadySupervised, Supervisor
@@ -119,7 +120,10 @@ def _start(layout: Layout, document: Document, program: bytes) -> dict[str, obje
             if not deletes_slice:
                 dead_man.disarm(layout)
             return answer
-    except (Failure, OSError):
+    except (Failure, OSError) as error:
+        if deletes_slice:
+            failure = error if isinstance(error, Failure) else Failure("start", str(error), HOST_TROUBLE)
+            report_failure(failure)
         if not _needs_undoing(layout, document, noted):
             dead_man.end(armed)
             if noted:
@@ -162,8 +166,12 @@ def _clear_nothing_started(layout: Layout) -> None:
 
 def _delete_slice(document: Document) -> None:
     syslog.openlog("iris-host")
-    facts = document["files"][FACTS_FILE]
-    delete_own_slice(own_slice(facts), lambda words: syslog.syslog(f"dead man: {words}"), dead_man.pause)
+
+    def say(words: str) -> None:
+        syslog.syslog(f"dead man: {words}")
+        report_deletion(words)
+
+    delete_own_slice(own_slice(document["files"][FACTS_FILE]), say, dead_man.pause)
 
 
 def _undo(layout: Layout, document: Document) -> None:

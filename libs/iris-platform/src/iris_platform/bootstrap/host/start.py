@@ -82,8 +82,10 @@ def start(layout: Layout, document: Document, program: bytes) -> dict[str, objec
         new.start()
         await_health(layout, new, spec["health"], float(document["health_s"]))
     except Failure:
-        # Nothing runs on that nobody counts on; the files tell why.
-        stop_role(layout, new)
+        # Nothing runs on that nobody counts on; the files tell why. A cloud's machine has no
+        # other use, and its agent may only be waiting for its controller.
+        if not document["dead_man"]["deletes_slice"]:
+            stop_role(layout, new)
         raise
     return _facts(layout, new, changed=True)
 
