@@ -77,10 +77,15 @@ def test_what_its_hosts_are_told(world: CloudWorld) -> None:
     # The same for all hosts of the slice, and for everybody to see.
     assert not {"worker_index", "address"} & set(facts)
     assert told["secret"] == ""
-    assert told["bundle"]["url"] == f"https://10.1.0.1:10401/bundle/{'ab' * 32}"
+    assert told["bundle"]["url"] == "https://10.1.0.1:10401/bundle/"
+    assert told["bundle"]["kinds"] == {f"3.{minor} x86_64": "ab" * 32 for minor in (10, 11, 12, 13)}
     assert told["bundle"]["server_name"] == "controller.abcdefghij.iris"
     assert told["files"]["ca.pem"] == told["bundle"]["ca"] == joining().ca_pem
+    settings = world.settings()
+    after_s = min(settings.boot_s, settings.lease_s) + settings.orphan_timeout_s
+    assert told["dead_man"] == {"after_s": after_s, "deletes_slice": True}
     words = told["arguments"]
+    assert words[words.index("--proof") + 1] == "google"
     assert words[:3] == ["run", "--host-dir", "@work@"]
     assert words[words.index("--join") + 1] == "https://10.1.0.1:10401"
     assert words[words.index("--address") + 1] == "10.1.0.1:10400"

@@ -162,6 +162,6 @@ def _delete(endpoint: str, path: str, headers: Mapping[str, str]) -> tuple[Outco
     if http.client.OK <= response.status < http.client.MULTIPLE_CHOICES:
         return Outcome.ACCEPTED, ""
     if response.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
-        words = f"{said}; give the slice's service account tpu.nodes.delete and tpu.queuedResources.delete"
+        words = f"{said}; give the slice's service account tpu.nodes.delete"
         return Outcome.DENIED, words
     return Outcome.FAILED, said

@@ -87,6 +87,10 @@ class TpuPlatform:
         """What a host whose start failed left as a guest attribute; see `Platform.host_log`."""
         return self._slices.host_log(slice_id, index, self._zone(zone))
 
+    def host_addresses(self, slice_id: str, zone: str) -> tuple[frozenset[str], ...]:
+        """Where each host of a slice is, by its index; see `TpuSlices.host_addresses`."""
+        return self._slices.host_addresses(slice_id, self._zone(zone))
+
     def troubles(self) -> list[str]:
         """Nodes and queued resources that look like ours by half, and are let alone."""
         return self._made.troubles() if self._made is not None else []

@@ -14,8 +14,8 @@ from typing import Any
 from google.cloud import tpu_v2
 
 from iris_platform.base import SliceCloudState, SliceInfo, SliceSpec, VmInfo
+from iris_platform.bootstrap.host.report import LOG_KEY, NAMESPACE
 from iris_platform.gcp.errors import Cause, cause_of
-from iris_platform.gcp.request import LOG_KEY, NAMESPACE
 from iris_platform.gcp.states import (
     HEALTHS,
     HOST_STATES,

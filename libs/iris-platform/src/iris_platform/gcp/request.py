@@ -9,15 +9,13 @@ from google.cloud import tpu_v2
 from google.protobuf.duration_pb2 import Duration
 
 from iris_platform.base import Refused, SliceSpec
+from iris_platform.bootstrap.host.report import NAMESPACE
 from iris_platform.gcp.machine import SCOPES
 from iris_platform.gcp.overrides import Capacity, TpuOverrides
 
 STARTUP_SCRIPT = "startup-script"
 # Without it a machine has no place to leave the log of a start that failed (`host_log`).
 GUEST_ATTRIBUTES = "enable-guest-attributes"
-# What hosts leave there, one value for each host: NAMESPACE/KEY.
-NAMESPACE = "iris"
-LOG_KEY = "bootstrap-log"
 
 
 def parent(project: str, zone: str) -> str:

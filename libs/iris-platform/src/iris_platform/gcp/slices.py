@@ -225,6 +225,25 @@ class TpuSlices:
 
     # -- hosts ---------------------------------------------------------------
 
+    def host_addresses(self, name: str, zone: str) -> tuple[frozenset[str], ...]:
+        """Where each host is, by its index: inside the network, and outside where it is there too.
+
+        Without those that are not known yet. A host proves its place with it.
+
+        Raises:
+            NotOurs: the slice carries another identity.
+        """
+        if parse_slice_name(name) is None:
+            return ()
+        sighting = self._look(name, zone)
+        if sighting.exists:
+            self._check_ours(name, sighting)
+        return tuple(
+            frozenset(filter(None, (endpoint.ip_address, endpoint.access_config.external_ip)))
+            for node in sighting.nodes
+            for endpoint in node.network_endpoints
+        )
+
     def host_log(self, name: str, index: int, zone: str) -> HostLog:
         """What one host left of a start that failed; see `Platform.host_log`."""
         if parse_slice_name(name) is None:

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from iris_platform import PlatformSettings
 from iris_platform.base import SliceSpec, VmBootstrapSpec
-from iris_platform.bootstrap import BundleSource, DeadMan, Startup, container_of
+from iris_platform.bootstrap import DeadMan, Startup, container_of
 from iris_platform.gcp.overrides import TpuOverrides
-from iris_platform.joining import Joining
+from iris_platform.joining import Joining, bundles_for_any
 from iris_platform.names import LABEL_CLUSTER_ID
-from iris_platform.pki.names import server_name
+from iris_platform.self_deletion import FACTS_FILE
 
 ENDPOINT = "https://tpu.googleapis.com"
 CA_FILE = "ca.pem"
-FACTS_FILE = "slice-facts.json"
-# TPU machines run Ubuntu 22.04, whatever their generation.
-PYTHON, MACHINE = "3.10", "x86_64"
 START_S = 300.0
 
 
@@ -35,9 +32,10 @@ def worker_startup(settings: PlatformSettings, joining: Joining, spec: SliceSpec
         Refused: there is no bundle for such hosts.
     """
     container = container_of(settings.bootstrap, "worker")
+    cluster_id = spec.labels[LABEL_CLUSTER_ID]
     facts = {
         "cluster": joining.cluster,
-        "cluster_id": spec.labels[LABEL_CLUSTER_ID],
+        "cluster_id": cluster_id,
         "slice_name": spec.name,
         "group": spec.group,
         "zone": zone,
@@ -56,19 +54,12 @@ def worker_startup(settings: PlatformSettings, joining: Joining, spec: SliceSpec
     join = ("--join", joining.join_url, "--ca", f"@work@/{CA_FILE}", "--address", joining.address)
     return Startup(
         spec=VmBootstrapSpec("worker", container, spec.labels),
-        bundle=None if container.image else _bundle(joining, spec.labels[LABEL_CLUSTER_ID]),
-        arguments=(*arguments, *join),
+        bundle=None if container.image else bundles_for_any(joining, cluster_id),
+        arguments=(*arguments, *join, "--proof", "google"),
         files={FACTS_FILE: facts, CA_FILE: joining.ca_pem},
-        dead_man=DeadMan(after_s=settings.boot_s + settings.orphan_timeout_s),
+        # A lost controller's machines are gone within a lease and the orphan timeout of their boot.
+        dead_man=DeadMan(
+            min(settings.boot_s, settings.lease_s) + settings.orphan_timeout_s, deletes_slice=True
+        ),
         health_s=min(settings.boot_s, START_S),
-    )
-
-
-def _bundle(joining: Joining, cluster_id: str) -> BundleSource:
-    made = joining.bundle_for(PYTHON, MACHINE)
-    return BundleSource(
-        made.sha256,
-        url=f"{joining.join_url}/bundle/{made.sha256}",
-        ca=joining.ca_pem,
-        server_name=server_name(cluster_id),
     )
