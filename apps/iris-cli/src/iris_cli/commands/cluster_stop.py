@@ -261,7 +261,8 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
     forgets = _kept(ending) if options.forget else {}
     plan = replace(
         plan,
-        forgets=tuple(path for path in forgets.values() if path),
+        # Both may be on one disk.
+        forgets=tuple(dict.fromkeys(path for path in forgets.values() if path)),
         pauses=zones if goes_on else (),
     )
     return Stop(
