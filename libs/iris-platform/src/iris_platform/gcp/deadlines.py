@@ -13,8 +13,8 @@ class Deadlines:
     `list_s` for all pages of a list; `write_s` for a creation or deletion.
     """
 
-    try_s: float = 10.0
-    read_s: float = 25.0
+    try_s: float = 8.0
+    read_s: float = 15.0
     list_s: float = 60.0
     write_s: float = 30.0
     first_pause_s: float = 0.5
