@@ -126,6 +126,10 @@ class CloudClient:
         """Takes the power of one host; the node says nothing of it."""
         self._say("cut_vm", key=key)
 
+    def leave(self, key: str, path: str, text: str) -> None:
+        """As if a host had written a guest attribute, `NAMESPACE/KEY`."""
+        self._say("leave", key=key, path=path, text=text)
+
     def boot_vm(self, key: str) -> None:
         """Gives it back."""
         self._say("boot_vm", key=key)

@@ -110,6 +110,10 @@ class Control:
         with self._site.open() as cloud:
             cloud.world.machines.cut(_vm(cloud, key))
 
+    def leave(self, key: str, path: str, text: str) -> None:
+        with self._site.open() as cloud:
+            _vm(cloud, key).left[path] = text
+
     def boot_vm(self, key: str) -> None:
         with self._site.open() as cloud:
             cloud.world.machines.boot(_vm(cloud, key))

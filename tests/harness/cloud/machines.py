@@ -50,6 +50,8 @@ class Vm:
     maintenance_event: str = NONE
     disks: tuple[Disk, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    # Guest attributes, which its own programs leave: NAMESPACE/KEY -> value.
+    left: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

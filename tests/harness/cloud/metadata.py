@@ -25,7 +25,7 @@ Tree = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Question:
-    """One GET that is in order."""
+    """One GET that is in order; or a PUT, of `put`."""
 
     path: tuple[str, ...]  # below /computeMetadata/v1
     recursive: bool
@@ -35,6 +35,7 @@ class Question:
     timeout_s: float
     audience: str
     full: bool
+    put: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,16 @@ def answer(question: Question, vm: Vm, project_number: int, signer: Signer, now_
         own = USERS_OWN in question.path
         return Reply(200, json.dumps(_camel(found, own=own)), is_json=True)
     return Reply(200, found if isinstance(found, str) else _lines(found))
+
+
+def leave(path: tuple[str, ...], value: str, vm: Vm) -> Reply:
+    """Takes a guest attribute, and nothing else, where the VM may have some."""
+    if path[:2] != ("instance", "guest-attributes") or len(path) != 4:
+        return Reply(405, "")
+    if vm.attributes.get("enable-guest-attributes", "").upper() != "TRUE":
+        return Reply(403, "Guest attributes endpoint access is disabled.")
+    vm.left["/".join(path[2:])] = value
+    return Reply(200, "")
 
 
 def tree_of(vm: Vm, project_number: int) -> Tree:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -72,17 +73,24 @@ class _Handler(BaseHTTPRequestHandler):
     def log_error(self, *words: Any) -> None:
         pass
 
+    def do_PUT(self) -> None:
+        size = int(self.headers.get("Content-Length") or 0)
+        self._answer(self.rfile.read(size).decode())
+
     def do_GET(self) -> None:
         if self.path in ("/", ""):
             self._send(Reply(200, "computeMetadata/\n"))
             return
+        self._answer(None)
+
+    def _answer(self, put: str | None) -> None:
         question = metadata.understand(self.path)
         if self.headers.get(metadata.HEADER) != metadata.FLAVOR or "X-Forwarded-For" in self.headers:
             self._send(Reply(403, FORBIDDEN))
         elif question is None:
             self._send(Reply(404, NOT_FOUND))
         else:
-            reply = self._ask(question)
+            reply = self._ask(replace(question, put=put))
             self._send(Reply(404, NOT_FOUND) if reply.status == 404 else reply)
 
     def _send(self, reply: Reply) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.harness.cloud.cloud import About, Answer, Cloud
 from tests.harness.cloud.faults import Fault
 from tests.harness.cloud.identity import Signer
-from tests.harness.cloud.metadata import Question, Reply, answer
+from tests.harness.cloud.metadata import Question, Reply, answer, leave
 from tests.harness.cloud.settings import Settings
 from tests.harness.cloud.vms import Vms
 
@@ -91,6 +91,8 @@ class Site:
             vm = cloud.world.machines.find(key)
             if vm is None:
                 return Reply(404, "")
+            if question.put is not None:
+                return leave(question.path, question.put, vm)
             number = cloud.world.settings.projects[vm.project]
             return answer(question, vm, number, self.signer, cloud.world.timeline.now_ms)
 

@@ -81,8 +81,20 @@ class Tpu:
         return as_message(self._nodes.update(name, request.node, list(request.update_mask.paths)))
 
     def GetGuestAttributes(self, request: Any, faults: Faults) -> Any:
-        self._nodes.get(self._checked(request.name))
-        return tpu_v2.GetGuestAttributesResponse.pb()()
+        """What hosts left below a path, `NAMESPACE/` or `NAMESPACE/KEY`: an entry for each that is asked about."""
+        name = self._checked(request.name)
+        self._nodes.get(name)
+        found = []
+        for vm in self._nodes.life(name).vms:
+            if request.worker_ids and str(vm.index) not in request.worker_ids:
+                continue
+            items = [
+                {"namespace": path.partition("/")[0], "key": path.partition("/")[2], "value": value}
+                for path, value in sorted(vm.left.items())
+                if path.startswith(request.query_path) or path == request.query_path
+            ]
+            found.append({"query_path": request.query_path, "query_value": {"items": items}})
+        return tpu_v2.GetGuestAttributesResponse.pb()(guest_attributes=found)
 
     # Queued resources
 

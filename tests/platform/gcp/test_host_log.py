@@ -7,8 +7,11 @@ import pytest
 from google.cloud import tpu_v2
 
 from iris_platform.base import HOST_LOG_BYTES, NotOurs, PlatformError, Refused, Unreachable
+from iris_platform.bootstrap.host.outcome import Failure
+from iris_platform.bootstrap.host.report import report_failure
 from iris_platform.gcp.client import TpuApi
 from iris_platform.gcp.slices import TpuSlices
+from tests.platform.gcp.clouds import CloudWorld
 from tests.platform.gcp.made import IDENTITY, NAME, OTHER, PROJECT, WHERE, ZONE, labels, node, queued
 
 
@@ -94,3 +97,17 @@ def test_whose_host_it_is() -> None:
 def test_a_look_that_fails_is_not_silence() -> None:
     with pytest.raises(Unreachable):
         slices(Left([node()], error=Unreachable("no answer"))).host_log(NAME, 0, ZONE)
+
+
+def test_what_a_machine_writes_is_what_is_read(world: CloudWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words of the startup script, by way of the machine's own metadata server."""
+    platform = world.platform()
+    platform.create_slice(world.spec(NAME, hosts=2))
+    (vm,) = (vm for vm in world.control.vms(NAME) if vm.index == 1)
+    monkeypatch.setenv("GCE_METADATA_HOST", world.server.serve_metadata(vm.key))
+    report_failure(Failure("bundle", "no way to the controller", 4, log_tail="first\nlast\n"))
+    log = platform.host_log(NAME, 1)
+    assert log.address == vm.address
+    assert "no way to the controller" in log.text and log.text.endswith("first\nlast\n")
+    with pytest.raises(Refused, match="left nothing"):
+        platform.host_log(NAME, 0)
