@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from iris_cli.teardown.ending import Running
-from iris_cli.teardown.live import SliceTeller, TroubleTeller, words_of
+from iris_cli.teardown.live import SliceTeller, Stuck, TroubleTeller, words_of
 from iris_cli.teardown.look import Blind, Foreign, Seen
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
 from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
@@ -124,3 +124,18 @@ def test_a_slice_that_does_not_progress_says_why() -> None:
     assert troubles.due(10.0) and not troubles.due(10.5) and troubles.due(11.5)
     assert troubles.lines(["delete of s-1: not ours"]) == ["problem: delete of s-1: not ours"]
     assert troubles.lines(["delete of s-1: not ours"]) == []
+
+
+def test_what_cannot_be_deleted_is_not_waited_for() -> None:
+    stuck = Stuck()
+    left = [believed("s-1", "a", "DELETING"), believed("s-2", "a", "DELETING")]
+    problems = ["cannot delete slice s-1: no route", "worker s-2/0: no contact for 30s"]
+    stuck.look(left, problems, 0.0)
+    assert not stuck.is_hopeless(100.0)
+    problems.append("cannot delete slice s-2: no route")
+    stuck.look(left, problems, 100.0)
+    stuck.look(left, problems, 110.0)
+    assert not stuck.is_hopeless(120.0) and stuck.is_hopeless(120.1)
+    # One of them went on.
+    stuck.look(left, problems[:1], 121.0)
+    assert not stuck.is_hopeless(200.0)

@@ -110,10 +110,12 @@ def test_b63_b66_without_a_controller_and_with_a_zone_less(
     assert cloud.client.nodes() == {}
 
 
-def test_b62_a_zone_whose_api_is_down(cluster: LocalCluster, cloud: CloudServer) -> None:
+@pytest.mark.parametrize("alive", [True, False])
+def test_b62_a_zone_whose_api_is_down(cluster: LocalCluster, cloud: CloudServer, alive: bool) -> None:
     cluster.iris("cluster", "start")
     await_nodes(cloud, 3)
-    cluster.kill_controller()
+    if not alive:
+        cluster.kill_controller()
     # Refused, since what is down is tried again for a while.
     down = cloud.client.fault("error", zone=WEST, code=7, count=None)
     left = cluster.iris("cluster", "stop", "-y", expect=6)

@@ -12,6 +12,8 @@ from tests.harness.cloud.bench_vms import BenchVms
 from tests.harness.cluster import LocalCluster
 from tests.harness.hosts import Lab
 
+pytestmark = pytest.mark.timeout(300)
+
 ZONE = "us-central1-a"
 CONFIG = """\
 name: {name}

@@ -26,6 +26,8 @@ TROUBLES_EVERY_S = 1.0
 MARGIN_S = 60.0
 # A cloud takes minutes to delete a slice; some take days, and those are left and named.
 CLOUD_S = 900.0
+# Where nothing else is left than what cannot be deleted, and each try says so.
+HOPELESS_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def shut_down(
         return tuple(entry for entry in slices if not zones or entry.zone in zones)
 
     left = meant(believed.slices)
+    stuck = Stuck()
     teller = SliceTeller(words_of(left))
     troubles = TroubleTeller()
     began = time.monotonic()
@@ -90,10 +93,14 @@ def shut_down(
                 if left and troubles.due(time.monotonic()):
                     status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
                     lines += troubles.lines(status.problems)
+                    stuck.look(left, status.problems, time.monotonic())
                 for line in lines:
                     note(f"{duration(time.monotonic() - began):>8}  {line}")
                 if not left:
                     return ()
+                if stuck.is_hopeless(time.monotonic()):
+                    note("what is left cannot be deleted now; going on without the controller")
+                    return left
                 pause.wait(POLL_S)
     except RpcFailed as error:
         note(f"{error.message}; going on without it")
@@ -121,6 +128,25 @@ class TroubleTeller:
         fresh = [problem for problem in problems if problem not in self._told]
         self._told.update(fresh)
         return [f"problem: {safe(problem)}" for problem in fresh]
+
+
+class Stuck:
+    """Whether the controller has been failing for long to delete every slice that is left. Pure."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+
+    def look(self, left: Iterable[Slice], problems: Iterable[str], now_s: float) -> None:
+        """What is left, and what the controller's problems are."""
+        failing = [problem for problem in problems if problem.startswith("cannot delete slice ")]
+        if all(any(entry.name in problem for problem in failing) for entry in left):
+            self._since_s = now_s if self._since_s is None else self._since_s
+        else:
+            self._since_s = None
+
+    def is_hopeless(self, now_s: float) -> bool:
+        """Whether waiting longer is of no use."""
+        return self._since_s is not None and now_s - self._since_s > HOPELESS_S
 
 
 class SliceTeller:

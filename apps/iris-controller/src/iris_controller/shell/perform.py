@@ -100,9 +100,10 @@ class Performer:
     def _in_zone(self, provider: str, zone: str) -> list[Platform]:
         return [platform for platform in self._platforms[provider] if zone in platform.zones()]
 
-    def _keeper(self, group: str, provider: str, zone: str) -> VmManager | Platform:
-        """Who has the slices of a group, also of one that the configuration dropped."""
-        return self._managers.get(group) or self._in_zone(provider, zone)[0]
+    def _keepers(self, group: str, provider: str, zone: str) -> Sequence[VmManager | Platform]:
+        """Who may have the slices of a group: of one that the configuration dropped, each that has its zone."""
+        manager = self._managers.get(group)
+        return [manager] if manager is not None else self._in_zone(provider, zone)
 
     def _call(self, effect: PlatformEffect, provider: str) -> PlatformAnswer:
         """One platform call; the catch-all around an effect (STYLE)."""
@@ -114,9 +115,11 @@ class Performer:
                 case fx.CreateSlice(name, group, zone):
                     self._managers[group].create_slice(name, zone)
                 case fx.DeleteSlice(name, group, zone):
-                    self._keeper(group, provider, zone).delete_slice(name, zone)
+                    for keeper in self._keepers(group, provider, zone):
+                        keeper.delete_slice(name, zone)
                 case fx.LookAtSlice(name, group, zone):
-                    seen = self._keeper(group, provider, zone).get_slice(name, zone)
+                    keepers = self._keepers(group, provider, zone)
+                    seen = next(filter(None, (keeper.get_slice(name, zone) for keeper in keepers)), None)
                 case fx.ListZone(_, zone):
                     places = self._in_zone(provider, zone)
                     listed = tuple(info for place in places for info in place.list_slices({}, zone))
