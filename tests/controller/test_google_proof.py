@@ -177,6 +177,20 @@ def test_hosts_that_boot_together_are_one_question(door: Door) -> None:
     assert (len(door.provider.asked), door.certificates.asked) == (1, 1)
 
 
+def test_hosts_that_boot_minutes_apart_are_one_question_too(door: Door) -> None:
+    async def test() -> None:
+        for index in range(4):
+            await door.check(KEY.token(), "a", index, f"10.0.0.{index + 1}")
+            door.now_s += 120.0
+        assert len(door.provider.asked) == 1
+        # Nobody gets in by what was: where another is now, that is asked.
+        with pytest.raises(Denied):
+            await door.check(KEY.token(), "a", 0, "10.0.0.9")
+        assert len(door.provider.asked) == 2
+
+    asyncio.run(test())
+
+
 def test_a_platform_that_cannot_be_asked_denies_nobody(door: Door) -> None:
     async def test() -> None:
         door.provider.problem = Unreachable("the TPU API does not answer")

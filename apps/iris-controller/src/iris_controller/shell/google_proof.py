@@ -20,9 +20,10 @@ from iris_controller.shell.tokens import Denied
 from iris_platform.base import Unreachable
 
 THREADS = 4
-# All hosts of a slice that boot together are one question to the platform.
-KEEP_S = 5.0
-# An answer that is older than this may have become another.
+# All hosts of a slice, which may boot minutes apart, are one question to the platform. Where
+# a host is stays so while its slice lives, and names of slices never come twice.
+KEEP_S = 900.0
+# But what an older answer than this does not have yet is asked for again.
 FRESH_S = 2.0
 LOOK_S = 8.0
 
