@@ -79,6 +79,7 @@ def test_environment_that_the_session_adds(agent: Agent, controller: PlayedContr
         f"IRIS_CONTROLLER_ADDRESS={address}",
         f"IRIS_HOST_DIR={agent.host_dir}",
         "IRIS_JOB_ID=job",
+        f"IRIS_PREEMPTION_FILE={work.parent}/notice.json",
         "IRIS_TASK_COUNT=4",
         "IRIS_TASK_INDEX=0",
         f"IRIS_WORKDIR={work}",
