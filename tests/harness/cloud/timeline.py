@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+# How far back lists can lag.
+REMEMBERS_MS = 24 * 3600 * 1000
 
 
 class Timeline:
@@ -39,6 +41,8 @@ class Timeline:
 class Shelf(Generic[T]):
     """Resources by name, with what they were before, for lists that lag.
 
+    They are remembered for a day.
+
     `put` takes the resource as it is from now on, and must not be told later that
     it was another all the time: callers put copies.
     """
@@ -47,14 +51,28 @@ class Shelf(Generic[T]):
         self._timeline = timeline
         self._now: dict[str, T] = {}
         self._history: dict[str, list[tuple[int, T | None]]] = {}
+        self._forgot_ms = timeline.now_ms
 
     def put(self, name: str, value: T) -> None:
         self._now[name] = value
         self._history.setdefault(name, []).append((self._timeline.now_ms, value))
+        self._forget_old()
 
     def remove(self, name: str) -> None:
         if self._now.pop(name, None) is not None:
             self._history[name].append((self._timeline.now_ms, None))
+
+    def _forget_old(self) -> None:
+        """From time to time: what was no longer true that long ago."""
+        before = self._timeline.now_ms - REMEMBERS_MS
+        if self._forgot_ms > before:
+            return
+        self._forgot_ms = self._timeline.now_ms
+        for name, history in list(self._history.items()):
+            while len(history) > 1 and history[1][0] <= before:
+                history.pop(0)
+            if history[0][1] is None and history[0][0] <= before:
+                del self._history[name]
 
     def get(self, name: str) -> T | None:
         return self._now.get(name)
