@@ -308,6 +308,15 @@ class TestFences:
         w.seconds(31)
         assert w.states("j1") == ["PENDING", "RUNNING"]
 
+    def test_what_was_deleted_on_our_word_ends_for_our_reason(self) -> None:
+        w, job, (agent,) = self.at_work()
+        w.shut_down()
+        w.later(41)
+        agent.silent = True
+        w.shows(w.only, DEAD)
+        w.seconds(31)
+        assert (w.states(job), w.task(job).losses, w.slices) == (["PENDING"], 0, {w.only: "DELETING"})
+
     def test_a_list_alone_is_no_fence(self) -> None:
         w, job, (agent,) = self.at_work()
         agent.silent = True

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core.events import CallFailed
-from iris_platform.base import Failure, NoCapacity, SliceInfo
+from iris_platform.base import Failure, NoCapacity, QuotaExceeded, SliceInfo
 from tests.simulation.cloud import LONGEST_LAG_MS, Cloud
 from tests.simulation.stage import Stage
 from tests.simulation.story import Objection
@@ -122,6 +122,8 @@ class Calls:
             return _LOST
         if hits("create_refused"):
             return CallFailed(Failure.REFUSED, "the request is wrong")
+        if hits("create_not_allowed"):
+            return CallFailed(Failure.PERMISSION, "the account lacks a permission")
         if hits("create_over_quota"):
             return CallFailed(Failure.QUOTA, "over quota")
         if hits("create_rate_limited"):
@@ -136,14 +138,16 @@ class Calls:
     def _try_create(self, effect: fx.CreateSlice) -> CallFailed | None:
         try:
             self._cloud.create(effect.slice_name, effect.group, effect.zone)
-        except NoCapacity as error:
-            return CallFailed(Failure.NO_CAPACITY, str(error))
+        except (NoCapacity, QuotaExceeded) as error:
+            return CallFailed(error.failure, str(error))
         return None
 
     def _delete(self, name: str) -> CallFailed | None:
         hits = self._stage.faults.hits
         if hits("delete_lost_before"):
             return _LOST
+        if hits("delete_rate_limited"):
+            return CallFailed(Failure.RATE_LIMIT, "too many requests")
         if hits("delete_comes_to_nothing"):
             return None
         if hits("delete_lands_late"):

@@ -9,6 +9,7 @@ from tests.simulation.cloud import Cloud, CloudSlice
 from tests.simulation.faults import INTERVALS
 from tests.simulation.hosts import Host
 from tests.simulation.machine import COPIES_KEPT, Machine
+from tests.simulation.scene import ZONES
 from tests.simulation.site import Site
 from tests.simulation.stage import Stage
 from tests.simulation.users import Users
@@ -43,6 +44,7 @@ class Chaos:
             "cloud_unreachable": self._cut_cloud,
             "cloud_full": self._fill_cloud,
             "slice_preempted": self._on_slice(lambda name, slice_: cloud.preempt(slice_)),
+            "zone_preempted": self._preempt_zone,
             "slice_vanishes": self._on_slice(lambda name, slice_: cloud.vanish(slice_)),
             "slice_fails": self._on_slice(lambda name, slice_: cloud.fail(slice_)),
             "host_dies": self._on_slice(self._kill_host),
@@ -81,7 +83,8 @@ class Chaos:
     def end(self) -> None:
         """Faults are over: what they began ends now."""
         self._stage.faults.off()
-        self._cloud.unreachable_until_ms = self._cloud.full_until_ms = 0
+        self._cloud.unreachable_until_ms = 0
+        self._cloud.full_until_ms.clear()
         if self._machine.stalled_until_ms > self._stage.engine.now_ms:
             self._machine.stalled_until_ms = 0
             self._machine.oracle.fleet.on_stalled(self._stage.engine.now_ms)
@@ -150,8 +153,18 @@ class Chaos:
         return True
 
     def _fill_cloud(self, name: str) -> bool:
-        self._cloud.full_until_ms = self._until(name)
+        zones = ZONES if self._coin(name) else (self._zone(name),)
+        self._cloud.full_until_ms.update(dict.fromkeys(zones, self._until(name)))
         return True
+
+    def _preempt_zone(self, name: str) -> bool:
+        zone = self._zone(name)
+        taken = self._cloud.preempt_zone(zone)
+        self._stage.story.tell("fault", f"{name} {zone}: {taken} slices")
+        return taken > 0
+
+    def _zone(self, name: str) -> str:
+        return ZONES[self._stage.faults.pick(name, len(ZONES))]
 
     def _until(self, name: str) -> int:
         return self._stage.engine.now_ms + self._stage.faults.between(name, 5_000, 60_000)
@@ -168,7 +181,8 @@ class Chaos:
         return hit
 
     def _kill_host(self, name: str, slice_: CloudSlice) -> None:
-        self._cloud.kill(slice_, self._stage.faults.pick(name, len(slice_.vms)))
+        if slice_.vms:
+            self._cloud.kill(slice_, self._stage.faults.pick(name, len(slice_.vms)))
 
     # -- hosts ---------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from iris_controller.core.values import Place
-from iris_platform.base import NoCapacity, SliceCloudState, SliceInfo, VmInfo, VmState
+from iris_platform.base import Failure, NoCapacity, QuotaExceeded, SliceCloudState, SliceInfo, VmInfo, VmState
 from iris_platform.names import slice_labels
 from tests.simulation.hosts import Host
 from tests.simulation.oracle import Oracle
@@ -39,14 +39,15 @@ class CloudSlice:
     created_ms: int
     state: SliceCloudState = SliceCloudState.CREATING
     vms: list[Vm] = field(default_factory=list)
+    failure: Failure | None = None
     gone_ms: int | None = None
 
 
 class Cloud:
     """All providers of a simulation."""
 
-    def __init__(self, stage: Stage, oracle: Oracle, make_host: Callable[[Place, str], Host]) -> None:
-        """`make_host` starts the agent of a machine at a place, of a scale group."""
+    def __init__(self, stage: Stage, oracle: Oracle, make_host: Callable[[Place, str, str], Host]) -> None:
+        """`make_host` starts the agent of a machine at a place, of a scale group, in a zone."""
         self._stage = stage
         self._oracle = oracle
         self._make_host = make_host
@@ -57,7 +58,7 @@ class Cloud:
         self.slices: dict[str, CloudSlice] = {}
         # Names whose creation may take effect after everybody has given it up.
         self.lands_late: dict[str, None] = {}
-        self.full_until_ms = 0
+        self.full_until_ms: dict[str, int] = {}
         self.unreachable_until_ms = 0
 
     def provider(self, group: str) -> str:
@@ -70,20 +71,48 @@ class Cloud:
         """Accepts a slice; the same name again is the same slice.
 
         Raises:
-            NoCapacity: there is none left.
+            NoCapacity: there is none left in that zone.
+            QuotaExceeded: its project may have no more there.
         """
         there = self.slices.get(name)
         if there is not None:
             assert (there.group, there.zone) == (group, zone), f"{name} was asked for in two places"
             return
-        self._check_capacity(self.provider(group))
+        self._check_capacity(self.provider(group), zone)
         self._made[name] = self._made.get(name, 0) + 1
         made = CloudSlice(name, group, zone, self._stage.engine.now_ms)
         self.slices[name] = made
         self._stage.story.tell("cloud", f"{name} is being made")
         self._oracle.on_cloud_slice(name, group, zone, [s.name for s in self.slices.values()])
+        valid_ms = self._stage.scene.settings.groups[group].queued_for_ms
+        if valid_ms is None:
+            self._build(made)
+        else:
+            self._put_in_line(made, valid_ms)
+
+    def _put_in_line(self, made: CloudSlice, valid_ms: int) -> None:
+        """It is served in its turn, or fails when its validity is over; then it stays until it is deleted."""
         faults = self._stage.faults
-        hosts = self._stage.scene.settings.groups[group].hosts
+        turn_ms = self._random.choice((500, 5_000, valid_ms // 2))
+        if faults.hits("line_is_long"):
+            turn_ms = faults.between("line_is_long", valid_ms - 10_000, valid_ms + 10_000)
+        if turn_ms < valid_ms:
+            self._later(made, turn_ms, turn_ms, lambda: self._serve(made))
+        else:
+            self._later(made, valid_ms, valid_ms, lambda: self.fail(made, Failure.NO_CAPACITY))
+
+    def _serve(self, made: CloudSlice) -> None:
+        if made.state is SliceCloudState.CREATING:
+            self._stage.story.tell("cloud", f"{made.name} has come to its turn")
+            self._build(made)
+
+    def _build(self, made: CloudSlice) -> None:
+        faults = self._stage.faults
+        hosts = self._stage.scene.settings.groups[made.group].hosts
+        if faults.hits("create_fails_late"):
+            why = (Failure.NO_CAPACITY, Failure.QUOTA)[faults.pick("create_fails_late", 2)]
+            self._later(made, 1_000, 15_000, lambda: self.fail(made, why))
+            return
         made.vms = [Vm() for _ in range(hosts)]
         broken = faults.pick("create_fails_half_way", hosts) if faults.hits("create_fails_half_way") else None
         for index in range(hosts):
@@ -92,12 +121,14 @@ class Cloud:
             elif not faults.hits("host_never_boots"):
                 self._later(made, 100, 8_000, partial(self._boot, made, index))
 
-    def _check_capacity(self, provider: str) -> None:
+    def _check_capacity(self, provider: str, zone: str) -> None:
         if not self._stage.faults.are_on:
             return
-        taken = sum(1 for s in self.slices.values() if self.provider(s.group) == provider)
-        if self._stage.engine.now_ms < self.full_until_ms or taken >= self._stage.scene.quotas[provider]:
-            raise NoCapacity(f"{provider} has no capacity left")
+        if self._stage.engine.now_ms < self.full_until_ms.get(zone, 0):
+            raise NoCapacity(f"{provider} has no capacity left in {zone}")
+        taken = sum(1 for s in self.slices.values() if s.zone == zone and self.provider(s.group) == provider)
+        if taken >= self._stage.scene.quotas[provider, zone]:
+            raise QuotaExceeded(f"{provider} may have no more than {taken} slices in {zone}")
 
     def delete(self, name: str) -> None:
         """Accepts a deletion; fine if there is nothing."""
@@ -137,7 +168,8 @@ class Cloud:
             VmInfo(f"{slice_.name}-{index}", "10.0.0.1", slice_.zone, labels, vm.state, slice_.created_ms)
             for index, vm in enumerate(slice_.vms)
         )
-        return SliceInfo(slice_.name, slice_.zone, labels, slice_.state, vms, slice_.created_ms)
+        made_ms, why = slice_.created_ms, slice_.failure
+        return SliceInfo(slice_.name, slice_.zone, labels, slice_.state, vms, made_ms, failure=why)
 
     # -- what happens ------------------------------------------------------
 
@@ -155,7 +187,7 @@ class Cloud:
         if vm.state is not VmState.BOOTING:
             return
         vm.state = VmState.RUNNING
-        vm.host = self._make_host(Place(slice_.name, index), slice_.group)
+        vm.host = self._make_host(Place(slice_.name, index), slice_.group, slice_.zone)
         all_run = all(v.state is VmState.RUNNING for v in slice_.vms)
         if all_run and slice_.state is SliceCloudState.CREATING:
             slice_.state = SliceCloudState.RUNNING
@@ -171,10 +203,10 @@ class Cloud:
             vm.host.die()
         self._stage.story.tell("cloud", f"{slice_.name}/{index} has stopped")
 
-    def fail(self, slice_: CloudSlice) -> None:
-        """The provider gives a slice up; its machines may well go on."""
+    def fail(self, slice_: CloudSlice, failure: Failure | None = None) -> None:
+        """The provider gives a slice up; its machines, if it has any, may well go on."""
         if slice_.state in (SliceCloudState.CREATING, SliceCloudState.RUNNING):
-            slice_.state = SliceCloudState.FAILED
+            slice_.state, slice_.failure = SliceCloudState.FAILED, failure
             self._stage.story.tell("cloud", f"{slice_.name} has failed")
 
     def preempt(self, slice_: CloudSlice) -> None:
@@ -182,6 +214,17 @@ class Cloud:
         self._kill_all(slice_)
         slice_.state = SliceCloudState.PREEMPTED
         self._stage.story.tell("cloud", f"{slice_.name} was preempted")
+
+    def preempt_zone(self, zone: str) -> int:
+        """The provider wants all of its machines in a zone back; returns of how many slices."""
+        taken = [
+            s
+            for s in self.slices.values()
+            if s.zone == zone and self.provider(s.group) == "tpu" and s.state is not SliceCloudState.DELETING
+        ]
+        for slice_ in taken:
+            self.preempt(slice_)
+        return len(taken)
 
     def vanish(self, slice_: CloudSlice) -> None:
         """A slice is there no more."""

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 from iris_controller.core import states as s
 from iris_controller.core.entities import GroupPolicy, Settings, Slice
-from iris_controller.core.values import Place
+from iris_controller.core.values import AttemptId, Place, add_up
 from tests.simulation.rows import Rows
 from tests.simulation.story import Objection
 
 # Why a slice is deleted of which the cloud has nothing good to say.
 _ITS_OWN_FAULT = ("host_dead", "vanished", "preempted")
+# What a provider says when it will not make a slice.
+_REFUSALS = ("stockout", "quota", "refused", "permission")
+# After any of these nothing is asked for again sooner than that.
+LEAST_BACK_OFF_MS = 5_000
 # DESIGN 6: two complete listings so far apart show a slice before it is deleted as unknown.
 STANDS_MS = 60_000
 # Messages and ticks are not instantaneous.
@@ -59,6 +63,9 @@ class Fleet:
         self._unknown_deleted = 0
         # Slices that were deleted on suspicion, and when their leases are over.
         self._guessed: dict[str, int] = {}
+        # When a creation failed, by scale group and zone, and when slices were asked for; in this run.
+        self._failed: dict[tuple[str, str], int] = {}
+        self._asked: dict[str, int] = {}
         self.cloud: Slices | None = None
 
     # -- what the controller gets to see -------------------------------------------
@@ -72,6 +79,8 @@ class Fleet:
         for group in self._settings.groups.values():
             if not group.is_cloud:
                 self._requested.pop(group.account, None)
+        self._failed.clear()
+        self._asked.clear()
         self._contact.clear()
         self._heard.clear()
         self._listed.clear()
@@ -122,9 +131,14 @@ class Fleet:
         for was, row in changed:
             if was is None and isinstance(row.state, s.SliceRequesting) and not row.adopted:
                 self._check_pace(row, decided_ms)
+                self._check_back_off(row, decided_ms)
             match row.state:
+                case s.SliceReady():
+                    self._failed.pop((row.group, row.zone), None)
                 case s.SliceGone():
                     self._check_gone(row, running)
+                case s.SliceDeleting(why) if why.code in _REFUSALS:
+                    self._note_refused(was, row, decided_ms)
                 case s.SliceDeleting(why) if why.code in _ITS_OWN_FAULT:
                     assert self.cloud is not None
                     if self.cloud.is_sound(row.name) and not self.cloud.lands_late(row.name):
@@ -166,6 +180,46 @@ class Fleet:
         most = self._settings.creates_per_minute * (1 if group.is_cloud else 2)
         if len(times) > most:
             raise Objection("too_fast", f"{len(times)} slices of {group.account} within a minute", [row.name])
+
+    def _check_back_off(self, row: Slice, decided_ms: int) -> None:
+        """After a refusal nothing is asked for there for a while, unless something came to work."""
+        self._asked[row.name] = decided_ms
+        failed_ms = self._failed.get((row.group, row.zone))
+        if failed_ms is not None and decided_ms - failed_ms < LEAST_BACK_OFF_MS:
+            words = f"{row.name} is asked for {decided_ms - failed_ms} ms after the last failed in {row.zone}"
+            raise Objection("no_back_off", words, [row.name])
+
+    def _note_refused(self, was: Slice | None, row: Slice, decided_ms: int) -> None:
+        """A refusal; or a request that waits in a line is withdrawn, which has to be its time."""
+        where = (row.group, row.zone)
+        # What was asked for before says nothing new.
+        if decided_ms - self._failed.get(where, -LEAST_BACK_OFF_MS) >= LEAST_BACK_OFF_MS:
+            self._failed[where] = decided_ms
+        self._deeds[f"slice refused: {row.state.reason.code}"] += 1
+        asked_ms = self._asked.get(row.name)
+        group = self._settings.groups[row.group]
+        served = was is None or not isinstance(was.state, s.SliceRequesting)
+        if asked_ms is None or served or "not served" not in row.state.reason.message:
+            return
+        self._deeds["request withdrawn from a line"] += 1
+        if decided_ms - asked_ms <= (group.queued_for_ms or 0):
+            raise Objection("withdrawn", f"{row.name} after {decided_ms - asked_ms} ms", [row.name])
+
+    def check_host(self, place: Place, running: Sequence[AttemptId], rows: Rows) -> None:
+        """A program has started: what runs there now has room, and belongs there."""
+        row = rows.slices.get(place.slice_name)
+        if row is None:
+            return
+        group, offer = self._settings.groups[row.group], self._settings.groups[row.group].host_resources
+        specs = [rows.jobs[attempt.job_id].spec for attempt in running if attempt.job_id in rows.jobs]
+        used = add_up(spec.resources for spec in specs)
+        too_much = offer.memory_bytes and used.memory_bytes > offer.memory_bytes
+        if too_much or used.cpu_millis > offer.cpu_millis:
+            raise Objection("oversubscribed", f"{len(specs)} programs on {place}", [place.slice_name])
+        asked = {spec.accelerator for spec in specs}
+        if asked - {group.accelerator} or (group.accelerator and len(specs) > 1):
+            words = f"{len(specs)} programs for {sorted(asked)} on {place}, which has {group.accelerator!r}"
+            raise Objection("wrong_host", words, [place.slice_name])
 
     # -- silence ---------------------------------------------------------------------
 

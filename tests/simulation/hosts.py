@@ -34,6 +34,7 @@ class Host:
         oracle: Oracle,
         lines: Lines,
         place: Place,
+        zone: str,
         policy: GroupPolicy,
         remove_agent: Callable[[Place], None],
     ) -> None:
@@ -41,6 +42,7 @@ class Host:
         self._stage = stage
         self._lines = lines
         self._oracle = oracle
+        self._zone = zone
         self._policy = policy
         self._remove_agent = remove_agent
         self._clock_random = stage.random(f"clock/{place.slice_name}/{place.worker_index}")
@@ -140,7 +142,7 @@ class Host:
             memory_bytes=self._policy.host_resources.memory_bytes,
             version="simulated",
             labels={},
-            zone=self._policy.zones[0],
+            zone=self._zone,
         )
 
     # -- what may befall it ------------------------------------------------

@@ -120,7 +120,8 @@ class Oracle:
         self._starts[attempt_id] = place
         self.deeds["program started"] += 1
         self.live[attempt_id.task] = Live(attempt_id, place, resources)
-        self._check_capacity(place)
+        here = [one.id for one in self.live.values() if one.place == place]
+        self.fleet.check_host(place, here, self.rows)
 
     def _check_current(self, attempt_id: AttemptId, place: Place, about: list[str]) -> None:
         task = self.rows.tasks.get(attempt_id.task)
@@ -132,17 +133,6 @@ class Oracle:
             raise Objection("not_current", words, about)
         if attempt.place != place:
             raise Objection("elsewhere", f"{attempt_id} starts on {place}, not {attempt.place}", about)
-
-    def _check_capacity(self, place: Place) -> None:
-        slice_ = self.rows.slices.get(place.slice_name)
-        if slice_ is None:
-            return
-        offer = self._settings.groups[slice_.group].host_resources
-        here = [live.resources for live in self.live.values() if live.place == place]
-        memory = sum(r.memory_bytes for r in here)
-        too_much = offer.memory_bytes and memory > offer.memory_bytes
-        if too_much or sum(r.cpu_millis for r in here) > offer.cpu_millis:
-            raise Objection("oversubscribed", f"{len(here)} programs on {place}", [place.slice_name])
 
     def on_process_ended(self, key: AttemptKey, how: Exit, *, by_itself: bool) -> None:
         """A program has ended, by itself or not."""

@@ -14,6 +14,7 @@ from iris_proto.v1 import config_pb2, job_pb2, worker_pb2
 
 CLUSTER = "sim"
 GIB = 1024**3
+ZONES = ("here", "there", "yonder")
 # The wall clock of a simulation starts here.
 FIRST_WALL_MS = 1_700_000_000_000
 # Longer than any simulation.
@@ -22,12 +23,12 @@ ENDLESS_MS = 100_000_000
 
 @dataclass(frozen=True)
 class Scene:
-    """One cluster. `quotas` limits the slices of each provider, all groups together."""
+    """One cluster. `quotas` limits the slices of each provider in each zone, all groups together."""
 
     seed: int
     settings: Settings
     timings: worker_pb2.Timings
-    quotas: dict[str, int]
+    quotas: dict[tuple[str, str], int]
     tick_ms: int
     faults_ms: int
     jobs: int
@@ -60,15 +61,13 @@ def make_scene(seed: int) -> Scene:
     waits.orphan_timeout.FromMilliseconds(random.choice((90_000, 150_000)))
     config.autoscaler.evaluation_interval.FromMilliseconds(random.choice((2_000, 10_000)))
     config.autoscaler.max_creates_per_minute = random.choice((3, 10, 60))
-    providers = [random.choice(("local", "manual", "tpu")) for _ in range(2)]
+    providers = [random.choice(("local", "manual", "tpu", "tpu")) for _ in range(2)]
     for number in range(random.choice((1, 1, 2, 3))):
         name = f"group_{number}" if number % 2 else f"g{number}"
         _fill_group(config.scale_groups[name], name, random.choice(providers), random)
     made = settings(config, _cluster_id(random))
-    quotas = {
-        provider: random.randint(1, 2 + sum(g.max_slices for g in made.groups.values()))
-        for provider in ("local", "manual", "tpu")
-    }
+    most = 2 + sum(g.max_slices for g in made.groups.values())
+    quotas = {(p, zone): random.randint(1, most) for p in ("local", "manual", "tpu") for zone in ZONES}
     return Scene(
         seed=seed,
         settings=made,
@@ -94,8 +93,8 @@ def _fill_group(group: config_pb2.ScaleGroupConfig, name: str, provider: str, ra
         case "manual":
             group.provider.manual.hosts.append("10.0.0.1")
         case _:
-            group.provider.tpu.project_id = "project"
-    group.zones.append(random.choice(("here", "there")))
+            _fill_tpu(group, random)
+    group.zones.extend(random.sample(ZONES, random.randint(1, 3) if provider == "tpu" else 1))
     group.max_slices = random.randint(1, 3)
     group.min_slices = random.choice((0, 0, 1))
     group.buffer_slices = random.choice((0, 0, 0, 1))
@@ -109,6 +108,18 @@ def _fill_group(group: config_pb2.ScaleGroupConfig, name: str, provider: str, ra
     if provider == "tpu" and random.random() < 0.3:
         # Enough of them for what is allowed to happen to a few at once.
         group.min_slices, group.max_slices, group.slice_size = 4, 5, 1
+    if group.accelerator_type:
+        group.accelerator_type = f"v5litepod-{4 * group.slice_size}"
+
+
+def _fill_tpu(group: config_pb2.ScaleGroupConfig, random: Random) -> None:
+    group.provider.tpu.project_id = random.choice(("project", "project", "other"))
+    group.capacity = random.choice((config_pb2.CAPACITY_SPOT, config_pb2.CAPACITY_ON_DEMAND))
+    if random.random() < 0.5:
+        # Its size is known when the group is complete.
+        group.accelerator_type = "v5litepod"
+    if random.random() < 0.3:
+        group.provider.tpu.queued_resources.valid_for.FromMilliseconds(random.choice((60_000, 120_000)))
 
 
 def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
@@ -127,8 +138,14 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
         spec.resources.cpu_millis = 1 + max(offer.cpu_millis for offer in offers)
     if random.random() < 0.5:
         spec.stop_grace.FromMilliseconds(random.choice((0, 500, 8_000)))
+    accelerators = sorted({group.accelerator for group in scene.settings.groups.values()} - {""})
     # Read again by `plan_run`, on the host.
-    if random.random() < 0.3:
+    if accelerators and random.random() < 0.5:
+        # As many tasks as it has hosts; some ask for what nobody has.
+        spec.accelerator = random.choice([*accelerators, *accelerators, "v5litepod-64"])
+        spec.replicas = random.choice((0, 0, 0, 1))
+        spec.ClearField("resources")
+    elif random.random() < 0.3:
         _make_gang(spec, scene, random)
     spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
     spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000" if spec.replicas <= 3 else "500"))

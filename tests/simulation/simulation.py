@@ -69,12 +69,13 @@ class Simulation:
         self._users = Users(stage, self._site, self.oracle)
         self._chaos = Chaos(stage, self._site, self._machine, self.cloud, self._users)
 
-    def _make_host(self, place: Place, group: str) -> Host:
+    def _make_host(self, place: Place, group: str, zone: str) -> Host:
         host = Host(
             self._stage,
             self.oracle,
             self._lines,
             place,
+            zone,
             self._stage.scene.settings.groups[group],
             lambda where: self.cloud.remove_agent(where, group),
         )
@@ -122,8 +123,9 @@ class Simulation:
         engine = self._stage.engine
         orphan_ms = self._stage.scene.timings.orphan_timeout.ToMilliseconds()
         longest_ms = max(group.task_lease_ms for group in self._stage.scene.settings.groups.values())
-        # What was asked for may still be on its way.
-        deadline_ms = engine.now_ms + LATEST_MS + longest_ms + orphan_ms + 2 * ORPHAN_MARGIN_MS
+        # What was asked for may still be on its way, or in a line.
+        in_line_ms = max(group.queued_for_ms or 0 for group in self._stage.scene.settings.groups.values())
+        deadline_ms = engine.now_ms + LATEST_MS + in_line_ms + longest_ms + orphan_ms + 2 * ORPHAN_MARGIN_MS
         while engine.now_ms < deadline_ms and (engine.now_ms < deadline_ms - longest_ms or self._hosts()):
             for host in self._hosts():
                 alone_ms = engine.now_ms - host.last_contact_ms

@@ -6,10 +6,9 @@ None of it is stored: after a start it is learned again, or assumed the worst of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from iris_controller.core.buckets import Bucket
-from iris_controller.core.values import AttemptId, AttemptSpec, Place, Reason
+from iris_controller.core.values import AttemptId, AttemptSpec, Place
 
 
 @dataclass(slots=True)
@@ -47,14 +46,6 @@ class Clocks:
     steady_since: int = 0
 
 
-class Down(NamedTuple):
-    """A machine that does not run, by its provider's word of then (boot clock)."""
-
-    why: Reason
-    is_preempted: bool
-    said_ms: int
-
-
 @dataclass(slots=True)
 class Asked:
     """What was asked of providers, and what they said; by the slice's name if not said otherwise.
@@ -64,7 +55,7 @@ class Asked:
     still under way. What is in `refused` was
     never made: the only call for it was turned down. `last_looks` are those that
     are given up if that look shows nothing new. `down` are places whose machine
-    does not run, by the word of the provider that was asked by name.
+    does not run, with the time when the provider, asked by name, said so.
     """
 
     creations: dict[str, int] = field(default_factory=dict)
@@ -73,7 +64,7 @@ class Asked:
     let_go: dict[str, int] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
     last_looks: dict[str, None] = field(default_factory=dict)
-    down: dict[Place, Down] = field(default_factory=dict)
+    down: dict[Place, int] = field(default_factory=dict)
     # The most hosts that the provider ever showed to run.
     hosts_seen: dict[str, int] = field(default_factory=dict)
     # By account: how fast creations, deletions and looks may follow each other.

@@ -119,8 +119,8 @@ def looked(world: World, event: SliceLooked, now: Now) -> list[Effect]:
     if event.seen is None:
         effects = _absent(world, slice_, now)
     else:
-        fences.note(world, slice_, event.seen, now)
         effects = _seen(world, slice_, event.seen, now)
+        fences.note(world, world.slices[slice_.name], event.seen, now)
     slice_ = world.slices[slice_.name]
     if is_last and isinstance(slice_.state, s.SLICE_COMING) and is_overdue(world, slice_, now):
         return [*effects, *_give_up(world, slice_, event.seen, now)]
