@@ -192,11 +192,11 @@ class Fleet:
     def _note_refused(self, was: Slice | None, row: Slice, decided_ms: int) -> None:
         """A refusal; or a request that waits in a line is withdrawn, which has to be its time."""
         where = (row.group, row.zone)
-        # What was asked for before says nothing new.
-        if decided_ms - self._failed.get(where, -LEAST_BACK_OFF_MS) >= LEAST_BACK_OFF_MS:
-            self._failed[where] = decided_ms
         self._deeds[f"slice refused: {row.state.reason.code}"] += 1
         asked_ms = self._asked.get(row.name)
+        # What was asked for before the last failure says nothing new.
+        if asked_ms is not None and asked_ms > self._failed.get(where, -1):
+            self._failed[where] = decided_ms
         group = self._settings.groups[row.group]
         served = was is None or not isinstance(was.state, s.SliceRequesting)
         if asked_ms is None or served or "not served" not in row.state.reason.message:

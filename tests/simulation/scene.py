@@ -51,7 +51,7 @@ class Run:
 
 def make_scene(seed: int) -> Scene:
     """The cluster of a seed."""
-    random = Random(f"{seed}/scene")
+    random, clouds = Random(f"{seed}/scene"), Random(f"{seed}/clouds")
     config = config_pb2.IrisClusterConfig(name=CLUSTER)
     waits = config.timeouts
     waits.beat_interval.FromMilliseconds(random.choice((2_000, 3_000, 5_000)))
@@ -61,13 +61,19 @@ def make_scene(seed: int) -> Scene:
     waits.orphan_timeout.FromMilliseconds(random.choice((90_000, 150_000)))
     config.autoscaler.evaluation_interval.FromMilliseconds(random.choice((2_000, 10_000)))
     config.autoscaler.max_creates_per_minute = random.choice((3, 10, 60))
-    providers = [random.choice(("local", "manual", "tpu", "tpu")) for _ in range(2)]
+    providers = [random.choice(("local", "manual", "tpu")) for _ in range(2)]
     for number in range(random.choice((1, 1, 2, 3))):
         name = f"group_{number}" if number % 2 else f"g{number}"
         _fill_group(config.scale_groups[name], name, random.choice(providers), random)
+        if config.scale_groups[name].provider.HasField("tpu"):
+            _fill_cloud(config.scale_groups[name], clouds)
     made = settings(config, _cluster_id(random))
     most = 2 + sum(g.max_slices for g in made.groups.values())
-    quotas = {(p, zone): random.randint(1, most) for p in ("local", "manual", "tpu") for zone in ZONES}
+    quotas = {(p, "here"): random.randint(1, most) for p in ("local", "manual", "tpu")}
+    for provider in ("local", "manual", "tpu"):
+        for zone in ZONES[1:]:
+            is_cloud = provider == "tpu"
+            quotas[provider, zone] = clouds.randint(1, most) if is_cloud else quotas[provider, "here"]
     return Scene(
         seed=seed,
         settings=made,
@@ -93,8 +99,8 @@ def _fill_group(group: config_pb2.ScaleGroupConfig, name: str, provider: str, ra
         case "manual":
             group.provider.manual.hosts.append("10.0.0.1")
         case _:
-            _fill_tpu(group, random)
-    group.zones.extend(random.sample(ZONES, random.randint(1, 3) if provider == "tpu" else 1))
+            group.provider.tpu.project_id = "project"
+    group.zones.append(random.choice(ZONES[:2]))
     group.max_slices = random.randint(1, 3)
     group.min_slices = random.choice((0, 0, 1))
     group.buffer_slices = random.choice((0, 0, 0, 1))
@@ -108,16 +114,16 @@ def _fill_group(group: config_pb2.ScaleGroupConfig, name: str, provider: str, ra
     if provider == "tpu" and random.random() < 0.3:
         # Enough of them for what is allowed to happen to a few at once.
         group.min_slices, group.max_slices, group.slice_size = 4, 5, 1
-    if group.accelerator_type:
-        group.accelerator_type = f"v5litepod-{4 * group.slice_size}"
 
 
-def _fill_tpu(group: config_pb2.ScaleGroupConfig, random: Random) -> None:
+def _fill_cloud(group: config_pb2.ScaleGroupConfig, random: Random) -> None:
+    """What only groups on a cloud have."""
     group.provider.tpu.project_id = random.choice(("project", "project", "other"))
     group.capacity = random.choice((config_pb2.CAPACITY_SPOT, config_pb2.CAPACITY_ON_DEMAND))
+    others = [zone for zone in ZONES if zone not in group.zones]
+    group.zones.extend(random.sample(others, random.randint(0, 2)))
     if random.random() < 0.5:
-        # Its size is known when the group is complete.
-        group.accelerator_type = "v5litepod"
+        group.accelerator_type = f"v5litepod-{4 * group.slice_size}"
     if random.random() < 0.3:
         group.provider.tpu.queued_resources.valid_for.FromMilliseconds(random.choice((60_000, 120_000)))
 
@@ -138,15 +144,10 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
         spec.resources.cpu_millis = 1 + max(offer.cpu_millis for offer in offers)
     if random.random() < 0.5:
         spec.stop_grace.FromMilliseconds(random.choice((0, 500, 8_000)))
-    accelerators = sorted({group.accelerator for group in scene.settings.groups.values()} - {""})
     # Read again by `plan_run`, on the host.
-    if accelerators and random.random() < 0.5:
-        # As many tasks as it has hosts; some ask for what nobody has.
-        spec.accelerator = random.choice([*accelerators, *accelerators, "v5litepod-64"])
-        spec.replicas = random.choice((0, 0, 0, 1))
-        spec.ClearField("resources")
-    elif random.random() < 0.3:
+    if random.random() < 0.3:
         _make_gang(spec, scene, random)
+    _ask_for_accelerator(spec, scene, Random(f"{scene.seed}/accelerator/{number}"))
     spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
     spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000" if spec.replicas <= 3 else "500"))
     if random.random() < 0.15:
@@ -154,6 +155,15 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
     elif spec.gang and random.random() < 0.3:
         spec.env["LEADER_FAILS"] = "1"
     return spec
+
+
+def _ask_for_accelerator(spec: job_pb2.JobSpec, scene: Scene, random: Random) -> None:
+    """Half of what may; as many tasks as it has hosts, but some ask for what nobody has."""
+    accelerators = sorted({group.accelerator for group in scene.settings.groups.values()} - {""})
+    if accelerators and random.random() < 0.5:
+        spec.accelerator = random.choice([*accelerators, *accelerators, "v5litepod-64"])
+        spec.replicas = random.choice((0, 0, 0, 1))
+        spec.ClearField("resources")
 
 
 def _make_gang(spec: job_pb2.JobSpec, scene: Scene, random: Random) -> None:

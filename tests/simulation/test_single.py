@@ -1,6 +1,6 @@
 """One fault alone, on one occasion after the other, in a run where nothing else goes wrong.
 
-`python -m tests.simulation --seed 7 --each 1000 --jobs 2` takes all of them.
+`python -m tests.simulation --seed 26 --each 1000 --jobs 2` takes all of them.
 """
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from tests.simulation.faults import CHANCES
 from tests.simulation.simulation import play_single, single_faults
 
-SEED = 7
+SEED = 26
 EACH = 3
 
 SINGLES = single_faults(SEED, EACH)

@@ -155,8 +155,10 @@ def list_zones(world: World, now: Now) -> list[Effect]:
     """Every zone in its turn; of a cloud sooner those where slices come or go."""
     moving: dict[tuple[str, str], None] = {}
     for slice_ in world.present_slices():
+        if isinstance(slice_.state, s.SliceReady):
+            continue
         group = world.group(slice_)
-        if group is not None and group.is_cloud and not isinstance(slice_.state, s.SliceReady):
+        if group is not None and group.is_cloud:
             moving[group.provider, slice_.zone] = None
     effects: list[Effect] = []
     for where in world.zones:
