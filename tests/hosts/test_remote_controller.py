@@ -205,3 +205,18 @@ def test_a_start_that_is_interrupted_leaves_what_a_stop_removes(make: Make, lab:
     assert start.returncode == 130, err
     cluster.iris("cluster", "stop", "-y", "--forget")
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]
+
+
+def test_a_stop_takes_slices_off_the_hosts_that_it_reaches(make: Make, lab: Lab) -> None:
+    controller_host, here, away = hosts_of(lab, 3)
+    cluster = make([controller_host, here, away])
+    cluster.iris("cluster", "start")
+    busy = ("--detach", "--replicas", "2", "--cpu", "2", "--", "sleep", "1000")
+    cluster.iris("job", "run", *busy)
+    wait_until(lambda: bool(here.processes() and away.processes()))
+    wait_until(lambda: len(cluster.json("slice", "list")["slices"]) == 2)
+    controller_host.power_off()
+    away.power_off()
+    stopped = cluster.iris("cluster", "stop", "-y", expect=6).err
+    assert here.processes() == {}
+    assert f"whether a slice is on {away.address} is not known" in stopped and here.address not in stopped

@@ -45,6 +45,7 @@ class Fleet:
 
     def __init__(self, *names: str, cluster_id: str) -> None:
         self.machines = {name: Machine() for name in names}
+        self.tidied: set[str] = set()
         self._cluster_id = cluster_id
 
     def look(self, hosts: Sequence[str], *, keep: bool = False) -> Mapping[str, HostReport | PlatformError]:
@@ -79,9 +80,9 @@ class Fleet:
 
     def tidy(self, cluster_id: str, hosts: Sequence[str]) -> Mapping[str, Outcome]:
         """See `Hosts.tidy`."""
-        return {
-            host: Unreachable("no route to host") if self.machines[host].is_down else None for host in hosts
-        }
+        down = {host for host in hosts if self.machines[host].is_down}
+        self.tidied.update(set(hosts) - down)
+        return {host: Unreachable("no route to host") if host in down else None for host in hosts}
 
     def _remove(self, host: str, record: ManualSlice) -> Outcome:
         machine = self.machines[host]

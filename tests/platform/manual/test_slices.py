@@ -13,6 +13,7 @@ from iris_platform.base import (
     HostResources,
     NoCapacity,
     NotOurs,
+    PartlySeen,
     Refused,
     SliceCloudState,
     SliceSpec,
@@ -266,14 +267,38 @@ class TestLostRecords:
         world.directory = tmp_path / "new"
         world.slices = world.restarted()
         world.fleet.machines["h4"].is_down = True
-        with pytest.raises(Unreachable, match="not known whether they are part of a slice: h4: no route"):
+        with pytest.raises(
+            PartlySeen, match=r"^whether a slice is on h4 is not known: h4: no route to host$"
+        ) as error:
             world.states()
+        assert [info.slice_id for info in error.value.slices] == [make_spec(1).name]
         with pytest.raises(Unreachable, match="h4"):
             world.slices.get_slice(make_spec(9).name, world.now_ms)
         world.fleet.machines["h4"].is_down = False
         assert world.states() == {"1": "running"}
         world.fleet.machines["h4"].is_down = True
         assert world.states() == {"1": "running"}
+
+    def test_a_host_that_is_down_does_not_hold_up_a_stop_of_the_others(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        names = [world.create(1), world.create(2, hosts=1)]
+        world.directory = tmp_path / "new"
+        world.slices = world.restarted()
+        world.fleet.machines["h3"].is_down = True
+        with pytest.raises(PartlySeen) as error:
+            world.states()
+        assert [info.slice_id for info in error.value.slices] == names[:1]
+        world.delete(names[0])
+        assert world.fleet.machines["h1"].is_as_it_was and world.fleet.machines["h2"].is_as_it_was
+        assert world.slices.get_slice(names[0], world.now_ms) is None
+        world.delete(names[0])
+        # The other one may be on the host that is down.
+        with pytest.raises(Unreachable, match="whether a slice is on h3"):
+            world.delete(names[1])
+        with pytest.raises(Unreachable, match=r"^h3: no route to host$"):
+            world.slices.tidy()
+        assert world.fleet.tidied == {"h1", "h2", "h4"}
 
     def test_a_record_that_cannot_be_understood_is_not_no_slice(self, world: World) -> None:
         name = world.create(1)

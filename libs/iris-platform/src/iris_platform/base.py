@@ -7,7 +7,7 @@ are as the requirement gives them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -190,6 +190,17 @@ class Unreachable(PlatformError):
     """It is not known whether it happened: look before trying again."""
 
     failure = Failure.UNREACHABLE
+
+
+class PartlySeen(Unreachable):
+    """A list that would not be whole; `slices` are those that were seen all the same.
+
+    Never the truth about a zone. It is for a stop, which deletes by name what it can.
+    """
+
+    def __init__(self, words: str, slices: Iterable[SliceInfo] = ()) -> None:
+        super().__init__(words)
+        self.slices = tuple(slices)
 
 
 class StartFailed(PlatformError):

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from iris_cli.teardown.scope import Place
-from iris_platform.base import PlatformError, SliceInfo, Unreachable
+from iris_platform.base import PartlySeen, PlatformError, SliceInfo, Unreachable, VmState
 from iris_platform.local import Found, take_census
+from iris_platform.names import parse_slice_name
 from iris_proto.v1.controller_pb2 import Slice
 
 # Looks and deletions that are under way at once.
@@ -87,9 +88,18 @@ def at_once(call: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answe
 def _look(site: Place, *, narrowed: bool) -> Seen | Blind:
     try:
         return Seen(site, tuple(site.platform.list_slices({}, site.zone)))
+    except PartlySeen as error:
+        return Blind(site.zone, site.provider, str(error), site, tuple(map(_found, error.slices)))
     except PlatformError as error:
         known = tuple(_known(site, narrowed=narrowed))
         return Blind(site.zone, site.provider, str(error), site, known)
+
+
+def _found(info: SliceInfo) -> Found:
+    parts = parse_slice_name(info.slice_id)
+    cluster_id = parts.cluster_id if parts else ""
+    running = sum(vm.state is VmState.RUNNING for vm in info.vms)
+    return Found(info.slice_id, cluster_id, info.zone, len(info.vms), running)
 
 
 def _known(site: Place, *, narrowed: bool) -> Iterable[Found]:

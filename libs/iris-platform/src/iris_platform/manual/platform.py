@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from iris_platform.base import (
     ClusterIdentity,
     HostLog,
+    PartlySeen,
     Refused,
     SliceInfo,
     SliceSpec,
@@ -65,7 +66,10 @@ class ManualPlatform:
     def list_slices(self, labels: Mapping[str, str], zone: str | None = None) -> list[SliceInfo]:
         """See `Platform.list_slices`."""
         zone = resolve_zone(self._zones, zone)
-        found = self._slices.list_slices(labels, self._now_ms())
+        try:
+            found = self._slices.list_slices(labels, self._now_ms())
+        except PartlySeen as error:
+            raise PartlySeen(str(error), (info for info in error.slices if info.zone == zone)) from error
         return [info for info in found if info.zone == zone]
 
     def get_slice(self, slice_id: str, zone: str | None = None) -> SliceInfo | None:

@@ -51,8 +51,14 @@ def free_hosts(pool: Sequence[str], taken: Iterable[str], asides: Asides, now_ms
 
 
 def listed(troubles: Mapping[str, object]) -> str:
-    """What is wrong with each of some hosts, on one line."""
-    return "; ".join(f"{host}: {trouble}" for host, trouble in troubles.items())
+    """What is wrong with each of some hosts, on one line; its name once, though the trouble may begin with it."""
+    words = {host: str(trouble).removeprefix(f"{host}: ") for host, trouble in troubles.items()}
+    return "; ".join(f"{host}: {trouble}" for host, trouble in words.items())
+
+
+def unknown(blind: Mapping[str, object]) -> str:
+    """What to say of hosts that could not be looked at."""
+    return f"whether a slice is on {' or '.join(blind)} is not known: {listed(blind)}"
 
 
 def too_few(wanted: int, found: int, troubles: Mapping[str, str]) -> NoCapacity:

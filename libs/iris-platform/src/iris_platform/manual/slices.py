@@ -15,6 +15,7 @@ from iris_platform.base import (
     ClusterIdentity,
     HostLog,
     NotOurs,
+    PartlySeen,
     PlatformError,
     Refused,
     SliceCloudState,
@@ -27,7 +28,7 @@ from iris_platform.base import (
 )
 from iris_platform.files import last_lines
 from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, Hosts, NotTheSameHost, Outcome, is_the_same
-from iris_platform.manual.pool import Asides, free_hosts, listed, too_few
+from iris_platform.manual.pool import Asides, free_hosts, listed, too_few, unknown
 from iris_platform.manual.records import ManualSlice, Records
 from iris_platform.names import is_ours, parse_slice_name
 from iris_platform.vm_platform import has_labels, slice_state
@@ -58,6 +59,8 @@ class ManualSlices:
         self._hosts = hosts
         self._records = records
         self._asides = Asides()
+        # Slices that were taken off the last of their hosts: no other host can have them.
+        self._removed: set[str] = set()
 
     # -- looking -------------------------------------------------------------
 
@@ -65,16 +68,18 @@ class ManualSlices:
         """This cluster's slices that carry all `labels`, by name; those to be cleaned up included.
 
         Raises:
-            Unreachable: of a host that cannot be reached it is not known
-                whether it is part of a slice.
+            PartlySeen: of a host that cannot be reached it is not known
+                whether it is part of a slice; with the slices of the others.
         """
         seen = self._hosts.look(self._settings.hosts)
         self._take_over(seen)
-        self._refuse_blind(seen)
         # Hosts may be in several pools; their slices are each of one group.
         ours = [record for record in self._records.all() if record.spec.group in self._settings.groups]
         infos = (self._info(record, seen, now_ms) for record in ours)
-        return [info for info in infos if has_labels(info.labels, labels)]
+        found = [info for info in infos if has_labels(info.labels, labels)]
+        if blind := self._blind(seen):
+            raise PartlySeen(unknown(blind), found)
+        return found
 
     def get_slice(self, name: str, now_ms: int) -> SliceInfo | None:
         """One slice; None when nothing of it is left, or nothing that can still run."""
@@ -89,7 +94,8 @@ class ManualSlices:
             self._take_over(seen)
             record = self._records.read(name)
             if record is None:
-                self._refuse_blind(seen)
+                if name not in self._removed:
+                    self._refuse_blind(seen)
                 return None
         if record.is_abandoned:
             return None
@@ -144,15 +150,18 @@ class ManualSlices:
         self._records.note_known(reports)
 
     def _refuse_blind(self, seen: Seen) -> None:
+        if blind := self._blind(seen):
+            raise Unreachable(unknown(blind))
+
+    def _blind(self, seen: Seen) -> dict[str, PlatformError]:
+        """The hosts that may have a slice of which nothing is known."""
         known = self._records.known()
         taken = self._taken()
-        blind = {
+        return {
             host: error
             for host, error in seen.items()
             if isinstance(error, PlatformError) and host not in known and host not in taken
         }
-        if blind:
-            raise Unreachable(f"it is not known whether they are part of a slice: {listed(blind)}")
 
     def _is_ours(self, record: ManualSlice) -> bool:
         return is_ours(record.spec.name, record.spec.labels, self._settings.identity.cluster_id)
@@ -218,6 +227,7 @@ class ManualSlices:
             if record is None:
                 with self._records.lock():
                     record = self._give(spec, zone, now_ms)
+                self._removed.discard(spec.name)
             elif record.spec != spec:
                 raise NotOurs(f"slice {spec.name}: exists with other labels, or another shape")
             elif record.deleting_since_ms:
@@ -300,6 +310,8 @@ class ManualSlices:
                 # Whatever machine it was, nothing runs on it any more; and this one has nothing of it.
                 failed = {h: error for h, error in failed.items() if not isinstance(error, NotTheSameHost)}
             self._records.note_clean(name, outcomes.keys() - failed.keys())
+            if not failed:
+                self._removed.add(name)
         for host, error in failed.items():
             self._asides.put(host, f"not cleaned: {error}", now_ms)
         if not failed:
