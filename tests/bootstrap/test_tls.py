@@ -141,6 +141,11 @@ STRANGE: dict[str, tuple[Callable[[dict[str, object]], bytes], int, str]] = {
         1,
         "refused: denied: no",
     ),
+    "deleted": (
+        lambda b: http("403 Forbidden", {"error": "deleted_slice", "message": "it is being deleted"}),
+        79,
+        "refused: deleted_slice: it is being deleted",
+    ),
     "busy": (
         lambda b: http("503 Busy", {"error": "unreachable", "message": "x"}),
         3,

@@ -123,7 +123,21 @@ def test_a_list_is_complete_and_absence_is_an_answer() -> None:
     run(test)
 
 
-KINDS = [kind for kind in vars(base).values() if isinstance(kind, type) and issubclass(kind, PlatformError)]
+KINDS = [
+    kind
+    for kind in vars(base).values()
+    if isinstance(kind, type) and issubclass(kind, PlatformError) and kind is not base.BeingDeleted
+]
+
+
+def test_a_creation_that_its_deletion_overtakes_is_no_trouble() -> None:
+    async def test() -> None:
+        with staged() as stage:
+            stage.provider.error = base.BeingDeleted("is being deleted")
+            assert await stage.performs(create(ONE)) == [e.CreateAnswered(ONE, None)]
+            assert stage.performer.troubles == []
+
+    run(test)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

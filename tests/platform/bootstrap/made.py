@@ -27,6 +27,8 @@ def main():
     with open(os.path.join(work, "starts"), "a") as file:
         file.write(f"{os.getpid()}\\n")
     print("hello from", mode, flush=True)
+    if mode == "unwanted":
+        sys.exit(79)
     if mode == "crash":
         sys.exit("boom: no such thing")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

@@ -259,6 +259,7 @@ NotifyAccess=main
 ExecStart=/usr/bin/python3.11 -I -S /var/lib/iris-host/host.pyz exec --role controller --root /var/lib/iris-host
 ExecStopPost=-/usr/bin/python3.11 -I -S /var/lib/iris-host/host.pyz left --role controller --root /var/lib/iris-host
 Restart=on-failure
+RestartPreventExitStatus=79
 RestartSec=1
 KillMode=mixed
 TimeoutStartSec=61
@@ -299,6 +300,7 @@ def test_systemd_understands_the_unit(role: str, host: Host) -> None:
         ({"ActiveState": "activating", "SubState": "start", "MainPID": "1"}, "starting"),
         ({"ActiveState": "activating", "SubState": "auto-restart", "MainPID": "0"}, "backing_off"),
         ({"ActiveState": "failed", "SubState": "failed", "Result": "exit-code"}, "gave_up"),
+        ({"ActiveState": "failed", "SubState": "failed", "ExecMainStatus": "79"}, "unwanted"),
         ({"ActiveState": "inactive", "SubState": "dead"}, "stopped"),
         ({"ActiveState": "inactive", "SubState": "dead", "Job": "0"}, "stopped"),
         ({"ActiveState": "inactive", "SubState": "dead", "Job": "117"}, "starting"),

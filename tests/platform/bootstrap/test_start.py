@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from iris_platform import processes
-from iris_platform.base import Refused, StartFailed, VmBootstrapSpec
+from iris_platform.base import BeingDeleted, Refused, StartFailed, VmBootstrapSpec
 from iris_platform.bootstrap import NO_CONTAINER, BundleSource, DeadMan, Startup, render
 from iris_platform.bootstrap.host.layout import Layout
 from iris_platform.bootstrap.host.start import undo
@@ -135,6 +135,14 @@ def test_a_program_that_crashes_fails_the_start_with_its_last_words(host: Host, 
     with pytest.raises(StartFailed, match="boom: no such thing"):
         outcome.check("h1")
     assert len(host.starts()) == 6
+
+
+def test_a_program_that_is_not_let_in_ends_the_start_at_once(host: Host, bundle: Bundle) -> None:
+    outcome = host.run(host.startup(bundle, "unwanted", health_s=60.0))
+    assert (outcome.exit_status, outcome.log_tail) == (5, "")
+    with pytest.raises(BeingDeleted, match=r"^h1: health: it was not let in: its slice is being deleted$"):
+        outcome.check("h1")
+    assert len(host.starts()) == 1
 
 
 def test_a_program_that_is_never_well_is_stopped(host: Host, bundle: Bundle) -> None:

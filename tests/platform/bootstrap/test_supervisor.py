@@ -102,6 +102,14 @@ def test_a_program_that_leaves_stays_away(layout: Layout) -> None:
     assert (starts(layout), state(layout)["phase"]) == (1, "left")
 
 
+def test_an_agent_of_a_slice_that_is_being_deleted_stays_away(layout: Layout) -> None:
+    write_service(layout, COUNT + "raise SystemExit(79)")
+    with supervisor(layout) as process:
+        assert process.communicate(timeout=DEADLINE_S)[0] == "left\n"
+    assert starts(layout) == 1
+    assert Supervised(layout).status().phase == "unwanted"
+
+
 def test_what_cannot_be_started_is_in_the_log(layout: Layout) -> None:
     write_service(layout, "", argv=["/no/such/program"])
     with supervisor(layout, most=1) as process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from iris_platform.base import PlatformError, StartFailed, Unreachable
+from iris_platform.base import BeingDeleted, PlatformError, StartFailed, Unreachable
 from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, NotTheSameHost, Outcome, is_the_same
 from iris_platform.manual.records import ManualSlice
 
@@ -18,6 +18,7 @@ class Machine:
     slice: ManualSlice | None = None
     runs: bool = False
     is_down: bool = False
+    is_unwanted: bool = False
     trouble: str = ""
     said: str = ""
     looked: int = 0
@@ -67,6 +68,8 @@ class Fleet:
             return Unreachable("no route to host")
         # The label is written before anything is installed.
         machine.cluster_id, machine.slice = self._cluster_id, record
+        if machine.is_unwanted:
+            return BeingDeleted("not let in: its slice is being deleted")
         if machine.trouble:
             return StartFailed(machine.trouble)
         if not machine.runs:

@@ -20,7 +20,7 @@ from iris_platform.base import (
     StartFailed,
     Unreachable,
 )
-from iris_platform.manual.records import ManualSlice, Records
+from iris_platform.manual.records import Records
 from iris_platform.manual.slices import ManualSlices, PoolSettings
 from iris_platform.names import slice_labels, slice_name
 from tests.platform.manual.fleet import Fleet
@@ -357,39 +357,3 @@ class TestDelete:
         world.delete(name)
         assert (other.cluster_id, other.runs) == ("zzzzzzzzzz", True)
         assert world.states() == {}
-
-
-class TestHostLog:
-    def test_is_what_the_slices_host_says(self, world: World) -> None:
-        name = world.create(1)
-        world.fleet.machines["h2"].said = "one\ntwo\n"
-        log = world.slices.host_log(name, 1, "local")
-        assert (log.address, log.text) == ("h2", "one\ntwo\n")
-
-    def test_is_found_by_who_has_no_records_and_writes_none(self, world: World, tmp_path: Path) -> None:
-        name = world.create(1)
-        world.fleet.machines["h2"].said = "one\n"
-        world.fleet.machines["h3"].is_down = True
-        world.directory = tmp_path / "new"
-        assert world.restarted().host_log(name, 1, "local").text == "one\n"
-        assert not world.directory.exists()
-        with pytest.raises(Unreachable, match="h3: no route to host"):
-            world.restarted().host_log(make_spec(2).name, 0, "local")
-
-    def test_of_a_host_that_is_down_or_has_another_slice(self, world: World) -> None:
-        name = world.create(1)
-        machine = world.fleet.machines["h1"]
-        machine.slice = ManualSlice(make_spec(2), "local", ("h1", "h2"), 1)
-        with pytest.raises(Refused, match="h1: has nothing of slice"):
-            world.slices.host_log(name, 0, "local")
-        machine.is_down = True
-        with pytest.raises(Unreachable, match="no route to host"):
-            world.slices.host_log(name, 0, "local")
-
-    def test_of_what_is_not_ours_or_not_there(self, world: World) -> None:
-        name = world.create(1)
-        for words in ((make_spec(2).name, 0, "local"), (name, 2, "local"), (name, 0, "attic")):
-            with pytest.raises(Refused):
-                world.slices.host_log(*words)
-        with pytest.raises(NotOurs):
-            world.slices.host_log(make_spec(1, cluster_id="zzzzzzzzzz").name, 0, "local")

@@ -27,6 +27,7 @@ from iris_platform.credentials import CredentialsError
 from iris_platform.metadata import MetadataError, MetadataServer
 from iris_platform.pki.keyring import CHAIN_MOST_BYTES, Keyring
 from iris_platform.pki.names import WorkerPlace, server_name
+from iris_platform.processes import UNWANTED
 
 # For connecting, and for each wait for the controller after that.
 TIMEOUT_S = 20.0
@@ -45,6 +46,8 @@ _WRONG_TIME = (9, 10)
 REFUSED = 1
 UNUSABLE = 2
 UNREACHABLE = 3
+# What the controller calls it.
+DELETED_SLICE = "deleted_slice"
 
 
 class JoinError(Exception):
@@ -194,6 +197,8 @@ def _read_answer(url: str, status: int, data: bytes) -> bytes:
     if status == http.client.OK and isinstance(said.get("certificate"), str):
         return str(said["certificate"]).encode("utf-8", "replace")
     reason = f"{said.get('error', status)}: {said.get('message', 'it said nothing that can be read')}"
+    if said.get("error") == DELETED_SLICE:
+        raise JoinError(UNWANTED, f"{url}: refused: {reason[:500]}")
     is_ours = status < http.client.INTERNAL_SERVER_ERROR and status != http.client.REQUEST_TIMEOUT
     raise JoinError(REFUSED if is_ours else UNREACHABLE, f"{url}: refused: {reason[:500]}")
 

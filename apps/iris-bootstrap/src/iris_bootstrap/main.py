@@ -49,6 +49,7 @@ exit status:
   0  left as it was told to, or (with --detach) started
   1  could not start; the reason is the last thing said
   2  usage, or a host that does not say where it is
+  79 not let in, since its slice is being deleted; not started again
 """
 
 
@@ -72,6 +73,7 @@ exit status:
   1  refused; the reason is said, and another token is needed
   2  usage, or a file that cannot be used
   3  the controller cannot be reached; try again
+  79 refused, since the host's slice is being deleted
 """
 
 

@@ -180,6 +180,10 @@ class Refused(PlatformError):
     failure = Failure.REFUSED
 
 
+class BeingDeleted(Refused):
+    """The slice is being deleted: that it is not made as well is what is wanted. Nothing is wrong."""
+
+
 class PermissionMissing(PlatformError):
     """The credentials do not allow it. Tell the operator."""
 

@@ -26,6 +26,9 @@ from iris_platform.cgroup import leave_cgroup as leave_cgroup
 HOST_MARK = "IRIS_HOST_DIR"
 KEEPER_FILE = "keeper.jsonl"
 
+# The exit status of an agent whose slice is being deleted: whoever keeps it running lets it be.
+UNWANTED = 79
+
 # Far below the usual limit of 1024 descriptors; the next round takes the rest.
 _HANDLES_PER_ROUND = 256
 

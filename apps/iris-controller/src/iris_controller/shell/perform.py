@@ -16,7 +16,7 @@ from typing import TypeAlias
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_platform import Platform, VmManager
-from iris_platform.base import Failure, PlatformError, SliceInfo
+from iris_platform.base import BeingDeleted, Failure, PlatformError, SliceInfo
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,9 @@ class Performer:
                 case fx.ListZone(_, zone):
                     places = self._in_zone(provider, zone)
                     listed = tuple(info for place in places for info in place.list_slices({}, zone))
+        except BeingDeleted as problem:
+            # As it should be, and no trouble to be told.
+            log.info("%s ended: %s", effect, problem)
         except PlatformError as problem:
             log.warning("%s failed: %s", effect, problem)
             error = e.CallFailed(problem.failure, str(problem))

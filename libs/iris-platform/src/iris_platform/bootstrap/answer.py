@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iris_platform.base import PlatformError, Refused, StartFailed, Unreachable
+from iris_platform.base import BeingDeleted, PlatformError, Refused, StartFailed, Unreachable
 from iris_platform.bootstrap.host import outcome
 
 
@@ -30,6 +30,7 @@ class Outcome:
         """Itself, if the script did what it was asked to.
 
         Raises:
+            BeingDeleted: what was started was not let in, since its slice is being deleted.
             Refused: the operator has to change something first.
             StartFailed: the host is at fault, or what was started is not well.
             Unreachable: the script's answer, or what it waited for, did not come.
@@ -47,6 +48,7 @@ _ERRORS: Mapping[int, type[PlatformError]] = {
     outcome.REFUSED: Refused,
     outcome.HOST_TROUBLE: StartFailed,
     outcome.UNREACHABLE: Unreachable,
+    outcome.UNWANTED: BeingDeleted,
 }
 
 

@@ -31,6 +31,7 @@ class Asides:
         """A host could not be used."""
         before = self._hosts.get(host)
         failures = before.failures + 1 if before else 1
+        reason = one_line(reason).removeprefix(f"{host}: ")
         pause_ms = min(FIRST_PAUSE_MS << min(failures - 1, 16), LONGEST_PAUSE_MS)
         self._hosts[host] = Aside(reason, now_ms + pause_ms, failures)
 
@@ -52,8 +53,13 @@ def free_hosts(pool: Sequence[str], taken: Iterable[str], asides: Asides, now_ms
 
 def listed(troubles: Mapping[str, object]) -> str:
     """What is wrong with each of some hosts, on one line; its name once, though the trouble may begin with it."""
-    words = {host: str(trouble).removeprefix(f"{host}: ") for host, trouble in troubles.items()}
+    words = {host: one_line(trouble).removeprefix(f"{host}: ") for host, trouble in troubles.items()}
     return "; ".join(f"{host}: {trouble}" for host, trouble in words.items())
+
+
+def one_line(trouble: object) -> str:
+    """The lines of a trouble that ends with those of a log, each once."""
+    return " | ".join(dict.fromkeys(line.strip() for line in str(trouble).splitlines() if line.strip()))
 
 
 def unknown(blind: Mapping[str, object]) -> str:

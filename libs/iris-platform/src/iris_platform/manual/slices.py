@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from iris_platform.base import (
     HOST_LOG_BYTES,
+    BeingDeleted,
     ClusterIdentity,
     HostLog,
     NotOurs,
@@ -217,6 +218,7 @@ class ManualSlices:
 
         Raises:
             NoCapacity: not enough hosts are free and well; says why not.
+            BeingDeleted: it is, or its deletion began meanwhile.
             StartFailed: an agent did not start; what was made stays listed.
             Refused: not a slice's specification of this cluster, or another one.
         """
@@ -231,7 +233,7 @@ class ManualSlices:
             elif record.spec != spec:
                 raise NotOurs(f"slice {spec.name}: exists with other labels, or another shape")
             elif record.deleting_since_ms:
-                raise Refused(f"slice {spec.name}: is being deleted")
+                raise BeingDeleted(f"slice {spec.name}: is being deleted")
             self._start(record, now_ms)
 
     def _give(self, spec: SliceSpec, zone: str, now_ms: int) -> ManualSlice:
@@ -274,6 +276,9 @@ class ManualSlices:
 
     def _start(self, record: ManualSlice, now_ms: int) -> None:
         failed = _failures(self._hosts.start(record))
+        if any(isinstance(error, BeingDeleted) for error in failed.values()):
+            # Whoever deletes it said so to its agents. That is no trouble of a host.
+            raise BeingDeleted(f"slice {record.spec.name}: is being deleted")
         for host in record.hosts:
             if host in failed:
                 self._asides.put(host, str(failed[host]), now_ms)

@@ -12,7 +12,7 @@ from typing import Any
 
 from iris_platform.bootstrap.host.keeper import keeper_is_up
 from iris_platform.bootstrap.host.layout import Layout, read_json
-from iris_platform.bootstrap.host.outcome import REFUSED, UNHEALTHY, Failure
+from iris_platform.bootstrap.host.outcome import REFUSED, UNHEALTHY, UNWANTED, Failure
 from iris_platform.bootstrap.host.service import Service, ServiceStatus
 
 # With nothing else to look at: it has been up for so long.
@@ -43,6 +43,8 @@ def await_health(
         up_s = time.monotonic() - up_since[1] if status.pid else 0.0
         if status.phase in ("running", "ready") and _is_well(layout, status, wanted, up_s):
             return status
+        if status.phase == "unwanted":
+            raise Failure("health", "it was not let in: its slice is being deleted", UNWANTED)
         if not status.is_up:
             words = f"it {_WORDS.get(status.phase, status.phase)}"
             raise Failure("health", _with(words, status.detail), UNHEALTHY, service.log_tail())

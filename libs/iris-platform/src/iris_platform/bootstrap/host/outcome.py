@@ -16,6 +16,7 @@ UNHEALTHY = 1  # it was started and is not well: the tail of its log says why
 REFUSED = 2  # the host or the document has to change first
 HOST_TROUBLE = 3  # mend the host (disk, permissions), then the same again
 UNREACHABLE = 4  # the same again later: something did not answer
+UNWANTED = 5  # its slice is being deleted: nothing is wrong, and nothing is to be done
 
 TAIL_BYTES = 8192
 

@@ -44,6 +44,7 @@ NotifyAccess=main
 ExecStart={python} -I -S {program} exec --role {role} --root {root}
 ExecStopPost=-{python} -I -S {program} left --role {role} --root {root}
 Restart=on-failure
+RestartPreventExitStatus={unwanted}
 RestartSec=1
 KillMode=mixed
 TimeoutStartSec={start_s}
@@ -58,7 +59,7 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """`phase` is starting, running, ready, backing_off, stopped, left, gave_up or absent.
+    """`phase` is starting, running, ready, backing_off, stopped, left, unwanted, gave_up or absent.
 
     `pid` is the program's, 0 when it does not run.
     """
@@ -159,6 +160,8 @@ class Supervised:
         phase = str(state.get("phase", "absent"))
         supervisor, child = _process(state.get("supervisor", {})), _process(state)
         pid = child[0] if child is not None and processes.is_alive(*child) else 0
+        if phase == "left" and state.get("exit") == processes.UNWANTED:
+            return ServiceStatus("unwanted", pid)
         detail = "" if "exit" not in state else _exit_words(int(state["exit"]))
         status = ServiceStatus(phase, pid, detail)
         if status.is_up and (supervisor is None or not processes.is_alive(*supervisor)):
@@ -205,7 +208,7 @@ class Systemd:
         """See `Service.status`."""
         if not self._file.exists():
             return ServiceStatus("absent")
-        wanted = "ActiveState,SubState,Result,MainPID,Job"
+        wanted = "ActiveState,SubState,Result,MainPID,ExecMainStatus,Job"
         _, text = call("service", [self._systemctl, "show", self._unit, "--property", wanted], CALL_S)
         facts = dict(line.partition("=")[::2] for line in text.splitlines())
         return unit_status(facts, notifies=bool(read_json(self._layout.service_file).get("notifies")))
@@ -258,6 +261,7 @@ def render_unit(layout: Layout, python: str, service: Mapping[str, Any]) -> str:
         python=os.path.realpath(python),
         kind="notify" if service.get("notifies") else "exec",
         burst=MOST_CRASHES + 1,
+        unwanted=processes.UNWANTED,
         start_s=int(float(service.get("health_s", 60.0))) + 1,
         stop_s=int(stop_s + STOP_MARGIN_S),
     )
@@ -279,6 +283,8 @@ def unit_status(facts: Mapping[str, str], notifies: bool) -> ServiceStatus:
         return ServiceStatus("ready" if notifies else "running", pid)
     if state in ("activating", "reloading"):
         return ServiceStatus("backing_off" if sub == "auto-restart" else "starting", pid)
+    if state == "failed" and facts.get("ExecMainStatus") == str(processes.UNWANTED):
+        return ServiceStatus("unwanted", 0)
     if state == "failed":
         return ServiceStatus("gave_up", 0, facts.get("Result", ""))
     return ServiceStatus("stopped", pid, sub)

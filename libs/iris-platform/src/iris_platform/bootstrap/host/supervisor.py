@@ -1,7 +1,7 @@
 """A service manager for hosts without one: keeps one program of a role running.
 
 Restarts what crashed, more slowly each time, and gives up after a bound. A
-program that ended with 0 left of its own will and stays away. Knows no cluster
+program that ended with 0 or with `processes.UNWANTED` left of its own will and stays away. Knows no cluster
 and no bundle: everything is in the role's service.json.
 """
 
@@ -66,7 +66,7 @@ class Supervisor:
             status = self._run_once()
             if self._told_to_stop:
                 return self._note("stopped", exit=status)
-            if status == 0:
+            if status in (0, processes.UNWANTED):
                 return self._note("left", exit=status)
             self._crashes = 1 if time.monotonic() - started_s >= self._sound_s else self._crashes + 1
             if self._crashes > self._most_crashes:
