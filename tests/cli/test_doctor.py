@@ -162,6 +162,20 @@ def test_a_good_host() -> None:
     assert {check.result for check in found.values()} == {Result.OK}
 
 
+@pytest.mark.parametrize(("status", "result"), [(0, Result.OK), (96, Result.FAILED)])
+def test_a_controller_elsewhere_has_to_be_let_in(status: int, result: Result) -> None:
+    host = machine(FACTS)
+    probe = host.programs["sh",]
+    host.programs["sh",] = lambda argv, data: (
+        CommandResult(status, b"", b"") if "iris-abcdefghij" in argv else probe(argv, data)
+    )
+    wanted = Wanted("demo", "abcdefghij", lets_in=True)
+    doctor = HostDoctor(lambda target: host.connect(), wanted, lambda check: None, lambda: NOW_MS)
+    (check,) = [one for one in doctor.examine("h", SshTarget("h")) if one.check == "lets it in"]
+    assert check.result is result and ("cluster start" in check.fix) == (result is Result.FAILED)
+    assert "lets it in" not in examine(machine(FACTS), "abcdefghij")
+
+
 def test_an_image_needs_an_engine_and_no_python_of_ours() -> None:
     image = ContainerSpec("ghcr.io/team/iris:1", [], {}, {})
     found = examine(machine({**FACTS, "python": "3.15.0", "engine": "podman"}), container=image)

@@ -14,8 +14,8 @@ import pytest
 from iris_platform.identity import load_identity
 from iris_platform.pki.authority import restore_backup
 from iris_platform.pki.keyring import Keyring
-from iris_platform.pki.names import Person, Role
-from iris_platform.pki.ssh_key import SSH_KEY_FILE, ensure_ssh_key
+from iris_platform.pki.names import SSH_KEY_FILE, Person, Role
+from iris_platform.pki.ssh_key import ensure_ssh_key
 from iris_platform.store_key import load_store_key
 
 

@@ -173,7 +173,7 @@ def test_a_stop_when_the_controllers_host_is_gone(make: Make, lab: Lab) -> None:
     checks = examined(cluster, 0)
     assert f"process {cluster.controller()}" in of(controller_host, checks)["ports"][1]
     assert all(of(each, checks)["owner"][1].startswith("ours") for each in (controller_host, host))
-    assert of(host, checks)["reaches us"][0] == "ok"
+    assert of(host, checks)["reaches us"][0] == of(host, checks)["lets it in"][0] == "ok"
     controller_host.power_off()
     # Nothing is forgotten as long as something is left.
     stopped = cluster.iris("cluster", "stop", "-y", "--forget", expect=6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iris_platform.base import Refused
-from iris_platform.manual.invite import OPTIONS, invite, uninvite
+from iris_platform.manual.invite import OPTIONS, invite, is_invited, uninvite
 from iris_platform.ssh import CommandResult
 from iris_platform.ssh.memory import MemoryHost
 
@@ -80,9 +80,10 @@ def test_what_was_there_is_there_afterwards(before: str, host: MemoryHost, home:
     path = home / ".ssh/authorized_keys"
     (line,) = [line for line in path.read_text().splitlines() if KEY in line]
     assert line.startswith(f"{OPTIONS} {KEY} iris-abcdefghij-")
+    assert is_invited(connection, "abcdefghij") and not is_invited(connection, "klmnopqrst")
     assert path.stat().st_mode & 0o777 == (0o644 if before == "one key" else path.stat().st_mode & 0o777)
     uninvite(connection, "abcdefghij")
-    assert tree(home) == old
+    assert tree(home) == old and not is_invited(connection, "abcdefghij")
     uninvite(connection, "abcdefghij")
     assert tree(home) == old
 

@@ -85,6 +85,8 @@ class SiteDoctor:
         is_ours = bool(labels) and owner.result is Result.OK
         seen = ControllerHost(connection, self.cluster, self.site).look() if is_ours else None
         listening = self._listening(connection, python, seen, note, stack)
+        # One that was stopped was shut out as well.
+        wanted = replace(wanted, lets_in=seen is not None and seen.is_up)
         return Seat(wanted.with_listening(listening), note.checks, partial(self._reached, connection, python))
 
     def _directories(self, connection: SshConnection, facts: Mapping[str, Any], note: Report) -> None:

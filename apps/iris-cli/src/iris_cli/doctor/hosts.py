@@ -16,6 +16,7 @@ from iris_platform.base import ContainerSpec, PlatformError, VmBootstrapSpec
 from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, Outcome, Startup
 from iris_platform.bootstrap.document import OLDEST_MINOR
 from iris_platform.bootstrap.run import CannotUpload, run_script
+from iris_platform.manual.invite import is_invited
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_SLICE
 from iris_platform.ssh import Connect, HostKeyChanged, SshConnection, SshTarget
 
@@ -53,13 +54,15 @@ class Listening:
 class Wanted:
     """What a host is compared with; `cluster_id` is empty before the cluster's first start.
 
-    With an image in `container` an engine has to be there.
+    With an image in `container` an engine has to be there. `lets_in`: a controller runs on
+    a host of its own, and has to be let in here by its own key.
     """
 
     cluster: str
     cluster_id: str
     listening: Listening | None = None
     container: ContainerSpec = NO_CONTAINER
+    lets_in: bool = False
 
     def with_listening(self, listening: Listening | None) -> Wanted:
         """The same, now that it is known who listens."""
@@ -103,6 +106,8 @@ class HostDoctor:
         if facts is None:
             return
         note(_owner(host, facts, self._wanted))
+        if self._wanted.lets_in:
+            note(_lets_in(host, connection, self._wanted.cluster_id))
         if self._wanted.listening is not None:
             note(_reach(host, connection, python_of(facts), self._wanted.listening))
 
@@ -228,6 +233,14 @@ def _owner(host: str, facts: Mapping[str, Any], wanted: Wanted) -> Check:
     labels = labels_of(facts, "worker")
     what = f"slice {labels.get(LABEL_SLICE, '?')}"
     return owner_check(host, labels, wanted, what, f"take the host out of {wanted.cluster}")
+
+
+def _lets_in(host: str, connection: SshConnection, cluster_id: str) -> Check:
+    if is_invited(connection, cluster_id):
+        return Check(host, "lets it in", Result.OK, "the controller's key is in authorized_keys")
+    message = "the controller's key is not in authorized_keys"
+    fix = "`iris cluster start` once more lets the controller in"
+    return Check(host, "lets it in", Result.FAILED, message, fix)
 
 
 def owner_check(host: str, labels: Mapping[str, str], wanted: Wanted, what: str, otherwise: str) -> Check:

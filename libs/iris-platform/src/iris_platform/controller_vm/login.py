@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from iris_platform.controller_vm.site import OPERATOR_DIR
-from iris_platform.pki.ssh_key import SSH_KEY_FILE, ensure_ssh_key
+from iris_platform.pki.names import SSH_KEY_FILE
+from iris_platform.pki.ssh_key import ensure_ssh_key
 
 # The machine makes him when it reads its metadata, and lets him use sudo:
 # https://cloud.google.com/compute/docs/connect/add-ssh-keys#add_ssh_keys_to_instance_metadata

@@ -7,9 +7,11 @@ from iris_platform.bootstrap import container_of
 from iris_platform.manual.forwards import Forwards, hosts_with_slices
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.manual.records import Records
+from iris_platform.manual.refusals import Refusals
 from iris_platform.manual.slices import ManualSlices, PoolSettings
 from iris_platform.manual.ssh_hosts import SshHosts
 from iris_platform.manual.startup import HostSettings
+from iris_platform.pki.names import SSH_KEY_FILE
 from iris_platform.ssh import KnownHosts, SshSettings, dialler, settings_of, targets_of
 
 # Beside keys and mirror: what was pinned must outlive a lost state directory.
@@ -29,7 +31,8 @@ def make_platform(settings: PlatformSettings) -> ManualPlatform:
         reach = settings_of(ssh)
         most = ssh.max_parallel
 
-    dial = dialler(reach, known_hosts)
+    own_key = manual.ssh_key_file == str(settings.paths.pki_dir / SSH_KEY_FILE)
+    dial = Refusals(dialler(reach, known_hosts), own_key=own_key).connect
     targets = targets_of(manual)
     records = Records(settings.paths.state_dir / RECORDS_DIR)
     forwards = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from iris_platform.base import Refused
 from iris_platform.bootstrap.run import words_of
-from iris_platform.ssh import SshConnection
+from iris_platform.ssh import CommandResult, SshConnection
 
 CALL_S = 20.0
 # Understood by OpenSSH and Dropbear alike; `restrict` is not.
@@ -32,6 +32,14 @@ if [ ! -d "$dir" ]; then mkdir -m 700 "$dir"; made=${made}d; fi
 if [ ! -e "$file" ]; then : >"$file"; made=${made}f; fi
 if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; made=${made}n; fi
 printf '%s %s-%s\\n' "$1" "$2" "$made" >>"$file"
+"""
+)
+_NONE = 96
+_FIND = (
+    _COMMON
+    + """\
+[ -f "$file" ] || exit 96
+grep -qF -- " $1-" "$file" || [ $? != 1 ] || exit 96
 """
 )
 _REMOVE = (
@@ -62,6 +70,20 @@ def invite(connection: SshConnection, key: str, cluster_id: str) -> None:
     _run(connection, _ADD, f"{OPTIONS} {key}", _mark(cluster_id))
 
 
+def is_invited(connection: SshConnection, cluster_id: str) -> bool:
+    """Whether there is a line of a cluster.
+
+    Raises:
+        Refused: the host's file cannot be read; in its own words.
+        Unreachable: no answer.
+    """
+    done = _call(connection, _FIND, _mark(cluster_id))
+    if done.status == _NONE:
+        return False
+    _check(connection, done)
+    return True
+
+
 def uninvite(connection: SshConnection, cluster_id: str) -> None:
     """Take the line of a cluster away; fine if there is none.
 
@@ -77,6 +99,13 @@ def _mark(cluster_id: str) -> str:
 
 
 def _run(connection: SshConnection, script: str, *words: str) -> None:
-    done = connection.run(["sh", "-c", script, "sh", *words], timeout_s=CALL_S)
+    _check(connection, _call(connection, script, *words))
+
+
+def _call(connection: SshConnection, script: str, *words: str) -> CommandResult:
+    return connection.run(["sh", "-c", script, "sh", *words], timeout_s=CALL_S)
+
+
+def _check(connection: SshConnection, done: CommandResult) -> None:
     if done.status:
         raise Refused(f"{connection.address}: ~/.ssh/authorized_keys: {words_of(done.err)}")

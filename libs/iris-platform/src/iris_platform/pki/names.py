@@ -12,6 +12,9 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+# A controller's own SSH key, in its directory of keys.
+SSH_KEY_FILE = "ssh.key"
+
 # Names of people: what mail addresses and accounts look like, and nothing that a URI, a log or a shell minds.
 _PERSON = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,62})")
 _CLUSTER_ID = re.compile(r"[a-z2-7]{10}")

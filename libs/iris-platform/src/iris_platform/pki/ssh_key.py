@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from iris_platform.files import make_private_dir, write_new
 from iris_platform.identity import IdentityError
-
-SSH_KEY_FILE = "ssh.key"
+from iris_platform.pki.names import SSH_KEY_FILE
 
 
 def ensure_ssh_key(pki_dir: Path) -> str:
