@@ -104,8 +104,26 @@ def test_another_key_of_the_same_cluster_takes_the_place(host: MemoryHost, home:
     connection = host.connect()
     invite(connection, KEY, "abcdefghij")
     invite(connection, f"{KEY}B", "abcdefghij")
+    (line,) = (home / ".ssh/authorized_keys").read_text().splitlines()
+    assert line.startswith(f"{OPTIONS} {KEY}B iris-abcdefghij-")
     uninvite(connection, "abcdefghij")
     assert tree(home) == {}
+
+
+def test_a_line_that_an_earlier_release_left_behind_goes_too(host: MemoryHost, home: Path) -> None:
+    with_keys(OWN)(home)
+    old = tree(home)
+    connection = host.connect()
+    invite(connection, KEY, "abcdefghij")
+    path = home / ".ssh/authorized_keys"
+    path.write_text(path.read_text() + f"{OPTIONS} {KEY}B iris-abcdefghij-x\n")
+    for _ in range(2):
+        invite(connection, f"{KEY}B", "abcdefghij")
+        own, line = path.read_text().splitlines()
+        assert own == OWN and line.startswith(f"{OPTIONS} {KEY}B iris-abcdefghij-")
+    assert path.stat().st_mode & 0o777 == 0o600
+    uninvite(connection, "abcdefghij")
+    assert tree(home) == old
 
 
 def test_a_host_that_cannot_write_says_so(host: MemoryHost, home: Path) -> None:

@@ -25,8 +25,22 @@ file=$(readlink -f "$dir/authorized_keys" 2>/dev/null) || file=
 _ADD = (
     _COMMON
     + """\
-if [ -f "$file" ] && grep -qF -- "$1 $2-" "$file"; then exit 0; fi
+made=
+if [ -f "$file" ]; then
+  lines=$(grep -F -- " $2-" "$file")
+  case $lines in *"
+"*) ;; "$1 $2-"*) exit 0 ;; esac
+  line=$(printf '%s\\n' "$lines" | head -n 1)
+  made=${line##*-}
+fi
 set -e
+if [ -n "$made" ]; then
+  cp -p "$file" "$file.iris"
+  grep -vF -- " $2-" "$file" >"$file.iris" || [ $? = 1 ]
+  printf '%s %s-%s\\n' "$1" "$2" "$made" >>"$file.iris"
+  mv "$file.iris" "$file"
+  exit 0
+fi
 made=x
 if [ ! -d "$dir" ]; then mkdir -m 700 "$dir"; made=${made}d; fi
 if [ ! -e "$file" ]; then : >"$file"; made=${made}f; fi
@@ -62,6 +76,9 @@ case $made in *d*) rmdir "$dir" 2>/dev/null || : ;; esac
 
 def invite(connection: SshConnection, key: str, cluster_id: str) -> None:
     """Let who has the SSH key `key` (`ssh-ed25519 AAAA...`) log in as our user; fine if it may already.
+
+    Another key of the same cluster is shut out: it was of a controller in whose place
+    this one is.
 
     Raises:
         Refused: the host's file cannot be written; in its own words.
