@@ -82,8 +82,11 @@ class TestCreate:
         assert world.on(world.create(1)) == ["h1", "h2"]
         assert world.on(world.create(2)) == ["h3", "h4"]
         assert world.states() == {"1": "running", "2": "running"}
-        with pytest.raises(NoCapacity, match=r"^2 hosts wanted, 0 to be had, all others are in use$"):
+        names = f"{make_spec(1).name}, {make_spec(2).name}"
+        with pytest.raises(NoCapacity, match=rf"^2 hosts wanted, 0 to be had \(in use by slices {names}\)$"):
             world.create(3)
+        with pytest.raises(NoCapacity, match="^1 host wanted, 0 to be had"):
+            world.create(3, hosts=1)
 
     def test_the_same_name_is_the_same_slice_also_for_another_process(self, world: World) -> None:
         name = world.create(1)
@@ -97,7 +100,9 @@ class TestCreate:
         down = world.fleet.machines["h1"]
         down.is_down = True
         assert world.on(world.create(1)) == ["h2", "h3"]
-        with pytest.raises(NoCapacity, match=r"^2 hosts wanted, 1 to be had \(h1: no route to host\)$"):
+        with pytest.raises(
+            NoCapacity, match=r"^2 hosts wanted, 1 to be had \(h1: no route to host; in use by slice \S+\)$"
+        ):
             world.create(2)
         looked = down.looked
         with pytest.raises(NoCapacity, match="h1: no route to host"):

@@ -10,6 +10,8 @@ from iris_platform.base import NoCapacity
 # A host that failed is tried again after this long, then twice as long, ...
 FIRST_PAUSE_MS = 30_000
 LONGEST_PAUSE_MS = 15 * 60_000
+# Slices in one message.
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,12 @@ def unknown(blind: Mapping[str, object]) -> str:
     return f"whether a slice is on {' or '.join(blind)} is not known: {listed(blind)}"
 
 
-def too_few(wanted: int, found: int, troubles: Mapping[str, str]) -> NoCapacity:
-    """The error where there are not enough hosts; says what is wrong with each that is not used."""
-    why = f" ({listed(troubles)})" if troubles else ", all others are in use"
-    return NoCapacity(f"{wanted} hosts wanted, {found} to be had{why}")
+def too_few(wanted: int, found: int, troubles: Mapping[str, str], slices: Sequence[str]) -> NoCapacity:
+    """The error where there are not enough hosts: what is wrong with which, and the slices that have the others."""
+    why = [listed(troubles)] if troubles else []
+    if slices:
+        more = f" and {len(slices) - MOST_NAMED} more" if len(slices) > MOST_NAMED else ""
+        word = "slice" if len(slices) == 1 else "slices"
+        why.append(f"in use by {word} {', '.join(slices[:MOST_NAMED])}{more}")
+    hosts = "1 host" if wanted == 1 else f"{wanted} hosts"
+    return NoCapacity(f"{hosts} wanted, {found} to be had" + (f" ({'; '.join(why)})" if why else ""))

@@ -253,7 +253,7 @@ class ManualSlices:
                 troubles[host] = why
                 self._asides.put(host, why, now_ms)
         if len(chosen) < spec.hosts:
-            raise too_few(spec.hosts, len(chosen), troubles)
+            raise too_few(spec.hosts, len(chosen), troubles, self._holders())
         boot_ids = tuple(chosen.values())
         record = ManualSlice(spec, zone, tuple(chosen), now_ms, boot_ids=boot_ids if all(boot_ids) else ())
         self._records.write(record)
@@ -343,6 +343,12 @@ class ManualSlices:
     def _left_alone(self, now_ms: int) -> dict[str, str]:
         hosts = self._settings.hosts
         return {host: why for host in hosts if (why := self._asides.reason(host, now_ms))}
+
+    def _holders(self) -> list[str]:
+        """The slices that have hosts of this pool, by name."""
+        return [
+            record.spec.name for record in self._records.all() if {*record.unclean} & {*self._settings.hosts}
+        ]
 
     def _taken(self) -> set[str]:
         """Hosts that a slice has, or has left something on."""
