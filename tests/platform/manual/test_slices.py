@@ -85,7 +85,7 @@ class TestCreate:
         names = f"{make_spec(1).name}, {make_spec(2).name}"
         with pytest.raises(NoCapacity, match=rf"^2 hosts wanted, 0 to be had \(in use by slices {names}\)$"):
             world.create(3)
-        with pytest.raises(NoCapacity, match="^1 host wanted, 0 to be had"):
+        with pytest.raises(NoCapacity, match=r"^1 host wanted, 0 to be had"):
             world.create(3, hosts=1)
 
     def test_the_same_name_is_the_same_slice_also_for_another_process(self, world: World) -> None:

@@ -236,6 +236,25 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
         sites += sites_of(census, ids, sites, cluster)
     else:
         sites = open_sites_from_afar(scope, identity, cluster)
+    plan, looks = _plan(cluster, options, ending, running, believed, census, identity, scope, sites)
+    return Stop(
+        *(options, cluster, output, plan, sites, looks, site, ending, controller, believed),
+        *(identity, scope),
+    )
+
+
+def _plan(
+    cluster: Cluster,
+    options: Namespace,
+    ending: Ending,
+    running: list[Running],
+    believed: Believed | None,
+    census: list[Found],
+    identity: ClusterIdentity,
+    scope: Scope,
+    sites: list[Place],
+) -> tuple[Plan, list[Seen | Blind]]:
+    """What a stop does, and the looks that say so."""
     told = believed.slices if believed else ()
     known = sorted({*scope.zones, *(entry.zone for entry in told), *(site.zone for site in sites)})
     zones = choose_zones(options.zones, tuple(known))
@@ -248,6 +267,7 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
     others = tuple(zone for zone in known if zone not in zones)
     beyond = look_beyond(census, looks, zones if others else None)
     goes_on = _goes_on(running, believed, others, options, cluster)
+    forgets = _kept(ending) if options.forget else {}
     plan = Plan(
         cluster.name,
         identity.cluster_id,
@@ -257,18 +277,11 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
         tuple(look for look in looks if isinstance(look, Blind)),
         others,
         tuple(entry for look in beyond for entry in look.slices),
-    )
-    forgets = _kept(ending) if options.forget else {}
-    plan = replace(
-        plan,
         # Both may be on one disk.
-        forgets=tuple(dict.fromkeys(path for path in forgets.values() if path)),
+        tuple(dict.fromkeys(path for path in forgets.values() if path)),
         pauses=zones if goes_on else (),
     )
-    return Stop(
-        *(options, cluster, output, plan, sites, looks, site, ending, controller, believed),
-        *(identity, scope),
-    )
+    return plan, looks
 
 
 def _kept(ending: Ending) -> dict[str, str]:
