@@ -1,8 +1,10 @@
-"""TPU slices whose machines boot, join, work and go, on a cloud that behaves like Google's."""
+"""TPU slices with work on them: what is lost, what is not, and other providers beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,65 +14,99 @@ from tests.harness.cloud.bench_vms import BenchVms
 from tests.harness.cluster import LocalCluster, wait_until
 from tests.harness.hosts import Lab
 from tests.harness.ports import free_port
+from tests.hosts.tpu import BOOT_S, HOSTS, TYPE, ZONE, TpuCluster, tpu_cluster
 
-ZONE = "us-central1-a"
-CONFIG = """\
-name: {name}
-controller:
-  local: {{}}
-  advertise_address: {address}
-endpoints: {{ tpu: "{url}", compute: "{url}", certificates: "{url}" }}
-scale_groups:
-  v5e:
-    provider: {{ tpu: {{ project_id: test-project }} }}
-    accelerator_type: v5litepod-16
-    zones: [{zone}]
-    max_slices: 2
-    idle_timeout: 5s
-{more}timeouts: {{ beat_interval: 500ms, suspect_after: 5s, stop_grace: 2s }}
-"""
+pytestmark = pytest.mark.timeout(300)
+
+# Ends when somebody says so.
+WAITS = "echo begun; while [ ! -e /run/go ]; do sleep 0.1; done; echo ended"
 
 
-@pytest.fixture
-def cloud(lab: Lab) -> Iterator[CloudServer]:
-    with CloudServer(vms=BenchVms(lab), address=lab.address) as server:
-        yield server
+def begin(cluster: TpuCluster) -> str:
+    """A gang that has begun."""
+    job = cluster.submit("--accelerator", TYPE, "--", "sh", "-c", WAITS)
+    wait_until(lambda: cluster.said(job).count("begun") == HOSTS, BOOT_S)
+    return job
 
 
-Make = Callable[..., LocalCluster]
+def let_go(cluster: TpuCluster) -> None:
+    """The tasks on all machines that have power may end."""
+    for vm in cluster.cloud.vms():
+        if vm.on:
+            cluster.vms.host(vm.name).write("/run/go", b"")
 
 
-@pytest.fixture
-def make(tmp_path: Path, lab: Lab, cloud: CloudServer) -> Iterator[Make]:
-    made: list[LocalCluster] = []
-
-    def make(more: str = "") -> LocalCluster:
-        cluster = LocalCluster(tmp_path)
-        address = f"{lab.address}:{free_port(lab.address, together=2)}"
-        cluster.config.write_text(
-            CONFIG.format(name=cluster.name, address=address, url=cloud.url, zone=ZONE, more=more)
-        )
-        made.append(cluster)
+def test_b45_a_state_directory_that_is_lost(lab: Lab, tmp_path: Path) -> None:
+    with tpu_cluster(lab, tmp_path, orphan_s=120) as cluster:
         cluster.iris("cluster", "start")
-        return cluster
-
-    yield make
-    for cluster in made:
-        cloud.client.clear_faults()
+        job = begin(cluster)
+        cluster.kill_controller()
+        shutil.rmtree(cluster.state_dir)
+        cluster.iris("cluster", "start")
+        wait_until(lambda: cluster.json("cluster", "status")["jobs_running"] == 1, BOOT_S)
+        let_go(cluster)
+        assert cluster.iris("job", "wait", job).code == 0
+        # None was stopped, and none begun again: each said its lines once.
+        said = cluster.iris("job", "logs", "--follow", job).out
+        assert Counter(said.split()[1::2]) == {"begun": HOSTS, "ended": HOSTS}
+        assert len(cluster.cloud.calls("CreateNode")) == 1
         cluster.iris("cluster", "stop", "-y")
-        assert cluster.processes() == {}
+        assert cluster.is_gone()
+
+
+def test_b32_b35_a_machine_without_power_and_a_slice_that_is_taken_away(lab: Lab, tmp_path: Path) -> None:
+    with tpu_cluster(lab, tmp_path, orphan_s=120) as cluster:
+        cluster.iris("cluster", "start")
+        job = begin(cluster)
+        first = cluster.cloud.vms()
+        cluster.cloud.cut_vm(first[2].key)
+        # The node says nothing of it: its deletion is the fence.
+        wait_until(lambda: cluster.said(job).count("begun") == 2 * HOSTS, BOOT_S)
+        (node,) = cluster.cloud.nodes()
+        cluster.cloud.preempt(ZONE, node.rpartition("/")[2], notice_ms=0)
+        wait_until(lambda: cluster.said(job).count("begun") == 3 * HOSTS, BOOT_S)
+        let_go(cluster)
+        assert cluster.iris("job", "wait", job).code == 0
+        tasks = cluster.json("job", "show", job)["tasks"]
+        assert [(task["attempts"], task["losses"], task["failures"]) for task in tasks] == [(3, 2, 0)] * HOSTS
+        # Neither holds quota any more.
+        assert len(cluster.cloud.nodes()) <= 1
+        cluster.iris("cluster", "stop", "-y")
+        assert cluster.is_gone()
+
+
+EXAMPLE = Path("examples/demo.yaml")
+
+
+def test_the_example_of_three_providers(lab: Lab, tmp_path: Path) -> None:
+    """`examples/demo.yaml` with places that exist here, and one of its rehearsals."""
+    with CloudServer(vms=BenchVms(lab), address=lab.address) as cloud:
+        hosts = [lab.host("a"), lab.host("b")]
+        cluster = LocalCluster(tmp_path, name="demo")
+        text = EXAMPLE.read_text()
+        places = {
+            "iris.example.com": f"{lab.address}:{free_port(lab.address, together=2)}",
+            "my-project": cloud.project,
+            "[10.0.0.1, 10.0.0.2]": json.dumps([host.address for host in hosts]),
+            "ssh_user: ray": f"ssh_user: root\n        ssh_key_file: {lab.user_key}",
+            "scale_groups:": f"endpoints: {{tpu: {cloud.url}, certificates: {cloud.url}}}\n\nscale_groups:",
+        }
+        for known, here in places.items():
+            assert known in text
+            text = text.replace(known, here, 1)
+        cluster.config.write_text(text)
+        before = [host.listing() for host in hosts]
+        cluster.iris("cluster", "start")
+        gang = cluster.iris("job", "run", "--accelerator", TYPE, "--", "hostname").out
+        assert len({line.split()[1] for line in gang.splitlines()}) == HOSTS
+        # More than the processes here have room for: hosts and processes share it.
+        said = cluster.iris(
+            *("job", "run", "--replicas", "10", "--cpu", "2", "--", "sh", "-c", "hostname; sleep 4")
+        ).out
+        names = {line.split()[1] for line in said.splitlines()}
+        assert {host.name for host in hosts} & names, said
+        assert names - {host.name for host in hosts}, said
+        cluster.iris("cluster", "stop", "-y")
+        assert (cloud.client.nodes(), cluster.processes()) == ({}, {})
+        assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]
         cluster.destroy()
-    assert (cloud.client.nodes(), cloud.client.queued()) == ({}, {})
-
-
-SHOW = 'echo "$TPU_WORKER_ID of $TPU_WORKER_HOSTNAMES is $TPU_ACCELERATOR_TYPE $PJRT_DEVICE at $IRIS_COORDINATOR_ADDRESS"'
-
-
-def test_b12_b55_a_job_on_a_slice(make: Make, cloud: CloudServer) -> None:
-    cluster = make()
-    done = cluster.iris("job", "run", "--accelerator", "v5litepod-16", "--", "sh", "-c", SHOW)
-    print(done)
-    lines = sorted(done.out.splitlines())
-    assert len(lines) == 4
-    # Idle, it is given back.
-    wait_until(lambda: cloud.client.nodes() == {})
