@@ -35,7 +35,7 @@ def reports_of_older_attempts_count(patch: Patch) -> None:
     patch.setattr(attempts, "report", report)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=1)
 def an_attempt_number_comes_twice(patch: Patch) -> None:
     real = attempts.assign
 
@@ -47,12 +47,12 @@ def an_attempt_number_comes_twice(patch: Patch) -> None:
     patch.setattr(attempts, "assign", assign)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=1)
 def rooms_are_never_full(patch: Patch) -> None:
     patch.setattr(World, "used", lambda self, place: Resources(0))
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=2)
 def a_stop_is_lost(patch: Patch) -> None:
     def stop(world: World, event: e.JobStopRequested, now: Now) -> fx.Answer:
         return fx.JobAnswer(event.job_id)
@@ -96,17 +96,17 @@ def _charge(patch: Patch, fault: ends.Fault, failures: int, losses: int) -> None
     patch.setattr(ends, "_charged", charged)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=1)
 def a_failure_costs_two(patch: Patch) -> None:
     _charge(patch, ends.Fault.PROGRAM, failures=2, losses=0)
 
 
-@breaks_a_rule(seed=2)
+@breaks_a_rule(seed=1)
 def a_loss_costs_a_failure(patch: Patch) -> None:
     _charge(patch, ends.Fault.HOST, failures=1, losses=0)
 
 
-@breaks_a_rule(seed=2)
+@breaks_a_rule(seed=1)
 def losses_are_free(patch: Patch) -> None:
     _charge(patch, ends.Fault.HOST, failures=0, losses=0)
 
@@ -116,7 +116,7 @@ def what_we_take_back_is_charged(patch: Patch) -> None:
     _charge(patch, ends.Fault.OURS, failures=0, losses=1)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=2)
 def a_killed_attempt_is_a_success(patch: Patch) -> None:
     real = attempts.report
 
@@ -128,7 +128,7 @@ def a_killed_attempt_is_a_success(patch: Patch) -> None:
     patch.setattr(attempts, "report", report)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=1)
 def what_succeeded_runs_again(patch: Patch) -> None:
     real = ends.settle
 
@@ -145,7 +145,7 @@ def what_succeeded_runs_again(patch: Patch) -> None:
 # -- the agent ----------------------------------------------------------------
 
 
-@breaks_a_rule(seed=32)
+@breaks_a_rule(seed=45)
 def a_report_is_sent_once(patch: Patch) -> None:
     def told(self: Book, told: Any) -> None:
         """Believes that everything arrived."""
@@ -153,7 +153,7 @@ def a_report_is_sent_once(patch: Patch) -> None:
     patch.setattr(Book, "on_told", told)
 
 
-@breaks_a_rule(seed=0)
+@breaks_a_rule(seed=1)
 def an_agent_forgets_at_the_end(patch: Patch) -> None:
     real = Book.on_reports
 
