@@ -3,6 +3,7 @@
 import pytest
 
 from iris_controller.core import states as s
+from iris_controller.core.leases import UNHEARD
 from iris_controller.core.states import WorkerState
 from iris_platform.base import SliceCloudState, VmState
 from tests.controller.agents import Agent, observed, succeeded
@@ -69,6 +70,16 @@ class TestSilence:
         assert w.world.workers[agent.place].state is WorkerState.HEALTHY
         w.later(1)
         assert w.world.workers[agent.place].state is WorkerState.SUSPECT
+
+    def test_a_silence_that_an_earlier_controller_measured_is_measured_again(self) -> None:
+        w, _, (agent,) = running()
+        agent.silent = True
+        w.later(40)
+        w.restart(down_s=5)
+        worker = w.world.workers[agent.place]
+        assert (worker.state, worker.reason) == (WorkerState.SUSPECT, UNHEARD)
+        w.later(31)
+        assert w.world.workers[agent.place].reason.message == "no contact for 31s"
 
     def test_b43_a_stall_of_our_own_ends_nothing(self) -> None:
         w, job, (agent,) = running()

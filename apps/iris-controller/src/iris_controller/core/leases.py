@@ -25,6 +25,8 @@ STALL_MS = 2_000
 # Slices that may be deleted on suspicion at once: so many, or this share of the fleet.
 LEAST_SUSPECTS = 2
 SUSPECT_SHARE = 0.1
+# Of one that was silent when the controller before us ended: how long, nobody has measured.
+UNHEARD = Reason("unheard", "silent before this controller's start, and not heard since")
 LISTENED_TO = (WorkerState.HEALTHY, WorkerState.SUSPECT)
 
 
@@ -65,7 +67,7 @@ def mark_silent(world: World, now: Now) -> list[Effect]:
         worker = world.workers[place]
         if silent_ms <= world.settings.suspect_after_ms or worker.state not in LISTENED_TO:
             continue
-        if worker.state is WorkerState.HEALTHY:
+        if worker.state is WorkerState.HEALTHY or worker.reason == UNHEARD:
             why = Reason("silent", f"no contact for {duration(silent_ms)}")
             world.put_worker(replace(worker, state=WorkerState.SUSPECT, reason=why))
             world.record(now, "worker", place.name, "SUSPECT", why)

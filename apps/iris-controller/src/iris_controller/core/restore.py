@@ -22,6 +22,7 @@ from iris_controller.core.entities import (
     Task,
     Worker,
 )
+from iris_controller.core.leases import LISTENED_TO, UNHEARD
 from iris_controller.core.recovery import hold_jobs
 from iris_controller.core.standings import patience
 from iris_controller.core.states import TaskState, WorkerState
@@ -47,9 +48,7 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
             case Slice():
                 slices.append(row)
             case Worker():
-                world.workers[row.place] = row
-                if row.state in (WorkerState.HEALTHY, WorkerState.SUSPECT):
-                    world.clocks.contact[row.place] = now.boot_ms
+                _restore_worker(world, row, now)
             case Standing():
                 not_before_ms = min(row.not_before_ms, now.wall_ms + patience(row.reason).most_ms)
                 world.standings[row.group, row.zone] = replace(row, not_before_ms=not_before_ms)
@@ -80,6 +79,15 @@ def restore(settings: Settings, epoch: int, rows: Iterable[Row], now: Now) -> Wo
         hold_jobs(world)
     world.must_decide = True
     return world
+
+
+def _restore_worker(world: World, worker: Worker, now: Now) -> None:
+    """One that was silent is so still, for a time that begins now."""
+    if worker.state is WorkerState.SUSPECT:
+        worker = replace(worker, reason=UNHEARD)
+    world.workers[worker.place] = worker
+    if worker.state in LISTENED_TO:
+        world.clocks.contact[worker.place] = now.boot_ms
 
 
 def _restore_job(world: World, job: Job) -> None:
