@@ -18,6 +18,11 @@ def is_here(config: IrisConfig) -> bool:
     return config.proto.controller.WhichOneof("controller") == "local"
 
 
+def is_at_google(config: IrisConfig) -> bool:
+    """Whether the controller has a machine of its own, which a start makes."""
+    return config.proto.controller.HasField("gcp")
+
+
 def manual_hosts(config: IrisConfig) -> set[str]:
     """The hosts of all manual groups, by their names in the configuration."""
     groups = config.scale_groups.values()
@@ -29,14 +34,14 @@ def manual_hosts(config: IrisConfig) -> set[str]:
 def place(config: IrisConfig) -> str:
     """Where a controller that is elsewhere runs, for messages."""
     controller = config.proto.controller
-    if controller.HasField("gcp"):
+    if is_at_google(config):
         return f"on a machine of its own in zone {controller.gcp.zone} of {controller.gcp.project_id}"
     return f"on {controller.manual.host}"
 
 
 def machines(config: IrisConfig) -> list[str]:
     """What is made for such a controller, and is billed, where it is not there yet; a line each."""
-    if not config.proto.controller.HasField("gcp"):
+    if not is_at_google(config):
         return []
     gcp = config.proto.controller.gcp
     disk, boot = (f"{size >> 30} GiB" for size in (gcp.state_disk_size, gcp.boot_disk_size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from argparse import Namespace
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,6 +15,7 @@ from iris_cli.commands.cluster_start import refuse_unusable
 from iris_cli.configs import rehearse
 from iris_cli.doctor.checks import CONFIGURATION, THIS_MACHINE, Check, Report, Result
 from iris_cli.doctor.controller_host import SiteDoctor
+from iris_cli.doctor.google import examine_google
 from iris_cli.doctor.hosts import PROBE_S, REACH_S, HostDoctor, Wanted
 from iris_cli.doctor.local import check_machine, seat_here
 from iris_cli.doctor.seat import Seat
@@ -23,7 +24,7 @@ from iris_cli.locate import find_config, means_rehearsal, paths_of, with_storage
 from iris_cli.output import Output
 from iris_cli.records import read_records
 from iris_cli.text import plural, safe
-from iris_cli.there import is_here
+from iris_cli.there import is_at_google, is_here
 from iris_config import ConfigError, IrisConfig, Problem, load_config
 from iris_config.endpoint import advertised
 from iris_platform.base import PlatformError, Refused
@@ -74,6 +75,7 @@ def run(options: Namespace) -> int:
     for check in check_machine(paths):
         checks.append(check)
         report(check)
+    checks += examine_google(config, report)
     checks += _beyond(config, paths, report)
     _show(output, checks)
     bad = [check for check in checks if check.result is Result.FAILED]
@@ -129,7 +131,7 @@ def _problem(path: Path, problem: Problem) -> Check:
 def _beyond(config: IrisConfig, paths: ClusterPaths, report: Report) -> list[Check]:
     """The controller's place, and every host from there; nothing where all is on this machine."""
     targets = targets_in(config.proto)
-    if not targets and is_here(config):
+    if not targets and (is_here(config) or is_at_google(config)):
         return []
     try:
         settings = settings_of(config.proto.ssh)
@@ -164,6 +166,10 @@ def _place(
         identity = load_identity(config.name, paths.pki_dir)
         wanted = Wanted(config.name, identity.cluster_id if identity else "", container=agents)
         return seat_here(wanted, endpoint, paths, report)
+    if is_at_google(config):
+        # It may not be there yet: its machine is made by the start.
+        ring = Keyring(paths.pki_dir / OPERATOR_DIR)
+        return nullcontext(Seat(Wanted(config.name, ring.cluster_id(), container=agents)))
     site = known_site(config.proto, paths)
     if not site.cluster_id:
         # After a lost host: the keys here are all that is known of it.

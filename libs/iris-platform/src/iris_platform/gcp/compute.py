@@ -43,11 +43,11 @@ _QUOTA = ("QUOTA_EXCEEDED", "quotaExceeded", "Quota '")
 _RATE = ("rateLimitExceeded", "RATE_LIMIT_EXCEEDED", "userRateLimitExceeded")
 
 
-class Gone(PlatformError):
+class Gone(Refused):
     """There is no such thing."""
 
 
-class Exists(PlatformError):
+class Exists(Refused):
     """There is a thing of that name already."""
 
 
@@ -143,7 +143,7 @@ class Compute:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise Unreachable(f"{path}: Compute Engine cannot be reached: {error}") from error
+            raise Unreachable(f"{path}: Compute Engine cannot be reached: {_cause(error)}") from error
         try:
             found = reply.json()
         except requests.JSONDecodeError as error:
@@ -153,6 +153,11 @@ class Compute:
         if not isinstance(found, dict):
             raise Unreachable(f"{path}: expected an object")
         return found
+
+
+def _cause(error: Exception) -> str:
+    """The last words of a chain of errors, of which each repeats the next."""
+    return str(error).rpartition(": ")[2].rstrip("\"')") or type(error).__name__
 
 
 def _refusal(status: int, found: object, path: str) -> PlatformError:

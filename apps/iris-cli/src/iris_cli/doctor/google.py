@@ -1,0 +1,70 @@
+"""Whether Google Cloud lets us: each zone of TPU groups, and where the controller's machine is to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from iris_cli.doctor.checks import Check, Report, Result
+from iris_config import IrisConfig
+from iris_platform.base import PermissionMissing, PlatformError, Refused
+from iris_platform.ssh import for_each
+
+# Zones that are asked at once, and how long all of them may take.
+AT_ONCE = 8
+LONGEST_S = 120.0
+
+
+def examine_google(config: IrisConfig, report: Report) -> list[Check]:
+    """A check for each zone; nothing where nothing of the cluster is at Google's."""
+    questions = {**_tpu_zones(config), **_controllers_zone(config)}
+    found = for_each(questions, lambda what: questions[what](), AT_ONCE, LONGEST_S)
+    checks = [_check(what, found[what]) for what in questions]
+    for check in checks:
+        report(check)
+    return checks
+
+
+def _tpu_zones(config: IrisConfig) -> dict[str, Callable[[], object]]:
+    """By project and zone, a look at the slices there."""
+    groups = [group for group in config.scale_groups.values() if group.provider.HasField("tpu")]
+    places = {(group.provider.tpu.project_id, zone): None for group in groups for zone in group.zones}
+    return {f"TPU in {zone} of {project}": _lister(config, project, zone) for project, zone in places}
+
+
+def _lister(config: IrisConfig, project: str, zone: str) -> Callable[[], object]:
+    def look() -> object:
+        # Here, since it takes Google's client along.
+        from iris_platform.gcp.client import TpuApi
+
+        api = TpuApi(config.proto.endpoints.tpu, project)
+        return api.list_nodes(zone), api.list_queued(zone)
+
+    return look
+
+
+def _controllers_zone(config: IrisConfig) -> dict[str, Callable[[], object]]:
+    gcp = config.proto.controller.gcp
+    if not config.proto.controller.HasField("gcp"):
+        return {}
+
+    def look() -> object:
+        from iris_platform.gcp.compute import Compute
+        from iris_platform.gcp.session import open_session
+
+        endpoint = config.proto.endpoints.compute
+        with open_session(endpoint) as session:
+            compute = Compute(endpoint, gcp.project_id, session)
+            return [list(compute.list(gcp.zone, kind, {})) for kind in ("instances", "disks")]
+
+    return {f"machines in {gcp.zone} of {gcp.project_id}": look}
+
+
+def _check(what: str, answer: object) -> Check:
+    if not isinstance(answer, PlatformError):
+        return Check(what, "google", Result.OK, "can be listed")
+    fix = "look whether Google Cloud is reachable from here, and try again"
+    if isinstance(answer, PermissionMissing):
+        fix = "grant what docs/gcp.md names to the account that you use here"
+    elif isinstance(answer, Refused):
+        fix = "correct project and zone in the configuration, and enable the API in the project"
+    return Check(what, "google", Result.FAILED, str(answer), fix)

@@ -1,0 +1,74 @@
+"""`iris doctor` asks Google before anything is started there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iris_cli.doctor.checks import Check, Result
+from iris_cli.doctor.google import examine_google
+from iris_config import IrisConfig, parse_config
+from tests.harness.cloud import CloudServer
+from tests.harness.ports import free_port
+
+CONFIG = """\
+name: demo
+controller: {{ gcp: {{ project_id: {project}, zone: europe-west4-b }} }}
+endpoints: {{ tpu: "{url}", compute: "{url}", certificates: "{url}" }}
+scale_groups:
+  a:
+    provider: {{ tpu: {{ project_id: {project} }} }}
+    accelerator_type: v5litepod-16
+    zones: [europe-west4-b, us-central1-a]
+  b:
+    provider: {{ tpu: {{ project_id: {project} }} }}
+    accelerator_type: v5litepod-4
+    zones: [us-central1-a]
+"""
+
+
+def examine(url: str, project: str = "test-project") -> dict[str, Check]:
+    told: list[Check] = []
+    checks = examine_google(parse_config(CONFIG.format(url=url, project=project)), told.append)
+    assert checks == told
+    assert all(check.fix for check in checks if check.result is not Result.OK)
+    return {check.subject: check for check in checks}
+
+
+def test_each_zone_is_asked_once() -> None:
+    with CloudServer() as cloud:
+        found = examine(cloud.url)
+    assert list(found) == [
+        "TPU in europe-west4-b of test-project",
+        "TPU in us-central1-a of test-project",
+        "machines in europe-west4-b of test-project",
+    ]
+    assert {check.result for check in found.values()} == {Result.OK}
+
+
+def test_a_zone_that_is_down_and_a_project_that_is_not_ours() -> None:
+    with CloudServer() as cloud:
+        cloud.client.fault("error", "ListNodes", zone="us-central1-a", code=7, count=None)
+        found = examine(cloud.url)
+        assert found["TPU in us-central1-a of test-project"].result is Result.FAILED
+        assert "docs/gcp.md" in found["TPU in us-central1-a of test-project"].fix
+        assert found["TPU in europe-west4-b of test-project"].result is Result.OK
+        others = examine(cloud.url, "somebodys")
+    assert {check.result for check in others.values()} == {Result.FAILED}
+    assert "correct project and zone" in others["machines in europe-west4-b of somebodys"].fix
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # urllib3 waits between tries.
+    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda self, response=None: None)
+    config = parse_config(CONFIG.format(url=f"http://127.0.0.1:{free_port()}", project="p"))
+    for group in list(config.proto.scale_groups):
+        del config.proto.scale_groups[group]
+    (check,) = examine_google(config, lambda check: None)
+    assert check.message.endswith("Compute Engine cannot be reached: [Errno 111] Connection refused")
+
+
+def test_nothing_of_googles_is_asked_of_others(tmp_path: Path) -> None:
+    text = "name: x\nscale_groups: {a: {provider: {local: {}}}}\n"
+    assert examine_google(IrisConfig(parse_config(text).proto), lambda check: None) == []
