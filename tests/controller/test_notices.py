@@ -41,6 +41,20 @@ def test_the_same_again_is_passed_on_and_told_once() -> None:
     assert w.told("worker").count("NOTICE preempted") == 1
 
 
+def test_nothing_new_is_put_on_a_slice_that_goes() -> None:
+    """What ended by the notice began again on the same host, which was about to go."""
+    w = world(group(hosts=2, at_most=2))
+    w.submit(1, cpu=4)
+    (one,) = w.slices
+    ours = w.boots(one)
+    w.batch(e.AgentNotice(ours[1].session, PREEMPTED))
+    late = w.submit(1, cpu=4)
+    (two,) = [name for name in w.slices if name != one]
+    w.boots(two)
+    attempt = w.task(late).attempt
+    assert attempt is not None and attempt.place.slice_name == two
+
+
 def test_a_stream_that_has_ended_says_nothing_any_more() -> None:
     w = world(group())
     w.submit()

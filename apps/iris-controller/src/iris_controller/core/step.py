@@ -145,7 +145,7 @@ def _rooms(world: World) -> list[Room]:
     rooms: list[Room] = []
     for slice_ in world.present_slices():
         group = world.group(slice_)
-        if group is None or not isinstance(slice_.state, s.SliceReady):
+        if group is None or not isinstance(slice_.state, s.SliceReady) or workers.is_leaving(world, slice_):
             continue
         for where in world.places(slice_):
             worker = world.workers[where]

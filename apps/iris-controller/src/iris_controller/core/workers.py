@@ -38,6 +38,9 @@ from iris_controller.core.states import ATTEMPT_LIVE, WorkerState
 from iris_controller.core.values import AttemptId, AttemptSpec, Now, Place, Reason
 from iris_controller.core.world import World
 
+# The kinds of notices: worker.proto.
+NOTICES = ("preempted", "maintenance")
+
 
 def hello(world: World, event: AgentHello, now: Now) -> list[Effect]:
     """Accepts or refuses an agent, and settles every attempt that it reports."""
@@ -272,6 +275,11 @@ def _contact(world: World, place: Place, now: Now) -> None:
     if worker.state is WorkerState.SUSPECT:
         world.put_worker(replace(worker, state=WorkerState.HEALTHY, reason=Reason("")))
         world.record(now, "worker", place.name, "HEALTHY", Reason("", "in contact again"))
+
+
+def is_leaving(world: World, slice_: Slice) -> bool:
+    """Whether the provider has said that a host of it goes; what ends there is not begun there again."""
+    return any(world.workers[place].reason.code in NOTICES for place in world.places(slice_))
 
 
 def noticed(world: World, event: AgentNotice, now: Now) -> list[Effect]:
