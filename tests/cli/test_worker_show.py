@@ -171,5 +171,9 @@ def test_local_hosts_of_a_controller_elsewhere_are_there(bench: Bench) -> None:
     write_site(bench.paths, Site("10.0.0.9", 10400))
     found = ask(bench, pb.Slice(name="s-1", scale_group="here", zone="local"))
     assert found.address == "10.0.0.9" and found.text == ""
+    # Its start was begun here, and never had keys.
+    done = bench.iris("--config", str(bench.config), "job", "list")
+    assert done.status == 5 and "is not started yet" in done.err
+    assert "start it: iris" in done.err and "cluster start" in done.err and "login" not in done.err
     for words in ("the controller's host, 10.0.0.9", "controller/state/local/s-1/0/agent.log"):
         assert words in found.error

@@ -119,12 +119,15 @@ class RemoteReach:
         """Whether our certificate is to be renewed.
 
         Raises:
-            RpcFailed: there is none, or it is over.
+            RpcFailed: there is none, or it is over; or no start ever made one.
         """
         try:
             facts = ring.facts()
         except CredentialsError as error:
             raise self._log_in(str(error)) from error
+        if facts is None and not self._site.cluster_id:
+            # A start was begun, and ended before there were any keys.
+            raise self._not_started()
         if facts is None:
             raise self._log_in("there is no operator's certificate here")
         if facts.not_after_s < time.time():
@@ -146,6 +149,11 @@ class RemoteReach:
             f"cluster {self._cluster.name}: {why}",
             hint=f"get one: {self._cluster.command('cluster login')}",
         )
+
+    def _not_started(self) -> RpcFailed:
+        command = self._cluster.command("cluster start")
+        words = f"cluster {self._cluster.name} is not started yet: no start from here came to its end"
+        return RpcFailed(UNREACHABLE, words, hint=f"start it: {command}")
 
     def _unreachable(self, why: str) -> RpcFailed:
         command = self._cluster.command("cluster start")
