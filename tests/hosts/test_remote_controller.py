@@ -203,6 +203,7 @@ def test_a_start_that_is_interrupted_leaves_what_a_stop_removes(make: Make, lab:
     start.send_signal(signal.SIGINT)
     _, err = start.communicate(timeout=60)
     assert start.returncode == 130, err
+    assert "cluster stop --forget" in err and "stay for the next start" in err
     cluster.iris("cluster", "stop", "-y", "--forget")
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def _bring_up(vm: ControllerVm, cluster: Cluster, config: IrisConfig, output: Ou
         remember_start(cluster, config)
         started.append(None)
 
-    with worded_errors(cluster, config):
+    with worded_errors(cluster, config, lambda: bool(started)):
         given = given_to(config, vm)
         found = vm.start(given.to_json(), before)
     with Controller(cluster).connect() as connection:
@@ -163,7 +163,7 @@ def _interrupted(vm: ControllerVm, cluster: Cluster) -> CliError:
             INTERRUPTED, f"interrupted; it is not known whether a controller runs: {error}", hint=hint
         )
     if status.state is ControllerState.ABSENT:
-        hint = f"see that it left nothing: {cluster.command('cluster stop')}"
+        hint = how_to_undo(cluster)
         return CliError(INTERRUPTED, "interrupted; no controller runs", hint=hint)
     what = "is up" if status.state is ControllerState.SERVING else "is there, but does not answer yet"
     return CliError(
@@ -243,6 +243,12 @@ def _refuse_other(
     )
 
 
+def how_to_undo(cluster: Cluster) -> str:
+    """What removes all that a start has left, and what does not."""
+    forget = cluster.command("cluster stop --forget")
+    return f"to leave nothing behind: {forget} (without --forget, keys and state stay for the next start)"
+
+
 def _being_stopped(cluster: Cluster, how: str = "") -> CliError:
     return CliError(
         LEFT_OVER,
@@ -252,8 +258,10 @@ def _being_stopped(cluster: Cluster, how: str = "") -> CliError:
 
 
 @contextmanager
-def worded_errors(cluster: Cluster, config: IrisConfig) -> Iterator[None]:
-    """What can go wrong on the way up, as one line each."""
+def worded_errors(
+    cluster: Cluster, config: IrisConfig, leaves: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """What can go wrong on the way up, as one line each; `leaves`: whether something is there by then."""
     # On this machine the errors say all that the doctor could.
     file = shlex.quote(str(cluster.config_path or ""))
     hint = "" if is_here(config) else f"see what is wrong there, and what to fix: iris doctor {file}"
@@ -265,6 +273,8 @@ def worded_errors(cluster: Cluster, config: IrisConfig) -> Iterator[None]:
         raise CliError(USAGE, str(error), hint="--state-dir DIR says where else") from error
     except (PlatformError, ControllerFileError) as error:
         first, *rest = str(error).splitlines() or [type(error).__name__]
+        if hint and leaves():
+            hint = f"{hint}; {how_to_undo(cluster)}"
         raise CliError(FAILED, first, after=tuple(f"  {line}" for line in rest), hint=hint) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
