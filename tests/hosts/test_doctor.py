@@ -18,7 +18,7 @@ ALL = ["ssh", "python", "disk", "clock", "owner", "reaches us"]
 TROUBLES = {
     "refuse_key": ("ssh", "none of the keys"),
     "remove_python": ("python", "there is no python3"),
-    "fill_disk": ("disk", "space"),
+    "fill_disk": ("disk", "0 B free"),
     "kill": ("ssh", "no SSH connection"),
 }
 

@@ -191,6 +191,20 @@ def test_a_stop_when_the_controllers_host_is_gone(make: Make, lab: Lab) -> None:
     assert cluster.iris("job", "run", "--", "hostname").out == f"{host.name}\n"
 
 
+def test_a_full_disk_keeps_nobody_from_stopping(make: Make, lab: Lab) -> None:
+    controller_host, host = lab.host("full", disk=512 << 20), *hosts_of(lab, 1)
+    before = [each.listing() for each in (controller_host, host)]
+    cluster = make([controller_host, host])
+    cluster.iris("cluster", "start")
+    controller_host.fill_disk()
+    cluster.iris("cluster", "stop", "-y", "--forget")
+    controller_host.free_disk()
+    assert [each.listing().since(old) for each, old in zip((controller_host, host), before, strict=True)] == [
+        [],
+        [],
+    ]
+
+
 def test_a_start_that_is_interrupted_leaves_what_a_stop_removes(make: Make, lab: Lab) -> None:
     hosts = hosts_of(lab, 2)
     before = [host.listing() for host in hosts]

@@ -13,9 +13,11 @@ from iris_platform.bootstrap.run import _RUN
 from iris_platform.processes import wait_until
 
 
-def begin(folder: Path, script: bytes, *words: str, size: int | None = None) -> subprocess.Popen[bytes]:
+def begin(
+    folder: Path, script: bytes, *words: str, size: int | None = None, run: str = _RUN
+) -> subprocess.Popen[bytes]:
     """The command as a host runs it, with temporary files in a folder."""
-    argv = ["sh", "-c", _RUN, "sh", str(len(script) if size is None else size), *words]
+    argv = ["sh", "-c", run, "sh", str(len(script) if size is None else size), *words]
     environ = {**os.environ, "TMPDIR": str(folder)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(argv, env=environ, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]  # pipes
@@ -38,10 +40,20 @@ def test_half_a_script_is_not_run(tmp_path: Path) -> None:
 
 
 def test_no_place_for_it(tmp_path: Path) -> None:
-    with begin(tmp_path / "none", b"echo ran\n") as process:
+    nowhere = _RUN.replace("/dev/shm", "/proc/none").replace("room /run", "room /proc/none")
+    with begin(tmp_path / "none", b"echo ran\n", run=nowhere) as process:
         out, err = process.communicate(b"echo ran\n", timeout=20)
     assert (process.returncode, out) == (97, b"")
     assert b"none" in err
+
+
+def test_where_the_temporary_directory_takes_nothing_it_runs_in_memory(tmp_path: Path) -> None:
+    script = b'echo "$0"\n'
+    with begin(tmp_path / "none", script) as process:
+        out, _ = process.communicate(script, timeout=20)
+    assert process.returncode == 0
+    path = Path(out.decode().strip())
+    assert path.parts[:2] in (("/", "dev"), ("/", "run")) and not path.parent.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE])

@@ -15,20 +15,29 @@ _NO_ROOM = 97
 
 # Constant text: $1 is the script's size in bytes, the others are its words. The script comes
 # on standard input with its secret behind it. One command, with a trap of its own: whatever
-# becomes of us, nothing stays on the host.
+# becomes of us, nothing stays on the host. A full disk must not keep anybody from stopping
+# what runs there: then it goes where there is room in memory.
 _RUN = """\
 umask 077
-directory=$(mktemp -d) || exit 97
+size=$1
+shift
+directory=
 trap 'rm -rf -- "$directory"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
-script=$directory/iris-host.sh
-head -c "$1" >"$script" || exit 97
-size=$(($(wc -c <"$script")))
-if [ "$size" -ne "$1" ]; then
-  echo "only $size of $1 bytes of the script arrived" >&2
+room() {
+  directory=$(TMPDIR=$1 mktemp -d) || return 1
+  script=$directory/iris-host.sh
+  head -c "$size" /dev/zero >"$script" && return
+  rm -rf -- "$directory"
+  return 1
+}
+room "${TMPDIR:-/tmp}" || room /dev/shm || room /run || exit 97
+head -c "$size" >"$script" || exit 97
+came=$(($(wc -c <"$script")))
+if [ "$came" -ne "$size" ]; then
+  echo "only $came of $size bytes of the script arrived" >&2
   exit 97
 fi
-shift
 sh "$script" "$@"
 """
 
