@@ -17,9 +17,11 @@ from iris_cli.doctor.hosts import HostDoctor, Listening, Wanted, reach_check
 from iris_cli.doctor.local import check_machine
 from iris_cli.doctor.on_host import PortTaken
 from iris_cli.doctor.ports import Beacon
+from iris_cli.doctor.wheels import check_wheels
 from iris_config.endpoint import Endpoint
 from iris_platform.base import ContainerSpec
 from iris_platform.bootstrap import NO_CONTAINER
+from iris_platform.bundle import AGENT
 from iris_platform.paths import ClusterPaths
 from iris_platform.ssh import HostKeyChanged, SshTarget
 from iris_platform.ssh.connection import CommandResult
@@ -160,6 +162,18 @@ def test_a_good_host() -> None:
     found = examine(host, listening=Listening(ENDPOINT, word="w"))
     assert list(found) == ["ssh", "python", "disk", "clock", "owner", "reaches us"]
     assert {check.result for check in found.values()} == {Result.OK}
+
+
+def test_wheels_that_are_not_here_and_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert check_wheels({AGENT: set()}) is None
+    check = check_wheels({AGENT: {("3.11", "x86_64")}})
+    assert check is not None and check.result is Result.WARNING
+    assert check.message.startswith("the agent: wheels of ") and "once" in check.fix
+    (tmp_path / "cache").write_text("a file, not a directory")
+    check = check_wheels({AGENT: {("3.11", "x86_64")}})
+    assert check is not None and check.result is Result.FAILED
+    assert "cannot be kept" in check.message and "XDG_CACHE_HOME" in check.fix
 
 
 @pytest.mark.parametrize(("status", "result"), [(0, Result.OK), (96, Result.FAILED)])

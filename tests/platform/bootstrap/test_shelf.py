@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from iris_platform.base import Refused
-from iris_platform.bundle import KINDS_FILE, Bundle, Shelf, kind_of
+from iris_platform.bundle import KINDS_FILE, PROGRAMS, Bundle, Shelf, kind_of
 
 
 def shelf(directory: Path, **kinds: str) -> Shelf:
@@ -47,3 +47,9 @@ def test_bytes_that_are_not_those_of_their_name(tmp_path: Path, bundle: Bundle) 
     (tmp_path / bundle.sha256).write_bytes(bundle.path.read_bytes()[:-1])
     with pytest.raises(Refused, match=r"the agent cannot be packed for Python 3\.11"):
         shelf(tmp_path, **{"3.11 x86_64": bundle.sha256}).bundle_for("3.11", "x86_64")
+
+
+def test_it_says_what_was_to_be_packed(tmp_path: Path) -> None:
+    shelf(tmp_path)
+    with pytest.raises(Refused, match=r"^the controller cannot be packed for Python 3\.12"):
+        Shelf(tmp_path, PROGRAMS).bundle_for("3.12", "x86_64")

@@ -146,8 +146,23 @@ def _beyond(config: IrisConfig, paths: ClusterPaths, report: Report) -> list[Che
         doctor = HostDoctor(lambda target: connect(target, settings, known_hosts), seat.wanted, report)
         found = examine_all(targets, doctor, config)
         reached = seat.reached(_addresses(targets, settings.user_config))
+    packing = _wheels(config, doctor, seat, report)
     by_host = [[*checks, *reached.get(host, ())] for host, checks in found.items()]
-    return [*seat.checks, *chain.from_iterable(by_host)]
+    return [*seat.checks, *chain.from_iterable(by_host), *packing]
+
+
+def _wheels(config: IrisConfig, doctor: HostDoctor, seat: Seat, report: Report) -> list[Check]:
+    """What is to be packed on this machine; an image is pulled by its host."""
+    if container_of(config.proto.bootstrap, "worker").image:
+        return []
+    # Here, since it takes what packs bundles along.
+    from iris_cli.doctor.wheels import check_wheels
+    from iris_platform.bundle import AGENT, PROGRAMS
+
+    check = check_wheels({PROGRAMS: {seat.kind} if seat.kind else set(), AGENT: doctor.kinds})
+    if check is not None:
+        report(check)
+    return [check] if check is not None else []
 
 
 def _place(

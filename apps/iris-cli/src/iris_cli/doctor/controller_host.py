@@ -17,6 +17,7 @@ from iris_cli.doctor.hosts import (
     NowMs,
     Wanted,
     connected,
+    kind_in,
     labels_of,
     look,
     now_ms,
@@ -87,7 +88,8 @@ class SiteDoctor:
         listening = self._listening(connection, python, seen, note, stack)
         # One that was stopped was shut out as well.
         wanted = replace(wanted, lets_in=seen is not None and seen.is_up)
-        return Seat(wanted.with_listening(listening), note.checks, partial(self._reached, connection, python))
+        reached = partial(self._reached, connection, python)
+        return Seat(wanted.with_listening(listening), note.checks, reached, kind_in(facts))
 
     def _directories(self, connection: SshConnection, facts: Mapping[str, Any], note: Report) -> None:
         """Whether state and keys can be where they are to be."""

@@ -16,6 +16,7 @@ from iris_platform.base import ContainerSpec, PlatformError, VmBootstrapSpec
 from iris_platform.bootstrap import NO_BUNDLE, NO_CONTAINER, Outcome, Startup
 from iris_platform.bootstrap.document import OLDEST_MINOR
 from iris_platform.bootstrap.run import CannotUpload, run_script
+from iris_platform.joining import Kind
 from iris_platform.manual.invite import is_invited
 from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, LABEL_SLICE
 from iris_platform.ssh import Connect, HostKeyChanged, SshConnection, SshTarget
@@ -90,6 +91,8 @@ class HostDoctor:
         self._wanted = wanted
         self._report = report
         self._now_ms = now_ms
+        # Of all that could be looked at: what is to be packed for them.
+        self.kinds: set[Kind] = set()
 
     def examine(self, host: str, target: SshTarget) -> list[Check]:
         """Every check of a host; what cannot be looked at because of an earlier failure is left out."""
@@ -105,6 +108,7 @@ class HostDoctor:
         facts = look(host, connection, spec, note, self._now_ms)
         if facts is None:
             return
+        self.kinds.add(kind_in(facts))
         note(_owner(host, facts, self._wanted))
         if self._wanted.lets_in:
             note(_lets_in(host, connection, self._wanted.cluster_id))
@@ -169,6 +173,11 @@ def look(
 def python_of(facts: Mapping[str, Any]) -> str:
     """The interpreter that was found there."""
     return str(facts.get("executable", "python3"))
+
+
+def kind_in(facts: Mapping[str, Any]) -> Kind:
+    """What decides which wheels a host needs."""
+    return ".".join(str(facts.get("python", "")).split(".")[:2]), str(facts.get("machine", ""))
 
 
 def labels_of(facts: Mapping[str, Any], role: str) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from iris_cli.doctor.checks import Check
 from iris_cli.doctor.hosts import Wanted
+from iris_platform.joining import Kind
 
 # By a host's name, where it is dialled: address and port of its SSH server.
 Places = Mapping[str, tuple[str, int]]
@@ -27,3 +28,5 @@ class Seat:
     wanted: Wanted
     checks: list[Check] = field(default_factory=list)
     reached: Callable[[Places], Mapping[str, Sequence[Check]]] = _from_here
+    # Of the controller's host, where it is another machine.
+    kind: Kind | None = None

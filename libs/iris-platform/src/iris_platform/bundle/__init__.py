@@ -10,10 +10,18 @@ manifest, and the installer (`installer.py`). See docs/decisions/009-bundle.md.
 """
 
 from iris_platform.bundle.archive import Bundle, BundleError, build_bundle, narrow, open_bundle
-from iris_platform.bundle.collect import MACHINES, PROGRAMS, PYTHONS, collect_wheels
-from iris_platform.bundle.shelf import KINDS_FILE, Shelf, kind_of
+from iris_platform.bundle.collect import (
+    MACHINES,
+    PROGRAMS,
+    PYTHONS,
+    collect_wheels,
+    missing_wheels,
+    wheel_cache,
+)
+from iris_platform.bundle.shelf import AGENT, KINDS_FILE, Shelf, kind_of
 
 __all__ = [
+    "AGENT",
     "KINDS_FILE",
     "MACHINES",
     "PROGRAMS",
@@ -24,6 +32,8 @@ __all__ = [
     "build_bundle",
     "collect_wheels",
     "kind_of",
+    "missing_wheels",
     "narrow",
     "open_bundle",
+    "wheel_cache",
 ]

@@ -34,6 +34,7 @@ MACHINES = ("x86_64", "aarch64")
 OLDEST_GLIBC_MINOR = 31
 PIP_S = 300.0
 LOCK_S = 900.0
+_NO_NETWORK = re.compile(r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError")
 # A closure that has not ended by then goes round in circles.
 _ROUNDS = 20
 
@@ -41,6 +42,24 @@ _ROUNDS = 20
 def wheel_cache(environ: Mapping[str, str] | None = None) -> Path:
     """`$XDG_CACHE_HOME/iris/wheels`, by default below `~/.cache`."""
     return base_directory("XDG_CACHE_HOME", ".cache", environ) / "iris" / "wheels"
+
+
+def once_online() -> str:
+    """What to do where wheels are missing."""
+    return f"this machine needs the internet once, for wheels, which it then keeps in {wheel_cache()}"
+
+
+def missing_wheels(programs: Sequence[str], python: str, machine: str, cache: Path | None = None) -> str:
+    """What would have to be fetched first for a bundle, in words; empty where all is here. Changes nothing."""
+    try:
+        with TemporaryDirectory(prefix="iris-wheels-") as directory:
+            shop = _Shop(cache or wheel_cache(), Path(directory), None, fetches=False)
+            _closure(shop, programs, int(python.partition(".")[2]), machine)
+    except BundleError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return ""
 
 
 def collect_wheels(
@@ -109,7 +128,8 @@ def _is_news(requirement: Requirement, chosen: Collection[str], extras: Mapping[
 class _Shop:
     """Where wheels come from: packed here, kept from last time, or fetched."""
 
-    def __init__(self, cache: Path, out_dir: Path, constraints: Path | None) -> None:
+    def __init__(self, cache: Path, out_dir: Path, constraints: Path | None, *, fetches: bool = True) -> None:
+        self._fetches = fetches
         self._cache = cache
         self._out_dir = out_dir
         self._pins = _read_constraints(constraints) if constraints else []
@@ -175,6 +195,11 @@ class _Shop:
         return max(fitting, key=lambda one: one[:3])[3] if fitting else None
 
     def _fetch(self, wanted: Mapping[str, Requirement], minor: int, machine: str) -> dict[str, Wheel]:
+        if not self._fetches:
+            raise BundleError(
+                f"wheels of {', '.join(sorted(wanted))} and perhaps others for Python 3.{minor} on {machine}"
+                " are not here yet"
+            )
         with TemporaryDirectory(dir=self._cache, prefix=".fetch-") as folder:
             self._download([_text(r) for r in wanted.values()], Path(folder), minor, machine)
             fetched = {}
@@ -217,8 +242,12 @@ def _why(output: str, wanted: Sequence[str], what: str) -> str:
     if "No module named pip" in output:
         return f"fetching wheels needs pip beside iris: install iris-platform[bundle] in {sys.prefix}"
     missing = re.findall(r"No matching distribution found for (\S+)", output)
-    tail = "\n".join(output.strip().splitlines()[-5:])
-    return f"there is no wheel of {', '.join(missing or wanted)} {what}; pip says:\n{tail}"
+    wheels = f"there is no wheel of {', '.join(missing or wanted)} {what}"
+    if _NO_NETWORK.search(output):
+        return f"{wheels}, and the package index cannot be reached; {once_online()}"
+    # It warns of each of its tries, and says in the end what is wrong.
+    errors = [line.partition("ERROR: ")[2] for line in output.splitlines() if line.startswith("ERROR: ")]
+    return f"{wheels}; pip says: {errors[-1] if errors else 'nothing'}"
 
 
 def _read_constraints(path: Path) -> list[Requirement]:

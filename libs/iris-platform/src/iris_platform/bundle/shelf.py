@@ -41,7 +41,8 @@ class Shelf:
             return made
 
     def _get(self, python: str, machine: str) -> Bundle:
-        what = f"the agent cannot be packed for Python {python} on {machine}"
+        packed = "the agent" if tuple(self._programs) == AGENT else "the controller"
+        what = f"{packed} cannot be packed for Python {python} on {machine}"
         try:
             brought = read_kinds(self._directory)
             if brought is None:
