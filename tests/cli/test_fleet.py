@@ -7,10 +7,11 @@ import json
 import pytest
 import yaml
 
+from iris_cli.commands.job_list import job_row
 from iris_cli.commands.job_show import task_row
 from iris_proto.v1 import controller_pb2 as pb
 from iris_proto.v1.job_pb2 import Place, Resources
-from tests.cli.builders import attempt, task, with_attempt
+from tests.cli.builders import attempt, job, task, with_attempt
 from tests.cli.fake_controller import FakeController
 from tests.cli.fake_service import FakeService
 from tests.cli.runner import Runner
@@ -140,6 +141,22 @@ def test_followed_events_have_the_same_columns(iris: Runner, service: FakeServic
 def test_verbose_says_which_cluster(iris: Runner, service: FakeService) -> None:
     done = iris(*DEMO, "job", "list", "-v")
     assert f"cluster demo (named): state in {iris.state_dir}" in done.err
+
+
+def test_a_task_that_runs_again_says_what_became_of_it_before() -> None:
+    again = with_attempt(task("RUNNING", attempts=2), attempt("RUNNING", 2))
+    again.losses = 1
+    assert task_row(again, 0.0)[-1] == "attempts before: 1 lost with their machine"
+    assert task_row(with_attempt(task("RUNNING", attempts=1), attempt("RUNNING")), 0.0)[-1] == ""
+
+
+def test_a_job_that_waits_again_does_not_run() -> None:
+    rows = []
+    for state in ("RUNNING", "PENDING"):
+        shown = job(state)
+        shown.started_at.FromSeconds(100)
+        rows.append(job_row(shown, 107.0, wide=False, cut=False)[5])
+    assert rows == ["7.0s", ""]
 
 
 def test_a_gangs_member_that_has_ended_is_shown_as_what_it_waits_for() -> None:

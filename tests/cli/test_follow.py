@@ -246,6 +246,19 @@ def test_the_reason_may_change_while_the_task_does_not() -> None:
     ]
 
 
+def test_a_countdown_is_told_once() -> None:
+    narrator, waiting = Narrator(), task("PENDING")
+    told = []
+    for step, wait in enumerate(("5s", "4s", "1.5s", "9s")):
+        why = f"boxes waits {wait} after {1 + step // 3} failed: no space"
+        told += narrator.lines(job("PENDING", "start_failed", why), [waiting], float(step))
+        told += narrator.lines(job("PENDING", "start_failed", why), [], float(step))
+    assert [line.split("  ")[-1] for line in told] == [
+        "waiting: start_failed — boxes waits 5s after 1 failed: no space",
+        "waiting: start_failed — boxes waits 9s after 2 failed: no space",
+    ]
+
+
 def test_many_tasks_are_counted_and_their_troubles_told() -> None:
     narrator = Narrator()
     failed = with_attempt(task("PENDING", index=1), attempt("FAILED", index=1, reason="exit", exit_code=2))

@@ -58,6 +58,7 @@ def test_from_bare_hosts_to_a_job_and_back(make: Make, lab: Lab) -> None:
     cluster = make(hosts)
     planned = cluster.json("cluster", "start", "--dry-run")
     assert planned["hosts"] == sorted(host.address for host in cluster.hosts)
+    assert not list(cluster.home.rglob("known_hosts*"))
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], [], []]
     cluster.iris("cluster", "start")
     ran = cluster.iris("job", "run", "--replicas", "4", "--", "hostname")

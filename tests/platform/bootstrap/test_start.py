@@ -320,6 +320,14 @@ def test_a_bundle_that_is_not_whole_or_of_another_python_is_asked_for_again(
     assert host.run(startup, "prepare").check("h1").facts["bundles"] == []
 
 
+def test_a_bundle_that_cannot_be_installed_says_so_once(host: Host, bundle: Bundle) -> None:
+    host.root.mkdir(parents=True)
+    (host.root / "bundles").write_text("a file, not a directory")
+    outcome = host.run(host.startup(bundle))
+    assert outcome.step == "install" and "bundles" in outcome.reason
+    assert '"failed"' not in outcome.log_tail
+
+
 def test_a_dead_man_that_nobody_knows_of_undoes_no_other_slice(host: Host, bundle: Bundle) -> None:
     startup = host.startup(bundle)
     host.run(startup).check("h1")

@@ -59,21 +59,21 @@ def run(options: Namespace) -> int:
     refuse_places_of_others(cluster, read_records(), output.note)
     if is_here(config):
         refuse_other_identity(cluster)
-    vm = controller_of(cluster, config, output)
+    vm = controller_of(cluster, config, output, pins=not options.dry_run)
     if options.dry_run:
         return show_plan(vm, cluster, config, output)
     return bring_up(vm, cluster, with_sizes(cluster, config, output), output)
 
 
-def controller_of(cluster: Cluster, config: IrisConfig, output: Output) -> ControllerVm:
-    """The controller that a configuration asks for.
+def controller_of(cluster: Cluster, config: IrisConfig, output: Output, *, pins: bool = True) -> ControllerVm:
+    """The controller that a configuration asks for; without `pins` to be looked at only.
 
     Raises:
         CliError: the cluster has one elsewhere, or what is known of it cannot be read.
     """
     operator = this_operator(Steps(output).step, output.note)
     try:
-        return create_controller_vm(Recipe(config.proto, cluster.paths, is_serving, operator))
+        return create_controller_vm(Recipe(config.proto, cluster.paths, is_serving, operator, pins))
     except Refused as error:
         raise CliError(LEFT_OVER, str(error)) from error
 

@@ -74,7 +74,8 @@ def _progress(job: Job) -> str:
 
 
 def _ran(job: Job, now: float) -> str:
-    if not job.HasField("started_at"):
+    # One that waits again does not run.
+    if not job.HasField("started_at") or job.state == JobState.JOB_STATE_PENDING:
         return ""
     end = seconds_of(job.finished_at) if job.HasField("finished_at") else now
     return duration(end - seconds_of(job.started_at))

@@ -99,7 +99,14 @@ def _why(task: Task) -> str:
     reason, message = task.reason or task.attempt.reason, task.message or task.attempt.message
     if reason in SAID_BY_EXIT:
         reason = ""
-    return why_words(short_name(TaskState, task.state), reason, message)
+    return why_words(short_name(TaskState, task.state), reason, message) or _before(task)
+
+
+def _before(task: Task) -> str:
+    """What became of the attempts before the one that is shown."""
+    counts = (("failed", task.failures), ("lost with their machine", task.losses))
+    why = ", ".join(f"{count} {word}" for word, count in counts if count)
+    return f"attempts before: {why}" if task.attempts > 1 and why else ""
 
 
 def _timeout(spec: JobSpec) -> str:

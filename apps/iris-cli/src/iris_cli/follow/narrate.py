@@ -6,6 +6,7 @@ lines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -20,6 +21,8 @@ from iris_proto.v1.job_pb2 import AttemptState, Job, JobState, Task, TaskState
 MOST_TROUBLES = 20
 # Counts of a large job change all the time.
 COUNTS_EVERY_S = 2.0
+
+_COUNTDOWN = re.compile(r"\bwaits \d[0-9a-z.]*")
 
 # The reason of a member that has ended while its gang goes on; it stays RUNNING.
 GANG = "gang"
@@ -67,17 +70,17 @@ class Narrator:
 
     def _task_lines(self, job: Job) -> list[str]:
         words = _task_words(job, self._task) if self._task else _job_words(job)
-        if words == self._told:
+        if _gist(words) == self._told:
             return []
-        self._told = words
+        self._told = _gist(words)
         return [words]
 
     def _job_lines(self, job: Job, elapsed_s: float) -> list[str]:
         words, counts = _job_words(job), count_words(job)
         due = counts != self._counts and elapsed_s - self._told_at >= COUNTS_EVERY_S
-        if words == self._told and not due:
+        if _gist(words) == self._told and not due:
             return []
-        self._told, self._counts, self._told_at = words, counts, elapsed_s
+        self._told, self._counts, self._told_at = _gist(words), counts, elapsed_s
         return [f"{words} ({counts})" if counts else words]
 
     def _trouble_lines(self, tasks: list[Task]) -> list[str]:
@@ -141,6 +144,11 @@ def _final_reason(job: Job, tasks: list[Task]) -> str:
     if tasks and tasks[-1].HasField("attempt") and job.state == JobState.JOB_STATE_FAILED:
         return how_it_ended(tasks[-1])
     return reason_words(job.reason, job.message)
+
+
+def _gist(words: str) -> str:
+    """What is worth a line when it changes; how long a wait is still to be is not."""
+    return _COUNTDOWN.sub("waits", words)
 
 
 def _job_words(job: Job) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from iris_platform.base import Refused
 from iris_platform.controller_vm.base import ControllerVm, ElsewhereVm, Operator, Probe
 from iris_platform.controller_vm.local import LocalController
-from iris_platform.controller_vm.site import Site, known_site
+from iris_platform.controller_vm.site import Site, dial, known_site
 from iris_platform.joining import CLOUD_KINDS, Kind
 from iris_platform.paths import ClusterPaths
 
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a controller is made from: the effective configuration, and whose command it is."""
+    """What a controller is made from: the effective configuration, and whose command it is.
+
+    Without `pins` no host key is written down: for a look that changes nothing.
+    """
 
     config: IrisClusterConfig
     paths: ClusterPaths
     probe: Probe
     operator: Operator
+    pins: bool = True
 
 
 def create_controller_vm(recipe: Recipe) -> ControllerVm:
@@ -63,8 +68,10 @@ def _manual(recipe: Recipe) -> ControllerVm:
 
     config = recipe.config
     site = known_site(config, recipe.paths)
+    look = partial(dial, site, recipe.paths.pki_dir, pins=False)
     return RemoteController(
         *(config.name, site, recipe.paths, recipe.operator, pools_of(config, recipe.paths)),
+        connect=None if recipe.pins else look,
         container=container_of(config.bootstrap, "controller"),
         kinds=kinds_of(config),
     )

@@ -197,13 +197,13 @@ class RemoteController:
             kinds |= self._invite(self._pools, keys)
         if self._container.image or not kinds:
             return
-        with self._operator.step("bring it what runs on them"):
+        with self._operator.step("bring it what runs on hosts"):
             host.stock(f"{state}/{BUNDLES}", kinds, Shelf(self._paths.state_dir / BUNDLES))
 
     def _invite(self, pools: Pools, keys: Keys) -> set[Kind]:
         """The hosts let the controller in; the kinds of those that did."""
         hosts = "1 host" if len(pools.targets) == 1 else f"{len(pools.targets)} hosts"
-        with self._operator.step(f"let it into {hosts}"):
+        with self._operator.step(f"let the controller into {hosts}"):
             kinds, troubles = pools.invite(keys.ssh_key, keys.cluster_id)
         for trouble in troubles:
             self._operator.note(

@@ -226,7 +226,9 @@ def _install(layout: Layout, document: Document) -> Path:
     answer = _last_object(text)
     if status or answer.get("status") != "installed":
         reason = str(answer.get("reason", "")) or f"the installer ended with status {status}"
-        raise Failure("install", reason, status if status in (REFUSED, HOST_TROUBLE) else HOST_TROUBLE, text)
+        # Its answer is in the reason; what else it said is its log.
+        said = "\n".join(line for line in text.splitlines() if not line.startswith('{"status": '))
+        raise Failure("install", reason, status if status in (REFUSED, HOST_TROUBLE) else HOST_TROUBLE, said)
     fetch.discard(layout, archive)
     return Path(str(answer["path"]))
 
