@@ -69,5 +69,5 @@ def test_other_troubles_are_tried_at_once() -> None:
 
 def test_a_controllers_own_key_is_let_in_by_a_start() -> None:
     assert Door(own_key=True).refused() == (
-        "h1: does not let the controller's key in; `iris cluster start` once more lets it in"
+        "h1: did not let the controller's key in; `iris cluster start` lets it in"
     )

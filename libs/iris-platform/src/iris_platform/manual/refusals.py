@@ -55,5 +55,5 @@ class Refusals:
         if not self._own_key:
             return str(error)
         return (
-            f"{target.host}: does not let the controller's key in; `iris cluster start` once more lets it in"
+            f"{target.host}: did not let the controller's key in; `iris cluster start` lets it in"
         )
