@@ -174,7 +174,7 @@ def test_further_places_are_made_and_mounted(host: Host, bundle: Bundle) -> None
     argv = calls(host)[-1][0]
     assert f"{place}:{place}" in argv and place.stat().st_mode & 0o777 == 0o700
     with pytest.raises(ValueError, match="without a colon"):
-        render(host.startup(bundle, places=("/a:b",)))
+        render(host.startup(bundle, spec=spec(port), places=("/a:b",)))
 
 
 @pytest.mark.parametrize(

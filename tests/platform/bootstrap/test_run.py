@@ -17,7 +17,17 @@ def begin(
     folder: Path, script: bytes, *words: str, size: int | None = None, run: str = _RUN
 ) -> subprocess.Popen[bytes]:
     """The command as a host runs it, with temporary files in a folder."""
-    argv = ["sh", "-c", run, "sh", str(len(script) if size is None else size), *words]
+    # As a host's SSH server starts it, whatever whoever runs the tests ignores.
+    argv = [
+        "env",
+        "--default-signal=HUP,TERM,PIPE",
+        "sh",
+        "-c",
+        run,
+        "sh",
+        str(len(script) if size is None else size),
+        *words,
+    ]
     environ = {**os.environ, "TMPDIR": str(folder)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(argv, env=environ, start_new_session=True, **pipes)  # type: ignore[call-overload,no-any-return]  # pipes

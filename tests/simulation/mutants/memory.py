@@ -131,17 +131,6 @@ def recovery_ends_at_once(patch: Patch) -> None:
     patch.setattr(recovery, "awaited", lambda world: [])
 
 
-@breaks_a_rule(seed=7295)
-def one_list_is_enough_to_recover(patch: Patch) -> None:
-    real = unknown.note_listed
-
-    def note_listed(world: World, provider: str, zone: str, *rest: Any) -> list[fx.Effect]:
-        world.shown[provider, zone] = None
-        return real(world, provider, zone, *rest)
-
-    patch.setattr(unknown, "note_listed", note_listed)
-
-
 @breaks_a_rule(seed=3)
 def recovery_never_ends(patch: Patch) -> None:
     patch.setattr(recovery, "awaited", lambda world: ["Godot"])

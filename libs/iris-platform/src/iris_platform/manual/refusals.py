@@ -54,6 +54,4 @@ class Refusals:
     def _words(self, target: SshTarget, error: PermissionMissing) -> str:
         if not self._own_key:
             return str(error)
-        return (
-            f"{target.host}: did not let the controller's key in; `iris cluster start` lets it in"
-        )
+        return f"{target.host}: did not let the controller's key in; `iris cluster start` lets it in"
