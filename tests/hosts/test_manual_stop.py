@@ -81,6 +81,20 @@ def test_b60_b65_while_a_slice_comes(quick: MakeQuick, lab: Lab) -> None:
     assert cluster.processes() == {}
 
 
+def test_a_stop_at_once_after_a_submission_raises_no_alarm(quick: MakeQuick, lab: Lab) -> None:
+    hosts = hosts_of(lab, 2)
+    before = [host.listing() for host in hosts]
+    cluster = quick(hosts)
+    cluster.iris("cluster", "start")
+    with cluster.events() as watch:
+        cluster.submit("--replicas", "2", "--cpu", "2", "--", "sleep", "1000")
+        watch.wait_for("slice", "REQUESTING", 2)
+        # Agents come up while their slices are being deleted.
+        done = cluster.iris("cluster", "stop", "-y", "--forget")
+    assert "problem:" not in done.err, done.err
+    assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]
+
+
 def test_a_host_that_cannot_be_reached_is_named_and_stopped_later(quick: MakeQuick, lab: Lab) -> None:
     hosts = hosts_of(lab, 2)
     away, here = hosts

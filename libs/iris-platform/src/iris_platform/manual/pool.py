@@ -61,7 +61,8 @@ def listed(troubles: Mapping[str, object]) -> str:
 
 def one_line(trouble: object) -> str:
     """The lines of a trouble that ends with those of a log, each once."""
-    return " | ".join(dict.fromkeys(line.strip() for line in str(trouble).splitlines() if line.strip()))
+    lines = dict.fromkeys(line.strip() for line in str(trouble).splitlines() if line.strip())
+    return " | ".join(lines).replace(": | ", ": ")
 
 
 def unknown(blind: Mapping[str, object]) -> str:
