@@ -225,6 +225,7 @@ def test_a_start_that_is_interrupted_leaves_what_a_stop_removes(make: Make, lab:
 
 def test_a_stop_takes_slices_off_the_hosts_that_it_reaches(make: Make, lab: Lab) -> None:
     controller_host, here, away = hosts_of(lab, 3)
+    before = here.listing()
     cluster = make([controller_host, here, away])
     cluster.iris("cluster", "start")
     busy = ("--detach", "--replicas", "2", "--cpu", "2", "--", "sleep", "1000")
@@ -234,5 +235,5 @@ def test_a_stop_takes_slices_off_the_hosts_that_it_reaches(make: Make, lab: Lab)
     controller_host.power_off()
     away.power_off()
     stopped = cluster.iris("cluster", "stop", "-y", expect=6).err
-    assert here.processes() == {}
+    assert here.processes() == {} and here.listing().since(before) == []
     assert f"whether a slice is on {away.address} is not known" in stopped and here.address not in stopped

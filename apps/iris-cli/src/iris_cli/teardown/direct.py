@@ -104,12 +104,17 @@ def _words(looks: Iterable[Seen | Blind]) -> dict[str, str]:
 
 
 def _tidied(look: Seen | Blind) -> Seen | Blind:
-    """A look at a place; where nothing is left of its slices, nothing is kept for the next ones either."""
-    if isinstance(look, Blind) or look.slices:
+    """A look at a place; where nothing is left of its slices, nothing is kept for the next ones either.
+
+    Nor on those hosts of a pool that could be looked at while others could not.
+    """
+    if look.site is None or doomed_in(look):
         return look
     try:
         look.site.platform.tidy(look.site.zone)
     except PlatformError as error:
+        if isinstance(look, Blind):
+            return look
         words = f"what is kept there for later could not be removed: {error}"
         return Blind(look.site.zone, look.site.provider, words)
     return look
