@@ -199,7 +199,8 @@ class Unreachable(PlatformError):
 class PartlySeen(Unreachable):
     """A list that would not be whole; `slices` are those that were seen all the same.
 
-    Never the truth about a zone. It is for a stop, which deletes by name what it can.
+    Never the truth about a zone. It is for a stop, which deletes by name what it can, and
+    for whoever learns something from a name alone.
     """
 
     def __init__(self, words: str, slices: Iterable[SliceInfo] = ()) -> None:

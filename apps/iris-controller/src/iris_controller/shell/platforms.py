@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 from iris_platform import Platform
-from iris_platform.base import PlatformError
+from iris_platform.base import PartlySeen, PlatformError, SliceInfo
 from iris_platform.names import parse_slice_name
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def by_provider(
 
 
 def highest_epoch(platforms: Iterable[Platform]) -> int:
-    """The highest epoch in any slice's name; a zone that cannot be listed adds nothing.
+    """The highest epoch in any slice's name; a zone that cannot be listed adds what was seen.
 
     The zones are listed together: of several that do not answer we wait for one.
     """
@@ -44,11 +44,11 @@ def highest_epoch(platforms: Iterable[Platform]) -> int:
 
 def _highest_epoch_in(platform: Platform, zone: str) -> int:
     try:
-        names = [info.slice_id for info in platform.list_slices({}, zone)]
+        seen: Sequence[SliceInfo] = platform.list_slices({}, zone)
     except PlatformError as error:
         log.warning("zone %s cannot be listed for its epochs: %s", zone, error)
-        return 0
-    parts = [parse_slice_name(name) for name in names]
+        seen = error.slices if isinstance(error, PartlySeen) else ()
+    parts = [parse_slice_name(info.slice_id) for info in seen]
     return max([0, *(part.epoch for part in parts if part is not None)])
 
 
