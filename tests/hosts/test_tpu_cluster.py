@@ -101,7 +101,7 @@ def test_the_example_of_three_providers(lab: Lab, tmp_path: Path) -> None:
         assert len({line.split()[1] for line in gang.splitlines()}) == HOSTS
         # More than the processes here have room for: hosts and processes share it.
         said = cluster.iris(
-            *("job", "run", "--replicas", "10", "--cpu", "2", "--", "sh", "-c", "hostname; sleep 4")
+            *("job", "run", "--replicas", "10", "--cpu", "2", "--", "sh", "-c", "hostname; sleep 20")
         ).out
         names = {line.split()[1] for line in said.splitlines()}
         assert {host.name for host in hosts} & names, said

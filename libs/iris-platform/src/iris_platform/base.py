@@ -208,6 +208,10 @@ class PartlySeen(Unreachable):
         self.slices = tuple(slices)
 
 
+# How the first line of a trouble ends that has more: the last lines of a log.
+LOG_FOLLOWS = "; the end of its log:"
+
+
 class StartFailed(PlatformError):
     """The machine is there but what should run on it did not start: delete it."""
 

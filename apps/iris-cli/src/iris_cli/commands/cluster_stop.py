@@ -17,7 +17,7 @@ from iris_cli.output import Output, can_ask
 from iris_cli.reach import site_of
 from iris_cli.records import forget_record, read_records
 from iris_cli.teardown.again import stop_words
-from iris_cli.teardown.direct import clear
+from iris_cli.teardown.direct import Result, clear
 from iris_cli.teardown.ending import Ending, LocalEnding, RemoteEnding, Running
 from iris_cli.teardown.live import Believed, ask_controller, shut_down
 from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there
@@ -113,9 +113,14 @@ class Stop:
         self.shut_out = () if self.plan.others else tuple(self.ending.shut_out(self.scope.started))
         self.sites = self.sites_now()
         result = clear(self.sites, self.plan.zones, self.cluster.paths, self.output.note)
-        if self.options.forget and not (left_over(result.looks, result.errors) or self.shut_out):
+        if self.options.forget and not self._may_be_left(result):
             self._forget()
         return self.report(list(result.looks), result.errors)
+
+    def _may_be_left(self, result: Result) -> bool:
+        """Whether somebody will need the keys once more."""
+        left = left_over(result.looks, result.errors) or self.shut_out
+        return bool(left or any(self._controllers(dry_run=False)))
 
     def sites_now(self) -> list[Place]:
         """The places for a fresh look: one from afar remembers what was there at the last."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_platform import Platform, VmManager
-from iris_platform.base import BeingDeleted, Failure, PlatformError, SliceInfo
+from iris_platform.base import LOG_FOLLOWS, BeingDeleted, Failure, PlatformError, SliceInfo
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,9 @@ class Performer:
         """Remembers a failure until a call about the same thing succeeds."""
         what, outcome = _outcome(answer)
         if isinstance(outcome, e.CallFailed):
-            self._troubles[line] = f"{what}: {outcome.message}"
+            # Behind it may stand the end of a log, which the slice keeps.
+            why = outcome.message.partition("\n")[0].removesuffix(LOG_FOLLOWS)
+            self._troubles[line] = f"{what}: {why}"
         else:
             self._troubles.pop(line, None)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iris_platform.base import BeingDeleted, PlatformError, Refused, StartFailed, Unreachable
+from iris_platform.base import LOG_FOLLOWS, BeingDeleted, PlatformError, Refused, StartFailed, Unreachable
 from iris_platform.bootstrap.host import outcome
 
 
@@ -39,7 +39,7 @@ class Outcome:
             return self
         words = f"{host}: {self.step}: {self.reason}"
         if self.log_tail.strip():
-            words += f"; the end of its log:\n{self.log_tail.strip()}"
+            words += f"{LOG_FOLLOWS}\n{self.log_tail.strip()}"
         raise _ERRORS.get(self.exit_status, Unreachable)(words)
 
 

@@ -55,7 +55,12 @@ def free_hosts(pool: Sequence[str], taken: Iterable[str], asides: Asides, now_ms
 
 def listed(troubles: Mapping[str, object]) -> str:
     """What is wrong with each of some hosts, on one line; its name once, though the trouble may begin with it."""
-    words = {host: one_line(trouble).removeprefix(f"{host}: ") for host, trouble in troubles.items()}
+    return told({host: one_line(trouble) for host, trouble in troubles.items()})
+
+
+def told(troubles: Mapping[str, object]) -> str:
+    """The same with all lines of each: a start that failed ends with those of its log."""
+    words = {host: str(trouble).removeprefix(f"{host}: ") for host, trouble in troubles.items()}
     return "; ".join(f"{host}: {trouble}" for host, trouble in words.items())
 
 

@@ -29,7 +29,7 @@ from iris_platform.base import (
 )
 from iris_platform.files import last_lines
 from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, Hosts, NotTheSameHost, Outcome, is_the_same
-from iris_platform.manual.pool import Asides, free_hosts, listed, too_few, unknown
+from iris_platform.manual.pool import Asides, free_hosts, listed, told, too_few, unknown
 from iris_platform.manual.records import ManualSlice, Records
 from iris_platform.names import is_ours, parse_slice_name
 from iris_platform.vm_platform import has_labels, slice_state
@@ -285,7 +285,7 @@ class ManualSlices:
             else:
                 self._asides.clear(host)
         if failed:
-            raise StartFailed(f"slice {record.spec.name}: {listed(failed)}")
+            raise StartFailed(f"slice {record.spec.name}: {told(failed)}")
 
     # -- removing ------------------------------------------------------------
 
