@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,16 +16,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from iris_platform.base import (
-    NoCapacity,
-    PermissionMissing,
-    PlatformError,
-    QuotaExceeded,
-    RateLimited,
-    Refused,
-    Unreachable,
-)
+from iris_platform.base import PermissionMissing, PlatformError, RateLimited, Refused, Unreachable
 from iris_platform.gcp.machine import operation_problem
+from iris_platform.gcp.words import kind_of
 
 # For connecting, and for each answer.
 CONNECT_S = 10.0
@@ -36,11 +29,6 @@ OPERATION_S = 300.0
 PAGE_SIZE = 500
 # Of a list: more than these many pages is no list of ours.
 MOST_PAGES = 100
-
-# https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-resource-availability
-_STOCKOUT = ("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT", "does not have enough resources")
-_QUOTA = ("QUOTA_EXCEEDED", "quotaExceeded", "Quota '")
-_RATE = ("rateLimitExceeded", "RATE_LIMIT_EXCEEDED", "userRateLimitExceeded")
 
 
 class Gone(Refused):
@@ -169,18 +157,22 @@ def _refusal(status: int, found: object, path: str) -> PlatformError:
 
 def problem_of(status: int, reasons: str, message: str) -> PlatformError:
     """What an HTTP status and Google's words mean for the caller's next move."""
-    words = f"{reasons} {message}"
-    kinds: list[tuple[bool, Callable[[str], PlatformError]]] = [
-        (_has(words, _STOCKOUT), NoCapacity),
-        (_has(words, _RATE) or status == HTTPStatus.TOO_MANY_REQUESTS, RateLimited),
-        (_has(words, _QUOTA), QuotaExceeded),
-        (status == HTTPStatus.NOT_FOUND, Gone),
-        (status == HTTPStatus.CONFLICT, Exists),
-        (status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN), PermissionMissing),
-        (status >= HTTPStatus.INTERNAL_SERVER_ERROR, Unreachable),
-    ]
-    return next((kind for applies, kind in kinds if applies), Refused)(message)
+    if status in _PLAIN:
+        return _PLAIN[status](message)
+    kind = kind_of(f"{reasons} {message}")
+    if kind is None:
+        kind = _OTHERS.get(status, Unreachable if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused)
+    return kind(message)
 
 
-def _has(words: str, signs: tuple[str, ...]) -> bool:
-    return any(sign in words for sign in signs)
+# What these say is plain; a wrong request may speak of quotas too, and is no less wrong.
+_PLAIN: Mapping[int, type[PlatformError]] = {
+    HTTPStatus.BAD_REQUEST: Refused,
+    HTTPStatus.UNAUTHORIZED: PermissionMissing,
+    HTTPStatus.NOT_FOUND: Gone,
+    HTTPStatus.CONFLICT: Exists,
+}
+_OTHERS: Mapping[int, type[PlatformError]] = {
+    HTTPStatus.FORBIDDEN: PermissionMissing,
+    HTTPStatus.TOO_MANY_REQUESTS: RateLimited,
+}

@@ -2,21 +2,13 @@
 
 The code alone does not tell: RESOURCE_EXHAUSTED is a quota, a stockout or too many
 calls, at once or at the end of an operation. So the words are read, and the details
-where there are some. Wordings seen of the TPU API:
-
-- "There is no more capacity in the zone "us-central1-a"; you can try in another zone …"
-- "Insufficient reserved capacity. Contact customer support to increase your reservation."
-- "Quota limit 'TPUV6EPreemptiblePerProjectPerZoneForTPUAPI' has been exceeded. Limit: 0 in …"
-- "Quota 'TPUV5sLitepodServingPerProjectPerZoneForTPUAPI' exhausted. Limit 4 in zone …"
-- "Quota exceeded for quota metric '…' and limit '… per minute' of service …"
-- "Resource has been exhausted (e.g. check quota).": what Google's front ends say of too many calls
+where there are some.
 
 Knows nothing of calls, requests or slices.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +27,7 @@ from iris_platform.base import (
     Refused,
     Unreachable,
 )
+from iris_platform.gcp.words import kind_of
 
 # What a code means where the words say nothing more. Of a code that leaves open
 # whether it happened, the caller has to look.
@@ -73,24 +66,6 @@ _PLAIN = frozenset(
     )
 )
 
-# In this order: a limit of calls is a "quota" too.
-_WORDS: tuple[tuple[re.Pattern[str], type[PlatformError]], ...] = (
-    (re.compile(r"per (minute|second|day)|rate.?limit|too many requests|check quota", re.I), RateLimited),
-    (
-        re.compile(
-            r"no more capacity|insufficient (reserved )?capacity|not enough (resources|capacity)"
-            r"|stock.?out|resource_pool_exhausted|enough resources available|currently unavailable in"
-            r"|preempted|valid.?until",
-            re.I,
-        ),
-        NoCapacity,
-    ),
-    (re.compile(r"quota", re.I), QuotaExceeded),
-    (
-        re.compile(r"reauthentication|invalid_grant|invalid_client|unauthorized_client", re.I),
-        PermissionMissing,
-    ),
-)
 # google.rpc.ErrorInfo.reason
 _REASONS: Mapping[str, type[PlatformError]] = {
     "RATE_LIMIT_EXCEEDED": RateLimited,
@@ -118,9 +93,9 @@ def classify(code: int, message: str, details: Iterable[Any] = ()) -> type[Platf
         if isinstance(detail, error_details_pb2.ErrorInfo) and detail.reason in _REASONS:
             return _REASONS[detail.reason]
     if code not in _PLAIN:
-        for pattern, kind in _WORDS:
-            if pattern.search(message):
-                return kind
+        kind = kind_of(message)
+        if kind is not None:
+            return kind
     if code == EXHAUSTED and any(isinstance(d, error_details_pb2.QuotaFailure) for d in details):
         return QuotaExceeded
     return CODES.get(code, Unreachable)
