@@ -245,6 +245,23 @@ def test_file_system_without_holes_keeps_all(tmp_path: Path, monkeypatch: pytest
     assert logs.read(A, 0, 10) == b"x" * 10
 
 
+def test_reader_never_takes_what_was_passed_over_for_the_log(
+    logs: LogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap and what is behind it come between the look at the gaps and the bytes."""
+    logs.append([chunk(0, b"one")])
+    pread = os.pread
+
+    def read_late(fd: int, most: int, offset: int) -> bytes:
+        monkeypatch.setattr(os, "pread", pread)
+        logs.append([gone(9, b"late")])
+        return pread(fd, most, offset)
+
+    monkeypatch.setattr(os, "pread", read_late)
+    assert logs.read_on(A, 0, 99) == Part(0, b"one")
+    assert logs.read_on(A, 3, 99) == Part(9, b"late")
+
+
 def test_reader_never_takes_what_is_dropped_for_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

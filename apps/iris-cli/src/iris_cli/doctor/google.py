@@ -27,7 +27,7 @@ def examine_google(config: IrisConfig, report: Report) -> list[Check]:
 def _tpu_zones(config: IrisConfig) -> dict[str, Callable[[], object]]:
     """By project and zone, a look at the slices there."""
     groups = [group for group in config.scale_groups.values() if group.provider.HasField("tpu")]
-    places = {(group.provider.tpu.project_id, zone): None for group in groups for zone in group.zones}
+    places = sorted({(group.provider.tpu.project_id, zone) for group in groups for zone in group.zones})
     return {f"TPU in {zone} of {project}": _lister(config, project, zone) for project, zone in places}
 
 

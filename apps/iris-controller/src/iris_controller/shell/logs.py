@@ -186,9 +186,12 @@ class LogStore:
             stops = [begin + most, next_gap(gaps, begin), end]
             stop = min(one for one in stops if one is not None)
             data = self._pread(attempt_id, begin, stop - begin) if stop > begin else b""
-            # What was dropped meanwhile may have been read as zeros; it goes from the beginning.
-            if skip_gap(self._gaps(attempt_id), begin) == begin:
-                return Part(begin, data)
+            # What is gone may have been read as zeros: dropped meanwhile, from the beginning, or
+            # passed over by who wrote on behind it.
+            gaps = self._gaps(attempt_id)
+            if skip_gap(gaps, begin) == begin:
+                gap = next_gap(gaps, begin)
+                return Part(begin, data if gap is None else data[: gap - begin])
 
     def _pread(self, attempt_id: AttemptId, offset: int, most: int) -> bytes:
         try:
