@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from iris_platform.bundle import BundleError, build_bundle, narrow, open_bundle
+from iris_platform.bundle import BundleError, build_bundle, open_bundle
 from iris_platform.bundle.tags import Host, choose, fit
 from tests.platform.bootstrap.made import make_agent, make_wheel
 
@@ -135,17 +135,6 @@ def test_the_best_wheel_is_taken() -> None:
         "a-1-cp311-cp311-manylinux_2_17_x86_64",
         "b-2.10-py3-none-any",
     ]
-
-
-def test_one_kind_of_host_needs_few_of_the_bytes(tmp_path: Path) -> None:
-    tags = [f"cp3{minor}-cp3{minor}-manylinux2014_{m}" for minor in (10, 11) for m in ("x86_64", "aarch64")]
-    wheels = [make_agent(tmp_path, requires=["lib"]), *(make_wheel(tmp_path, "lib", tag=tag) for tag in tags)]
-    small = narrow(build_bundle(wheels, tmp_path), "3.11", "aarch64", tmp_path)
-    files = [wheel["file"] for wheel in small.manifest["wheels"]]
-    assert files == ["iris_bootstrap-1.0-py3-none-any.whl", "lib-1.0-cp311-cp311-manylinux2014_aarch64.whl"]
-    assert open_bundle(small.path).sha256 == small.sha256
-    with pytest.raises(BundleError, match=r"no wheel for Python 3.13 on x86_64"):
-        narrow(build_bundle(wheels, tmp_path), "3.13", "x86_64", tmp_path)
 
 
 def test_importing_the_package_imports_nothing_for_builders() -> None:

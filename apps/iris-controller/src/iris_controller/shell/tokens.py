@@ -78,11 +78,6 @@ class TokenStore:
             self._tokens[place] = _Minted(_digest(token), now_s + ttl_s)
         return token
 
-    def revoke(self, place: Place) -> None:
-        """The place joins no more."""
-        with self._lock:
-            self._tokens.pop(place, None)
-
     async def check(self, value: str, place: Place, source: str) -> None:
         """See `Proof`."""
         self.use(value, place)

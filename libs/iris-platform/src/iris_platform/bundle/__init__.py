@@ -6,10 +6,9 @@ manifest, and the installer (`installer.py`). See docs/decisions/009-bundle.md.
 
     wheels = collect_wheels()                    # needs pip, and the network once
     bundle = build_bundle(wheels, out_dir)       # the same wheels, the same bytes
-    small = narrow(bundle, "3.11", "x86_64", out_dir)   # for one kind of host
 """
 
-from iris_platform.bundle.archive import Bundle, BundleError, build_bundle, narrow, open_bundle
+from iris_platform.bundle.archive import Bundle, BundleError, build_bundle, open_bundle
 from iris_platform.bundle.collect import (
     MACHINES,
     PROGRAMS,
@@ -33,7 +32,6 @@ __all__ = [
     "collect_wheels",
     "kind_of",
     "missing_wheels",
-    "narrow",
     "open_bundle",
     "wheel_cache",
 ]

@@ -14,12 +14,12 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from iris_platform.bundle import installer, tags
+from iris_platform.bundle import installer
 from iris_platform.bundle.wheels import BundleError, Wheel, applies, environment, read_wheel
 from iris_platform.files import make_private_dir, write_atomic
 from iris_platform.zips import make_zip
 
-__all__ = ["Bundle", "BundleError", "build_bundle", "narrow", "open_bundle"]
+__all__ = ["Bundle", "BundleError", "build_bundle", "open_bundle"]
 
 FORMAT = 1
 # What a program loads only after it was asked to run, and needs nevertheless.
@@ -87,32 +87,6 @@ def open_bundle(path: Path) -> Bundle:
     if sha != path.name:
         raise BundleError(f"{path}: damaged: its digest is {sha}; remove it and build it again")
     return Bundle(sha, path, manifest)
-
-
-def narrow(bundle: Bundle, python: str, machine: str, out_dir: Path) -> Bundle:
-    """What of a bundle a host with one Python and architecture can use: an eighth of the bytes.
-
-    `python` is such as "3.11"; the host's C library is left to the installer.
-
-    Raises:
-        BundleError: nothing in it is for such a host, or it cannot be written.
-    """
-    minor = int(python.partition(".")[2].partition(".")[0])
-    kept = []
-    for wheel in bundle.manifest["wheels"]:
-        # A C library newer than all, so that the choice stays with the host.
-        hosts = [tags.Host((3, minor), f"cp3{minor}", machine, (kind, 99, 99)) for kind in _LIBCS]
-        if any(tags.fit(tag, host) for tag in wheel["tags"] for host in hosts):
-            kept.append(wheel)
-    if not any(tag.endswith(machine) for wheel in kept for tag in wheel["tags"]):
-        raise BundleError(f"the bundle has no wheel for Python {python} on {machine}")
-    manifest = {**bundle.manifest, "wheels": kept}
-    with zipfile.ZipFile(bundle.path) as packed:
-        wheels = {wheel["file"]: packed.read(f"wheels/{wheel['file']}") for wheel in kept}
-    return _write(manifest, wheels, out_dir)
-
-
-_LIBCS = ("manylinux", "musllinux")
 
 
 def _describe(wheel: Wheel) -> dict[str, Any]:
