@@ -30,8 +30,10 @@ def test_from_nothing_to_a_gang_and_a_lost_controllers_machines_go(
         assert len(cluster.cloud.calls("GetNode")) <= 4
         cluster.kill_controller()
         wait_until(cluster.is_gone, LEASE_S + ORPHAN_S + MARGIN_S)
-        # Worker 0, and nobody else.
-        assert cluster.deletions() == (["DeleteQueuedResource"] if queued else []) + ["DeleteNode"]
+        # Worker 0, and nobody else. With the queued resource the node goes, perhaps before it is asked for.
+        first, *rest = cluster.deletions()
+        assert first == ("DeleteQueuedResource" if queued else "DeleteNode")
+        assert rest in ([], ["DeleteNode"] if queued else [])
 
 
 @pytest.mark.timeout(300)
