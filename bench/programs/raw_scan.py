@@ -7,7 +7,7 @@ but history, which is past attempts and events. Prints the number of rows.
 import sqlite3
 import sys
 
-LIVE = ("jobs", "job_status", "tasks", "slices", "workers", "group_standings", "cluster")
+LIVE = ("jobs", "job_status", "tasks", "slices", "workers", "standings", "cluster")
 
 db = sqlite3.connect(sys.argv[1])
 tables = [db.execute(f"SELECT * FROM {name}").fetchall() for name in LIVE]
