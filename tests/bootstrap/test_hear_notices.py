@@ -55,7 +55,7 @@ def test_a_change_is_heard_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> Non
         told.set(MAINTENANCE, "MIGRATE_ON_HOST_MAINTENANCE")
         told.set(MAINTENANCE, "TERMINATE_ON_HOST_MAINTENANCE")
         kinds.append((await asyncio.wait_for(anext_of(heard), PATIENCE_S)).kind)
-        await heard.aclose()  # type: ignore[attr-defined]
+        await heard.aclose()  # type: ignore[attr-defined]  # it is a generator
         return kinds
 
     with serve_metadata(tpu_vm()) as told:

@@ -60,8 +60,8 @@ class Table:
     def set_metadata(self, zone: str, name: str, body: dict[str, Any]) -> None:
         self.rows["instances", name]["metadata"] = body
 
-    def power(self, zone: str, name: str, verb: str) -> None:
-        self.calls.append(verb)
+    def start(self, zone: str, name: str) -> None:
+        self.calls.append("start")
         self.rows["instances", name]["status"] = "RUNNING"
 
     def metadata(self) -> dict[str, str]:

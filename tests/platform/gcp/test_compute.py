@@ -153,7 +153,7 @@ def test_a_change_without_end(server: Server, compute: Compute, monkeypatch: pyt
     monkeypatch.setattr(module, "OPERATION_S", 0.0)
     server.says((200, {"name": "op", "status": "RUNNING"}))
     with pytest.raises(Unreachable, match="it may go on"):
-        compute.power("z", "a", "start")
+        compute.start("z", "a")
 
 
 @pytest.mark.parametrize("said", [b"<html>", b"[]"])

@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from iris_bootstrap import __version__
+
+# Not to hide a cycle: `--help` needs none of it.
+if TYPE_CHECKING:
+    from iris_bootstrap.join import JoinRequest
 
 _DESCRIPTION = """\
 The agent on each host of an Iris cluster. It reads where it is from
@@ -257,32 +261,29 @@ def _join_first(arguments: argparse.Namespace, host_dir: Path) -> int:
 
 
 def _join(arguments: argparse.Namespace, host_dir: Path, token: IO[bytes]) -> int:
-    from iris_bootstrap.join import JoinError, JoinRequest, join
+    from iris_bootstrap.join import join
 
-    where = (host_dir, arguments.join, arguments.ca, arguments.address, arguments.place)
-    try:
-        join(JoinRequest(*where, proof=arguments.proof), token)
-    except JoinError as error:
-        sys.stderr.write(f"iris-bootstrap: error: {error}\n")
-        return error.status
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return _attempt(arguments, host_dir, lambda request: join(request, token))
 
 
 def _join_patiently(arguments: argparse.Namespace, host_dir: Path) -> int:
-
-    from iris_bootstrap.join import JoinError, JoinRequest, join_patiently
+    from iris_bootstrap.join import join_patiently
     from iris_bootstrap.log import logger
 
     log = logger("join")
+
+    def tell(why: str) -> None:
+        log("not_joined_yet", why=why)
+
+    return _attempt(arguments, host_dir, lambda request: join_patiently(request, tell, _pause))
+
+
+def _attempt(arguments: argparse.Namespace, host_dir: Path, join: Callable[[JoinRequest], object]) -> int:
+    from iris_bootstrap.join import JoinError, JoinRequest
+
     where = (host_dir, arguments.join, arguments.ca, arguments.address, arguments.place)
     try:
-        join_patiently(
-            JoinRequest(*where, proof=arguments.proof),
-            lambda why: log("not_joined_yet", why=why),
-            _pause,
-        )
+        join(JoinRequest(*where, proof=arguments.proof))
     except JoinError as error:
         sys.stderr.write(f"iris-bootstrap: error: {error}\n")
         return error.status

@@ -21,13 +21,8 @@ def _nothing(parser: argparse.ArgumentParser) -> None:
 
 
 def _stop(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--zone",
-        action="append",
-        default=[],
-        metavar="ZONE",
-        dest="zones",
-        help="only this zone, which then stays empty until the next start; may be given several times",
+    _add_zones(
+        parser, "only this zone, which then stays empty until the next start; may be given several times"
     )
     parser.add_argument(
         "--controller",
@@ -61,17 +56,14 @@ def _stop(parser: argparse.ArgumentParser) -> None:
 
 def _gc(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delete", action="store_true", help="remove what has no owner; asks first")
-    parser.add_argument(
-        "--zone",
-        action="append",
-        default=[],
-        metavar="ZONE",
-        dest="zones",
-        help="only this zone; may be given several times",
-    )
+    _add_zones(parser, "only this zone; may be given several times")
     parser.add_argument(
         "-y", "--yes", action="store_true", help="do not ask; needed where there is no terminal"
     )
+
+
+def _add_zones(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument("--zone", action="append", default=[], metavar="ZONE", dest="zones", help=words)
 
 
 def _add_directories(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,9 @@ from iris_cli.exits import FAILED, LEFT_OVER, UNREACHABLE, CliError
 from iris_cli.locate import Cluster, find_cluster
 from iris_cli.output import Output
 from iris_cli.reach import site_of
-from iris_cli.teardown.direct import follow
+from iris_cli.teardown.direct import delete_and_follow
 from iris_cli.teardown.live import ask_controller
-from iris_cli.teardown.look import Blind, Seen, delete_all, look_at
+from iris_cli.teardown.look import Blind, Seen, look_at
 from iris_cli.teardown.proof import left_lines, left_over
 from iris_cli.teardown.scope import Place, choose_zones, open_sites, open_sites_from_afar, read_scope
 from iris_cli.text import plural
@@ -105,7 +105,6 @@ def _delete(
     names = {info.slice_id for info in _slices(doomed)}
     for name in sorted(names):
         output.note(f"deleting slice {name}")
-    errors = delete_all(doomed)
 
     def look() -> list[Seen | Blind]:
         return [
@@ -115,14 +114,7 @@ def _delete(
             for one in look_at(sites, zones)
         ]
 
-    going = {
-        (info.zone, info.slice_id)
-        for one in doomed
-        if isinstance(one, Seen) and one.site.deletes_later
-        for info in one.slices
-        if info.slice_id not in errors
-    }
-    looks = follow(going, look, output.note)
+    looks, errors = delete_and_follow(doomed, look, output.note)
     return _report(cluster, looks, errors, sorted(names), output)
 
 

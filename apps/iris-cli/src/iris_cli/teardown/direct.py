@@ -65,13 +65,21 @@ def _clear(
             break
         for site, name in doomed:
             note(f"deleting slice {name} in zone {site.zone}")
-        errors = delete_all(looks)
-        accepted = {(site.zone, name) for site, name in doomed if site.deletes_later and name not in errors}
-        looks = follow(accepted, lambda: look_at(sites, zones), note)
+        looks, errors = delete_and_follow(looks, lambda: look_at(sites, zones), note)
     return looks, errors
 
 
-def follow(
+def delete_and_follow(
+    looks: Sequence[Seen | Blind], look: Callable[[], list[Seen | Blind]], note: Callable[[str], None]
+) -> tuple[list[Seen | Blind], dict[str, str]]:
+    """Delete all that these looks show, and look again until it is gone; with what went wrong, by slice."""
+    errors = delete_all(looks)
+    doomed = [pair for one in looks for pair in doomed_in(one)]
+    accepted = {(site.zone, name) for site, name in doomed if site.deletes_later and name not in errors}
+    return _follow(accepted, look, note), errors
+
+
+def _follow(
     going: Collection[tuple[str, str]], look: Callable[[], list[Seen | Blind]], note: Callable[[str], None]
 ) -> list[Seen | Blind]:
     """The look in which none of these is left, by zone and name, or the last one within a bound; tells what changes."""

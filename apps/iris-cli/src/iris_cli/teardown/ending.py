@@ -102,9 +102,8 @@ class RemoteEnding:
         status = self._ask(self._vm.status)
         if status.state is ControllerState.ABSENT:
             return []
-        where = self._site.machine.place if self._site.machine else self._site.host
         what = f"process {status.pid}" if status.pid else status.detail or "machine"
-        return [Running(status.pid, f"{what} on {where}")]
+        return [Running(status.pid, f"{what} on {self._site.seat}")]
 
     def stop(self) -> bool:
         """See `Ending.stop`."""

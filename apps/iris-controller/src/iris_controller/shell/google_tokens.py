@@ -84,7 +84,7 @@ def _key_of(token: str) -> str:
     from google.auth import exceptions, jwt
 
     try:
-        header = jwt.decode_header(token)  # type: ignore[no-untyped-call]
+        header = jwt.decode_header(token)  # type: ignore[no-untyped-call]  # google-auth says no type
     except (exceptions.GoogleAuthError, ValueError) as error:
         raise Denied("the proof is no identity token") from error
     # The only way in which Google signs them.
@@ -98,7 +98,7 @@ def _claims(token: str, certificates: Mapping[str, str]) -> Mapping[str, object]
     from google.auth import exceptions, jwt
 
     try:
-        claims = jwt.decode(  # type: ignore[no-untyped-call]
+        claims = jwt.decode(  # type: ignore[no-untyped-call]  # as above
             token, certs=certificates, clock_skew_in_seconds=SKEW_S
         )
     except exceptions.InvalidValue as error:

@@ -203,11 +203,6 @@ class GceController:
             self._await_boot()
         self._over_ssh().log_in()
 
-    def close(self) -> None:
-        """Hang up; calls after this connect again."""
-        if self._remote is not None:
-            self._remote.close()
-
     # -- whose it is -------------------------------------------------------------
 
     def _identify(self) -> str:
@@ -311,7 +306,7 @@ class GceController:
     def _have_machine(self, machine: Machine, found: Found | None) -> None:
         if found is not None:
             with self._operator.step(f"start machine {machine.name}"):
-                self._compute.power(machine.zone, machine.name, "start")
+                self._compute.start(machine.zone, machine.name)
             return
         if not self._disk():
             with self._operator.step(f"make disk {machine.disk}"):

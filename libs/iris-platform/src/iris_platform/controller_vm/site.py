@@ -79,6 +79,11 @@ class Site:
     machine: CloudMachine | None = None
 
     @property
+    def seat(self) -> str:
+        """Where it is, for messages: what does not change as long as it is the same controller."""
+        return self.machine.place if self.machine is not None else self.host
+
+    @property
     def place(self) -> str:
         """The controller's address there, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -123,19 +128,14 @@ def known_site(config: IrisClusterConfig, paths: ClusterPaths) -> Site:
     site, known = site_of(config), read_site(paths)
     if known is None:
         return site
-    if _seat(known) != _seat(site):
+    if known.seat != site.seat:
         raise Refused(
-            f"cluster {config.name} was started with its controller on {_seat(known)}, and not stopped there;"
+            f"cluster {config.name} was started with its controller on {known.seat}, and not stopped there;"
             f" stop it first, or remove {paths.state_dir} if that host no longer exists"
         )
     if site.machine is None:
         return replace(site, cluster_id=known.cluster_id)
     return replace(known, port=site.port, state_dir=site.state_dir, pki_dir=site.pki_dir)
-
-
-def _seat(site: Site) -> str:
-    """What does not change as long as it is the same controller."""
-    return site.machine.place if site.machine is not None else site.host
 
 
 def read_site(paths: ClusterPaths) -> Site | None:

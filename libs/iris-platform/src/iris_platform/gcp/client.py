@@ -195,7 +195,7 @@ class TpuApi:
 
 
 def _each_try(seconds: float) -> ConstantTimeout:
-    return ConstantTimeout(seconds)  # type: ignore[no-untyped-call]
+    return ConstantTimeout(seconds)  # type: ignore[no-untyped-call]  # api-core says no type
 
 
 def _light(node: tpu_v2.Node) -> tpu_v2.Node:

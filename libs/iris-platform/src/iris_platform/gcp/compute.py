@@ -96,9 +96,9 @@ class Compute:
         """Replace a machine's metadata: `body` has the fingerprint of what it replaces."""
         self._change("POST", zone, f"instances/{name}/setMetadata", body)
 
-    def power(self, zone: str, name: str, verb: str) -> None:
-        """`start` or `stop` a machine; returns when it did."""
-        self._change("POST", zone, f"instances/{name}/{verb}")
+    def start(self, zone: str, name: str) -> None:
+        """Switch a machine on; returns when it is."""
+        self._change("POST", zone, f"instances/{name}/start")
 
     def _change(self, method: str, zone: str, path: str, body: Mapping[str, Any] | None = None) -> None:
         query = {"requestId": str(uuid.uuid4())}

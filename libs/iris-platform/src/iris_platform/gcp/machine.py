@@ -42,8 +42,7 @@ STATES: Mapping[str, VmState] = {
 class Machine:
     """The controller's machine as it is wanted. Sizes in bytes.
 
-    `ssh_keys` are lines `USER:KEY` for people who log in; empty `service_account` and
-    `subnetwork` mean the project's and the network's own.
+    Empty `service_account` and `subnetwork` mean the project's and the network's own.
     """
 
     project: str
