@@ -238,6 +238,31 @@ class TestBoot:
         why = w.world.slices[name].state.reason
         assert why == ("boot_timeout", "1 of 2 hosts did not register within 15m; READY")
 
+    def test_what_its_missing_hosts_said_is_kept(self) -> None:
+        w = asked(hosts=3, boot_s=900)
+        name = w.only
+        w.agent(name, 1).hello()
+        effects = w.seconds(902)
+        assert {x.logs_of for x in effects if isinstance(x, fx.LookAtSlice)} == {(0, 2)}
+        logs = "[0] no space left\n[2] it left nothing"
+        w.batch(e.SliceLooked(name, info(name, [RUNNING] * 3, SliceCloudState.RUNNING), logs))
+        w.delete_answered(name)
+        w.absent(name)
+        first, *kept = w.world.slices[name].state.reason.message.splitlines()
+        assert first == "2 of 3 hosts did not register within 15m; the end of its log:"
+        assert kept == logs.splitlines()
+
+    def test_only_a_few_hosts_are_asked(self) -> None:
+        w = asked(hosts=64, boot_s=900)
+        w.agent(w.only, 0).hello()
+        effects = w.seconds(902)
+        assert {x.logs_of for x in effects if isinstance(x, fx.LookAtSlice)} == {(1, 2, 3, 4)}
+
+    def test_one_that_waited_in_a_line_has_no_hosts_to_be_asked(self) -> None:
+        w = asked(hosts=2, queued_s=900)
+        effects = w.seconds(962)
+        assert {x.logs_of for x in effects if isinstance(x, fx.LookAtSlice)} == {()}
+
     def test_one_that_registers_meanwhile_is_kept(self) -> None:
         w = asked(boot_s=900)
         w.seconds(902)

@@ -12,7 +12,15 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.shell.perform import Performer
 from iris_platform import base
-from iris_platform.base import Failure, PlatformError, SliceCloudState, SliceInfo, VmState
+from iris_platform.base import (
+    HOST_LOG_BYTES,
+    Failure,
+    HostLog,
+    PlatformError,
+    SliceCloudState,
+    SliceInfo,
+    VmState,
+)
 from tests.controller.running import PATIENCE_S, run
 from tests.controller.worlds import info, name_of
 
@@ -25,6 +33,7 @@ class Provider:
     def __init__(self) -> None:
         self.slices: dict[str, SliceInfo] = {}
         self.calls: list[str] = []
+        self.logs: dict[int, str] = {}
         self.error: Exception | None = None
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -49,6 +58,12 @@ class Provider:
     def get_slice(self, name: str, zone: str | None = None) -> SliceInfo | None:
         self._call(f"get {name}")
         return self.slices.get(name)
+
+    def host_log(self, name: str, index: int, zone: str | None = None) -> HostLog:
+        self._call(f"log {name}/{index}")
+        if index not in self.logs:
+            raise base.Refused(f"host {index} left nothing")
+        return HostLog("10.0.0.1", self.logs[index])
 
     def list_slices(self, labels: object, zone: str | None = None) -> Sequence[SliceInfo]:
         self._call("list")
@@ -108,6 +123,25 @@ def test_every_call_comes_back_as_its_event() -> None:
                 e.SliceLooked(ONE, seen),
                 e.DeleteAnswered(ONE, None),
             ]
+
+    run(test)
+
+
+def test_a_last_look_brings_what_the_hosts_said() -> None:
+    async def test() -> None:
+        with staged() as stage:
+            seen = info(ONE, [VmState.RUNNING] * 4, SliceCloudState.RUNNING)
+            stage.provider.slices[ONE] = seen
+            stage.provider.logs = {0: "one\ntwo\n", 3: "many\n" * 1000}
+            (event,) = await stage.performs(fx.LookAtSlice(ONE, "local", "local", (0, 1, 3)))
+            assert isinstance(event, e.SliceLooked) and event.seen == seen
+            lines = event.logs.splitlines()
+            assert lines[:3] == ["[0] one", "[0] two", "[1] host 1 left nothing"]
+            assert lines[3:] == ["[3] many"] * (HOST_LOG_BYTES // 3 // len("many\n"))
+            stage.provider.slices.clear()
+            stage.provider.calls.clear()
+            await stage.performs(fx.LookAtSlice(ONE, "local", "local", (0,)))
+            assert stage.provider.calls == [f"get {ONE}"]
 
     run(test)
 

@@ -192,3 +192,20 @@ def test_a_slices_life_takes_four_calls(cluster: LocalCluster, cloud: CloudServe
     cluster.iris("cluster", "stop", "-y")
     counts = cloud.client.counts(name)
     assert sum(counts.values()) <= 4, counts
+
+
+def test_what_the_hosts_of_a_slice_said_outlives_it(
+    cluster: LocalCluster, cloud: CloudServer, port: int
+) -> None:
+    configure(cluster, cloud, {EAST: 1}, port)
+    cluster.config.write_text(cluster.config.read_text().replace("boot_timeout: 10m", "boot_timeout: 5s"))
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 1)
+    (name,) = names(cloud.client)
+    _, second, *_ = cloud.client.vms()
+    cloud.client.leave(second.key, "iris/bootstrap-log", "there is no Python here\nlooked everywhere\n")
+    wait_until(lambda: name not in names(cloud.client))
+    wait_until(lambda: cluster.json("worker", "show", f"{name}/1")["slice_state"] == "SLICE_STATE_GONE")
+    shown = cluster.iris("worker", "show", f"{name}/1").out
+    assert "4 of 4 hosts did not register within 5s" in shown
+    assert "\n[1] there is no Python here\n[1] looked everywhere\n[2] host 2 of slice" in shown

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from iris_platform.base import (
     ClusterIdentity,
+    HostLog,
     HostResources,
     NotOurs,
     SliceCloudState,
@@ -49,6 +50,10 @@ class VmManager(Protocol):
 
     def list_slices(self, zone: str | None = None) -> list[SliceInfo]:
         """This cluster's slices of this group in a zone, by name."""
+        ...
+
+    def host_log(self, name: str, index: int, zone: str | None = None) -> HostLog:
+        """The end of what the agent's service said on one host of a slice."""
         ...
 
 
@@ -95,6 +100,8 @@ class SlicePlatform(Protocol):
 
     def list_slices(self, labels: Mapping[str, str], zone: str | None = None) -> list[SliceInfo]: ...
 
+    def host_log(self, slice_id: str, index: int, zone: str | None = None) -> HostLog: ...
+
 
 class GroupVmManager:
     """A scale group bound to its platform, for platforms whose slices need nothing else; see `VmManager`."""
@@ -133,6 +140,12 @@ class GroupVmManager:
         """See `VmManager.list_slices`."""
         zone = resolve_zone(self._config.zones, zone)
         return self._platform.list_slices({LABEL_GROUP: group_part(self.group)}, zone)
+
+    def host_log(self, name: str, index: int, zone: str | None = None) -> HostLog:
+        """See `VmManager.host_log`."""
+        zone = resolve_zone(self._config.zones, zone)
+        self._check_group(name)
+        return self._platform.host_log(name, index, zone)
 
     def _spec(self, name: str, zone: str) -> SliceSpec:
         """What the platform is given to make; where a provider needs more, its manager adds it."""

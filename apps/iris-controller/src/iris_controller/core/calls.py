@@ -33,6 +33,8 @@ REMIND_MS = 120_000
 LIST_LAG_MS = 25_000
 # Names that may be asked for in a minute, in one project.
 LOOKS_PER_MINUTE = 240
+# Of a slice that is given up, as many hosts are asked for their logs: each is a few calls more.
+MOST_LOGS = 4
 # How long a project is left alone after it said that we call too often.
 RATE_PAUSE_MS = 15_000
 
@@ -93,6 +95,19 @@ def slow_down(world: World, slice_: Slice, now: Now) -> None:
     for buckets in (world.asked.creating, world.asked.deleting, world.asked.looking):
         if account in buckets:
             buckets[account].pause(now.boot_ms, RATE_PAUSE_MS)
+
+
+def look_last(world: World, slice_: Slice, now: Now) -> list[Effect]:
+    """Asks for a slice that is given up if nothing has changed, and what its missing hosts say for themselves."""
+    looks = look(world, [slice_], now)
+    if looks:
+        world.asked.last_looks[slice_.name] = None
+    group = world.group(slice_)
+    if isinstance(slice_.state, s.SliceRequesting) and group is not None and group.queued_for_ms is not None:
+        # It waits in a line, and has no hosts.
+        return looks
+    missing = tuple(world.missing(slice_)[:MOST_LOGS])
+    return [LookAtSlice(slice_.name, slice_.group, slice_.zone, missing) for _ in looks]
 
 
 def look(world: World, slices: Iterable[Slice], now: Now, *, at_once: bool = False) -> list[Effect]:

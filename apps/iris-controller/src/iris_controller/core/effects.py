@@ -33,11 +33,12 @@ class DeleteSlice:
 
 @dataclass(frozen=True, slots=True)
 class LookAtSlice:
-    """Ask the provider for this name."""
+    """Ask the provider for this name, and hosts of it for the ends of their logs, by index."""
 
     slice_name: str
     group: str
     zone: str
+    logs_of: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,10 +162,14 @@ class DeleteAnswered:
 
 @dataclass(frozen=True, slots=True)
 class SliceLooked:
-    """A slice, asked for by name: seen, known to be absent (None), or not looked at."""
+    """A slice, asked for by name: seen, known to be absent (None), or not looked at.
+
+    `logs` are the last lines of the hosts that were asked for theirs, for people.
+    """
 
     slice_name: str
     seen: SliceInfo | CallFailed | None
+    logs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

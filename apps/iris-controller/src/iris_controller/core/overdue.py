@@ -60,10 +60,7 @@ def _tick_coming(world: World, slice_: Slice, now: Now) -> list[Effect]:
         return slices.give_up_unconfigured(world, slice_, now)
     if slices.is_overdue(world, slice_, now):
         # A time-out means to look; what the provider then says decides (`slices.looked`).
-        effects = calls.look(world, [slice_], now)
-        if effects:
-            world.asked.last_looks[slice_.name] = None
-        return effects
+        return calls.look_last(world, slice_, now)
     if calls.is_told_by_lists(world, group, slice_) or not calls.is_due(world, slice_, now):
         return []
     if isinstance(slice_.state, s.SliceRequesting):

@@ -32,7 +32,7 @@ from iris_controller.core.standings import note_failure, note_success
 from iris_controller.core.states import GoneCause, WorkerState
 from iris_controller.core.values import Now, Place, Reason
 from iris_controller.core.world import World
-from iris_platform.base import Failure, SliceCloudState, SliceInfo, VmState
+from iris_platform.base import LOG_FOLLOWS, Failure, SliceCloudState, SliceInfo, VmState
 from iris_platform.names import is_ours, parse_slice_name, slice_name
 
 # What a queued resource may be late by, after the end of its validity.
@@ -123,7 +123,7 @@ def looked(world: World, event: SliceLooked, now: Now) -> list[Effect]:
         fences.note(world, world.slices[slice_.name], event.seen, now)
     slice_ = world.slices[slice_.name]
     if is_last and isinstance(slice_.state, s.SLICE_COMING) and is_overdue(world, slice_, now):
-        return [*effects, *_give_up(world, slice_, event.seen, now)]
+        return [*effects, *_give_up(world, slice_, event, now)]
     return effects
 
 
@@ -147,7 +147,7 @@ def is_overdue(world: World, slice_: Slice, now: Now) -> bool:
     return age_ms > time_limit_ms(world, slice_)
 
 
-def _give_up(world: World, slice_: Slice, seen: SliceInfo | None, now: Now) -> list[Effect]:
+def _give_up(world: World, slice_: Slice, event: SliceLooked, now: Now) -> list[Effect]:
     limit = duration(time_limit_ms(world, slice_))
     group = world.group(slice_)
     if isinstance(slice_.state, s.SliceRequesting) and group is not None and group.queued_for_ms is not None:
@@ -155,7 +155,11 @@ def _give_up(world: World, slice_: Slice, seen: SliceInfo | None, now: Now) -> l
     else:
         missing = slice_.hosts - world.registered(slice_)
         words = f"{missing} of {slice_.hosts} hosts did not register within {limit}"
-        why = Reason("boot_timeout", f"{words}; {seen.detail}" if seen is not None and seen.detail else words)
+        if isinstance(event.seen, SliceInfo) and event.seen.detail:
+            words += f"; {event.seen.detail}"
+        if event.logs:
+            words += f"{LOG_FOLLOWS}\n{event.logs}"
+        why = Reason("boot_timeout", words)
     return _fail(world, slice_, why, now)
 
 

@@ -171,7 +171,12 @@ class World:
 
     def registered(self, slice_: Slice) -> int:
         """How many hosts of a slice have said hello."""
-        return sum(1 for p in self.places(slice_) if p in self.workers and self.workers[p].boot_id)
+        return slice_.hosts - len(self.missing(slice_))
+
+    def missing(self, slice_: Slice) -> list[int]:
+        """The hosts of a slice that have not said hello, by index."""
+        workers = ((place, self.workers.get(place)) for place in self.places(slice_))
+        return [place.worker_index for place, worker in workers if worker is None or not worker.boot_id]
 
     def session(self, place: Place) -> Session | None:
         """The open session of a worker."""

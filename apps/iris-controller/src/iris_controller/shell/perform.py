@@ -16,7 +16,15 @@ from typing import TypeAlias
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_platform import Platform, VmManager
-from iris_platform.base import LOG_FOLLOWS, BeingDeleted, Failure, PlatformError, SliceInfo
+from iris_platform.base import (
+    HOST_LOG_BYTES,
+    LOG_FOLLOWS,
+    BeingDeleted,
+    Failure,
+    PlatformError,
+    SliceInfo,
+)
+from iris_platform.files import last_lines
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +120,7 @@ class Performer:
         error: e.CallFailed | None = None
         seen: SliceInfo | None = None
         listed: tuple[SliceInfo, ...] = ()
+        logs = ""
         try:
             match effect:
                 case fx.CreateSlice(name, group, zone):
@@ -119,9 +128,13 @@ class Performer:
                 case fx.DeleteSlice(name, group, zone):
                     for keeper in self._keepers(group, provider, zone):
                         keeper.delete_slice(name, zone)
-                case fx.LookAtSlice(name, group, zone):
+                case fx.LookAtSlice(name, group, zone, logs_of):
                     keepers = self._keepers(group, provider, zone)
-                    seen = next(filter(None, (keeper.get_slice(name, zone) for keeper in keepers)), None)
+                    for keeper in keepers:
+                        seen = keeper.get_slice(name, zone)
+                        if seen is not None:
+                            logs = _ends_of_logs(keeper, name, zone, logs_of)
+                            break
                 case fx.ListZone(_, zone):
                     places = self._in_zone(provider, zone)
                     listed = tuple(info for place in places for info in place.list_slices({}, zone))
@@ -135,7 +148,7 @@ class Performer:
             # A bug in a platform must not end the controller; what happened is not known.
             log.exception("%s raised", effect)
             error = e.CallFailed(Failure.UNREACHABLE, f"{type(problem).__name__}: {problem}")
-        return _answer(effect, error, seen, listed)
+        return _answer(effect, error, seen, listed, logs)
 
     def close(self) -> None:
         """Starts nothing more; what is under way ends by its own deadline."""
@@ -143,11 +156,25 @@ class Performer:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _ends_of_logs(keeper: VmManager | Platform, name: str, zone: str, hosts: Sequence[int]) -> str:
+    """The last lines of each host's log behind its index, or why they cannot be had."""
+    lines: list[str] = []
+    for index in hosts:
+        try:
+            text = keeper.host_log(name, index, zone).text
+        except PlatformError as problem:
+            text = str(problem)
+        share = last_lines(text, HOST_LOG_BYTES // len(hosts))
+        lines += [f"[{index}] {line}" for line in share.splitlines()]
+    return "\n".join(lines)
+
+
 def _answer(
     effect: PlatformEffect,
     error: e.CallFailed | None,
     seen: SliceInfo | None = None,
     listed: tuple[SliceInfo, ...] = (),
+    logs: str = "",
 ) -> PlatformAnswer:
     """The event that an effect comes back as."""
     match effect:
@@ -156,7 +183,7 @@ def _answer(
         case fx.DeleteSlice(name):
             return e.DeleteAnswered(name, error)
         case fx.LookAtSlice(name):
-            return e.SliceLooked(name, error or seen)
+            return e.SliceLooked(name, error or seen, logs)
         case fx.ListZone(provider, zone):
             return e.ZoneListed(provider, zone, error or listed)
 
