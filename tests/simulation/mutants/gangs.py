@@ -132,7 +132,7 @@ def a_hosts_loss_is_the_gangs_failure(patch: Patch) -> None:
     patch.setattr(ends, "fault_of", fault_of)
 
 
-@breaks_a_rule(seed=138)
+@breaks_a_rule(seed=315)
 def a_stopped_gang_forgets_who_succeeded(patch: Patch) -> None:
     real, fault_of = ends._judge_gang, ends.fault_of
 

@@ -21,6 +21,9 @@ from iris_controller.core.world import World
 # zone is listed as a whole.
 LOOK_INTERVAL_MS = 1_000
 LIST_INTERVAL_MS = 30_000
+# To list machines of one's own is a connection to each. Once it is known what is there,
+# their agents and looks by name tell more, and sooner.
+LIST_SELDOM_MS = 300_000
 # A zone of a cloud where slices come or go, and one of which something was heard.
 LIST_BUSY_MS = 10_000
 LIST_SOON_MS = 5_000
@@ -168,21 +171,29 @@ def is_missed(world: World, slice_: Slice, now: Now) -> bool:
 
 def list_zones(world: World, now: Now) -> list[Effect]:
     """Every zone in its turn; of a cloud sooner those where slices come or go."""
+    clouds = {group.provider for group in world.settings.groups.values() if group.is_cloud}
     moving: dict[tuple[str, str], None] = {}
     for slice_ in world.present_slices():
-        if isinstance(slice_.state, s.SliceReady):
-            continue
         group = world.group(slice_)
-        if group is not None and group.is_cloud:
+        if group is not None and not isinstance(slice_.state, s.SliceReady):
             moving[group.provider, slice_.zone] = None
     effects: list[Effect] = []
     for where in world.zones:
-        interval_ms = LIST_BUSY_MS if where in moving else LIST_INTERVAL_MS
+        last = world.clocks.listed.get(where)
+        if where[0] in clouds:
+            interval_ms = LIST_BUSY_MS if where in moving else LIST_INTERVAL_MS
+        else:
+            interval_ms = LIST_SELDOM_MS if _is_well_known(world, where) else LIST_INTERVAL_MS
         if where in world.asked.list_soon:
             interval_ms = LIST_SOON_MS
-        last = world.clocks.listed.get(where)
         if last is None or now.boot_ms - last >= interval_ms:
             world.clocks.listed[where] = now.boot_ms
             world.asked.list_soon.pop(where, None)
             effects.append(ListZone(*where))
     return effects
+
+
+def _is_well_known(world: World, where: tuple[str, str]) -> bool:
+    """Whether all that a zone has is in the store."""
+    unknown = any((one.provider, one.zone) == where for one in world.unknown.values())
+    return where in world.shown and world.cluster.incomplete is None and not unknown
