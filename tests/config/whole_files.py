@@ -66,7 +66,7 @@ autoscaler: { evaluation_interval: 5s, max_creates_per_minute: 30 }
 bootstrap:
   container: { image: 'ghcr.io/team/iris:1.0', env: { DEBUG: 1 }, health_port: 10402 }
 ssh: { connect_timeout: 10s, keepalive_interval: 5s, max_parallel: 8, config_file: ~/.ssh/config }
-storage: { state_dir: /srv/state, pki_dir: /srv/pki }
+storage: { state_dir: /var/lib/iris/mine, pki_dir: /var/lib/iris-pki/mine }
 timeouts: { beat_interval: 5s, suspect_after: 1m, stop_grace: 10s, orphan_timeout: 1h, fence_after: 10m }
 logs: { max_size: 64MiB }
 endpoints:

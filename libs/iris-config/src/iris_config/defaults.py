@@ -42,6 +42,7 @@ MACHINE_TYPE = "e2-standard-4"
 BOOT_IMAGE = "projects/debian-cloud/global/images/family/debian-12"
 BOOT_DISK_BYTES = 20 * GIB
 STATE_DISK_BYTES = 20 * GIB
+# Where a controller's machine on gcp has the disk that outlives it mounted.
 STATE_DIR = "/var/lib/iris"
 PKI_DIR = "/var/lib/iris-pki"
 

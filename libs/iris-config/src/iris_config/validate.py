@@ -7,12 +7,14 @@ knows no positions.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 
 from google.protobuf.duration_pb2 import Duration
 
 from iris_config.accelerators import find_accelerator
+from iris_config.defaults import PKI_DIR, STATE_DIR
 from iris_config.problems import FieldPath, Finding, listed_twice
 from iris_config.scalars import did_you_mean
 from iris_config.units import format_duration
@@ -38,7 +40,18 @@ def validate(config: config_pb2.IrisClusterConfig) -> Iterator[Finding]:
     for key, group in config.scale_groups.items():
         for path, message in _group(key, group):
             yield ("scale_groups", key, *path), message
+    yield from _storage(config)
     yield from _beats(config)
+
+
+def _storage(config: config_pb2.IrisClusterConfig) -> Iterator[Finding]:
+    if not config.controller.HasField("gcp"):
+        return
+    for name, above in (("state_dir", STATE_DIR), ("pki_dir", PKI_DIR)):
+        path = posixpath.normpath(getattr(config.storage, name))
+        if not path.startswith(f"{above}/"):
+            words = f"expected a path below {above}, where the disk is that outlives the controller's machine"
+            yield ("storage", name), f"{words}, found {path!r}"
 
 
 def _group_names(names: list[str]) -> Iterator[Finding]:

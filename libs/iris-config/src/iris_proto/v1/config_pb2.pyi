@@ -1092,15 +1092,16 @@ class StorageConfig(_message.Message):
     PKI_DIR_FIELD_NUMBER: _builtins.int
     state_dir: _builtins.str
     """Database and logs; on a local disk. Default: `$XDG_STATE_HOME/iris/NAME`
-    where the controller is local, `/var/lib/iris/NAME` where it is on gcp, and
+    where the controller is local, `/var/lib/iris/NAME` where it is on gcp (where
+    it has to be below `/var/lib/iris`, on the disk that outlives the machine), and
     below `/var/lib/iris-host` or the user's `~/.local/share/iris-host` on a
     manual host.
     """
     pki_dir: _builtins.str
     """Keys and what must outlive a lost `state_dir`. Default:
     `$XDG_STATE_HOME/iris-pki/NAME` where the controller is local,
-    `/var/lib/iris-pki/NAME` where it is on gcp, and beside `state_dir` on a
-    manual host.
+    `/var/lib/iris-pki/NAME` where it is on gcp (likewise below
+    `/var/lib/iris-pki`), and beside `state_dir` on a manual host.
     """
     def __init__(
         self,

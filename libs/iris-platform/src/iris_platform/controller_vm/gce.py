@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from iris_config.defaults import PKI_DIR
 from iris_platform.base import (
     ContainerSpec,
     NotOurs,
@@ -65,8 +66,6 @@ BOOT_S = 300.0
 # Each look whether it is so far.
 LOOK_S = 20.0
 MOST_PAUSE_S = 2.0
-# The disk is mounted there by the time that this is.
-MOUNTED = "/var/lib/iris-pki"
 
 Dial = Callable[[Site], "SshConnection"]
 
@@ -357,7 +356,8 @@ class GceController:
         try:
             connection = self._connect(self._site)
             try:
-                is_mounted = connection.run(["mountpoint", "-q", MOUNTED], timeout_s=LOOK_S).status == 0
+                # The last that the machine's boot mounts.
+                is_mounted = connection.run(["mountpoint", "-q", PKI_DIR], timeout_s=LOOK_S).status == 0
             finally:
                 connection.close()
         except (Unreachable, PermissionMissing) as error:
