@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Machine:
     vm: Vm | None = None
     host: Host | None = None
     is_up: bool = False
+    # When its startup script began, wall clock.
+    began_s: float = 0.0
     metadata: MetadataServer | None = None
     scripts: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -86,6 +89,10 @@ class BenchVms:
         """Whether the host of a VM has booted, and has its metadata server."""
         return any(each.name == name and each.is_up for each in self._machines.values())
 
+    def began_s(self, name: str) -> float:
+        """When the startup script of a VM began that has booted: seconds of wall clock."""
+        return next(each.began_s for each in self._machines.values() if each.name == name)
+
     def carry_out(self, order: Order) -> None:
         """See Vms."""
         machine = self._machines[order.vm.key]
@@ -135,6 +142,7 @@ class BenchVms:
         script = vm.attributes.get("startup-script")
         if script:
             host.write(SCRIPT, script.encode(), 0o700)
+            machine.began_s = time.time()
             machine.scripts.append(host.spawn(["sh", "-c", RUN, SCRIPT]))
 
     def _told(self, machine: Machine, vm: Vm) -> None:
