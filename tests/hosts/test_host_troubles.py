@@ -97,7 +97,6 @@ def test_an_agent_of_another_version_is_refused_and_replaced(quick: MakeQuick, l
     (sha,) = bundles(host)
     where = f"{ROOT}/bundles/{sha}/lib/python3.11/site-packages/iris_bootstrap/session"
     host.output("sed", "-i", "s/^PROTOCOL_VERSION = 1$/PROTOCOL_VERSION = 99/", f"{where}/ledger.py")
-    host.output("rm", "-r", f"{where}/__pycache__")
     (session,) = on_host(host, *SESSION)
     os.kill(session, signal.SIGKILL)
     wait_until(lambda: "protocol version 99 is not spoken here" in cluster.told())

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iris_platform.bundle import Bundle, build_bundle
+from iris_platform.bundle.archive import CHECKS
 
 # A stand-in for the agent: `iris-bootstrap MODE WORK`. Notes each start in WORK/starts.
 AGENT = """
@@ -83,26 +84,24 @@ def make_wheel(
 
 
 def make_agent(folder: Path, version: str = "1.0", requires: Sequence[str] = ()) -> Path:
-    """The stand-in agent's wheel; it has the modules that a bundle checks."""
-    files = {
-        "iris_bootstrap/__init__.py": f"__version__ = {version!r}\n",
-        "iris_bootstrap/main.py": AGENT,
-        "iris_bootstrap/keeper/__init__.py": "",
-        "iris_bootstrap/keeper/boot.py": "",
-        "iris_bootstrap/session/__init__.py": "",
-        "iris_bootstrap/session/main.py": "",
-    }
+    """The stand-in agent's wheel."""
+    files = dict.fromkeys(("iris_bootstrap/keeper/__init__.py", "iris_bootstrap/session/__init__.py"), "")
+    files |= _checked("iris-bootstrap")
+    files["iris_bootstrap/__init__.py"] = f"__version__ = {version!r}\n"
+    files["iris_bootstrap/main.py"] = AGENT
     script = ("iris-bootstrap", "iris_bootstrap.main:main")
     return make_wheel(folder, "iris-bootstrap", version, files=files, requires=requires, script=script)
 
 
+def _checked(program: str) -> dict[str, str]:
+    """The modules that a bundle checks; with nothing in them."""
+    return {f"{module.replace('.', '/')}.py": "" for module in CHECKS[program]}
+
+
 def make_controller(folder: Path) -> Path:
     """The same program as a controller."""
-    files = {
-        "iris_controller/__init__.py": "",
-        "iris_controller/main.py": AGENT,
-        "iris_controller/serve.py": "",
-    }
+    files = {"iris_controller/__init__.py": "", "iris_controller/main.py": AGENT}
+    files |= _checked("iris-controller")
     script = ("iris-controller", "iris_controller.main:main")
     return make_wheel(folder, "iris-controller", files=files, script=script)
 

@@ -76,6 +76,21 @@ def test_a_finished_install_is_not_touched(tmp_path: Path, bundle: Bundle) -> No
     } == before
 
 
+def test_what_a_program_loads_is_compiled_and_nothing_else(tmp_path: Path) -> None:
+    wheels = [make_agent(tmp_path, requires=["lib"]), make_wheel(tmp_path, "lib")]
+    _, answer = install(build_bundle(wheels, tmp_path), tmp_path / "root")
+    where = Path(answer["path"])
+    compiled = {path: path.stat().st_mtime_ns for path in where.rglob("*.pyc")}
+    names = {path.name.partition(".")[0] for path in compiled}
+    assert {"boot", "join", "main"} < names and "lib" not in names
+    # No start does it once more, and tracebacks show where the modules are.
+    code = "from iris_bootstrap import main; print(main.main.__code__.co_filename)"
+    done = subprocess.run([where / "bin/python3", "-c", code], capture_output=True, text=True, timeout=30)
+    site = f"lib/python3.{sys.version_info.minor}/site-packages"
+    assert done.stdout == f"{where}/{site}/iris_bootstrap/main.py\n"
+    assert {path: path.stat().st_mtime_ns for path in where.rglob("*.pyc")} == compiled
+
+
 def test_another_interpreter_installs_again(tmp_path: Path, bundle: Bundle) -> None:
     _, answer = install(bundle, tmp_path, find_python("3.10"))
     assert (Path(answer["path"]) / "lib/python3.10").is_dir()
@@ -191,7 +206,7 @@ def test_a_module_that_cannot_be_loaded_here_is_found_before_anything_counts(tmp
     )
     status, answer = install(build_bundle([wheel], tmp_path), tmp_path / "root")
     assert status == 2
-    assert answer["reason"].endswith("ModuleNotFoundError: No module named 'iris_bootstrap.keeper'")
+    assert answer["reason"].endswith("ModuleNotFoundError: No module named 'cryptography'")
     assert os.listdir(tmp_path / "root/bundles") == [".lock"]
 
 

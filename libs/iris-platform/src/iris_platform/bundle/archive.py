@@ -22,10 +22,21 @@ from iris_platform.zips import make_zip
 __all__ = ["Bundle", "BundleError", "build_bundle", "open_bundle"]
 
 FORMAT = 1
-# What a program loads only after it was asked to run, and needs nevertheless.
+# What a program loads only after it was asked to run, and needs nevertheless. It is compiled
+# when it is installed: what every start loads belongs here.
+_BOTH = ["cryptography.hazmat.backends.openssl.backend", "iris_platform.streams"]
 CHECKS: Mapping[str, Sequence[str]] = {
-    "iris-bootstrap": ["iris_bootstrap.session.main", "iris_bootstrap.keeper.boot"],
-    "iris-controller": ["iris_controller.serve"],
+    "iris-bootstrap": [
+        *_BOTH,
+        "iris_bootstrap.__main__",
+        "iris_bootstrap.deletion",
+        "iris_bootstrap.join",
+        "iris_bootstrap.keeper.boot",
+        "iris_bootstrap.launch",
+        "iris_bootstrap.session.main",
+        "iris_bootstrap.session.renewal",
+    ],
+    "iris-controller": [*_BOTH, "iris_controller.serve"],
 }
 _NEWEST_MINOR = 30
 _INSTALLER = ("installer.py", "tags.py", "unpack.py")

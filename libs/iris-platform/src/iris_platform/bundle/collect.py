@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache as cache_of_calls
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,15 @@ from packaging.utils import canonicalize_name
 from iris_platform import file_lock
 from iris_platform.bundle import tags
 from iris_platform.bundle.siblings import is_installed, pack_installed
-from iris_platform.bundle.wheels import BundleError, Wheel, applies, environment, oldest_python, read_wheel
+from iris_platform.bundle.wheels import (
+    BundleError,
+    Wheel,
+    applies,
+    environment,
+    oldest_python,
+    read_wheel,
+    wheel_name,
+)
 from iris_platform.files import make_private_dir
 from iris_platform.paths import base_directory
 
@@ -134,7 +143,12 @@ class _Shop:
         self._out_dir = out_dir
         self._pins = _read_constraints(constraints) if constraints else []
         self._ours: dict[str, Wheel] = {}
-        self._kept = {path.name: read_wheel(path) for path in sorted(cache.glob("*.whl"))}
+        # Several Pythons share most of them.
+        self._read = cache_of_calls(read_wheel)
+        # By the distribution in their names; what they say is read only of those that are wanted.
+        self._kept: dict[str, list[Path]] = {}
+        for path in sorted(cache.glob("*.whl")):
+            self._kept.setdefault(canonicalize_name(path.name.partition("-")[0]), []).append(path)
 
     def runs_on(self, program: str, minor: int) -> bool:
         if not is_installed(program):
@@ -185,14 +199,14 @@ class _Shop:
         """The newest wheel that was fetched before and suits."""
         host = tags.Host((3, minor), f"cp3{minor}", machine, ("manylinux", 2, OLDEST_GLIBC_MINOR))
         fitting = [
-            (tags.version_key(wheel.version), max(ranks), wheel.path.name, wheel)
-            for wheel in self._kept.values()
-            if wheel.name == name
-            and wheel.version in wanted.specifier
-            and wheel.python <= (3, minor)
-            and (ranks := [rank for tag in wheel.tags if (rank := tags.fit(tag, host)) is not None])
+            (tags.version_key(str(version)), max(ranks), path.name, path)
+            for path in self._kept.get(name, ())
+            for _, version, _, found in [wheel_name(path)]
+            if version in wanted.specifier
+            and (ranks := [rank for tag in found if (rank := tags.fit(str(tag), host)) is not None])
         ]
-        return max(fitting, key=lambda one: one[:3])[3] if fitting else None
+        newest_first = (self._read(one[3]) for one in sorted(fitting, reverse=True))
+        return next((wheel for wheel in newest_first if wheel.python <= (3, minor)), None)
 
     def _fetch(self, wanted: Mapping[str, Requirement], minor: int, machine: str) -> dict[str, Wheel]:
         if not self._fetches:
@@ -207,7 +221,8 @@ class _Shop:
                 # Only what can be read gets into the cache.
                 wheel = replace(read_wheel(path), path=self._cache / path.name)
                 os.replace(path, wheel.path)
-                fetched[wheel.name] = self._kept[path.name] = wheel
+                fetched[wheel.name] = wheel
+                self._kept.setdefault(wheel.name, []).append(wheel.path)
         absent = sorted(wanted.keys() - fetched.keys())
         if absent:
             raise BundleError(

@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.tags import Tag
+from packaging.utils import BuildTag, InvalidWheelFilename, NormalizedName, parse_wheel_filename
+from packaging.version import Version
 
 
 class BundleError(Exception):
@@ -53,10 +55,7 @@ def read_wheel(path: Path) -> Wheel:
     Raises:
         BundleError: it is no wheel, or cannot be read.
     """
-    try:
-        name, version, _, tags = parse_wheel_filename(path.name)
-    except InvalidWheelFilename as error:
-        raise BundleError(f"{path}: not the name of a wheel") from error
+    name, version, _, tags = wheel_name(path)
     try:
         with zipfile.ZipFile(path) as packed:
             metadata, entry_points = _read_metadata(packed)
@@ -77,6 +76,18 @@ def read_wheel(path: Path) -> Wheel:
         requires=requires,
         programs=tuple(read_entry_points(entry_points)),
     )
+
+
+def wheel_name(path: Path) -> tuple[NormalizedName, Version, BuildTag, frozenset[Tag]]:
+    """What the name of a wheel's file says: distribution, version, build, tags.
+
+    Raises:
+        BundleError: it is not the name of a wheel.
+    """
+    try:
+        return parse_wheel_filename(path.name)
+    except InvalidWheelFilename as error:
+        raise BundleError(f"{path}: not the name of a wheel") from error
 
 
 def _read_metadata(packed: zipfile.ZipFile) -> tuple[email.message.Message, str]:
