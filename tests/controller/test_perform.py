@@ -10,7 +10,7 @@ import pytest
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.shell.perform import Performer
+from iris_controller.shell.perform import THREADS_PER_PLATFORM, Performer
 from iris_platform import base
 from iris_platform.base import (
     HOST_LOG_BYTES,
@@ -78,7 +78,7 @@ class Stage:
         self.events: list[e.Event] = []
         played = cast("Any", self.provider)
         self.performer = Performer(
-            {"local": played}, {"local": "local"}, {"local": [played]}, self.events.append
+            {"local": played}, {"local": played}, {"local": [played]}, self.events.append
         )
 
     async def performs(self, *effects: Any) -> list[e.Event]:
@@ -235,6 +235,29 @@ def test_calls_for_one_slice_wait_for_each_other_and_others_do_not() -> None:
             stage.provider.may_answer.set()
             await stage.hears(3)
             assert stage.provider.calls.index(f"delete {ONE}") > stage.provider.calls.index(f"create {ONE}")
+
+    run(test)
+
+
+def test_a_project_that_hangs_does_not_hold_up_another_one_of_its_provider() -> None:
+    async def test() -> None:
+        stuck, well = Provider(), Provider()
+        stuck.may_answer.clear()
+        played = {"stuck": cast("Any", stuck), "well": cast("Any", well)}
+        events: list[e.Event] = []
+        performer = Performer(played, played, {"tpu": [*played.values()]}, events.append)
+        many = 3 * THREADS_PER_PLATFORM
+        for number in range(many):
+            performer.perform(fx.CreateSlice(name_of(number), "stuck", "local"))
+        mine = name_of(1000)
+        performer.perform(fx.CreateSlice(mine, "well", "local"))
+        while not events:
+            await asyncio.sleep(0.001)
+        assert events == [e.CreateAnswered(mine, None)]
+        stuck.may_answer.set()
+        while len(events) <= many:
+            await asyncio.sleep(0.001)
+        performer.close()
 
     run(test)
 

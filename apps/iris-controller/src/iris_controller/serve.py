@@ -192,7 +192,7 @@ def _assemble(cluster: _Cluster) -> _Parts:
     provider_of = {name: group.provider for name, group in facts.settings.groups.items()}
     performer = Performer(
         managers={name: platforms[name].vm_manager(group) for name, group in config.scale_groups.items()},
-        provider_of=provider_of,
+        platform_of=platforms,
         platforms=by_provider(provider_of, platforms),
         post=controller.post,
     )

@@ -11,6 +11,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from iris_controller.core import effects as fx
@@ -32,8 +34,22 @@ PlatformEffect: TypeAlias = fx.CreateSlice | fx.DeleteSlice | fx.LookAtSlice | f
 
 PlatformAnswer: TypeAlias = e.CreateAnswered | e.DeleteAnswered | e.SliceLooked | e.ZoneListed
 
-# Platform calls that may be under way at once, for each provider.
-THREADS_PER_PROVIDER = 8
+# Calls that may be under way at once, for each platform: of two projects the one that hangs
+# does not hold up the other.
+THREADS_PER_PLATFORM = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one platform answered to one effect."""
+
+    error: e.CallFailed | None = None
+    seen: SliceInfo | None = None
+    listed: tuple[SliceInfo, ...] = ()
+    logs: str = ""
+
+
+_Act: TypeAlias = Callable[[], _Found]
 
 
 class Performer:
@@ -42,21 +58,22 @@ class Performer:
     def __init__(
         self,
         managers: Mapping[str, VmManager],
-        provider_of: Mapping[str, str],
+        platform_of: Mapping[str, Platform],
         platforms: Mapping[str, Sequence[Platform]],
         post: Callable[[e.Event], None],
     ) -> None:
-        """`managers` and `provider_of` by scale group, `platforms` by provider: each pool of hosts is one."""
+        """`managers` and `platform_of` by scale group, `platforms` by provider: each pool of hosts is one."""
         self._managers = managers
+        self._platform_of = platform_of
         self._platforms = platforms
         self._post = post
         self._troubles: dict[str, str] = {}
         self._queues: dict[str, deque[PlatformEffect]] = {}
         self._pools = {
-            provider: ThreadPoolExecutor(THREADS_PER_PROVIDER, thread_name_prefix=f"platform-{provider}")
-            for provider in platforms
+            id(platform): ThreadPoolExecutor(THREADS_PER_PLATFORM, f"platform-{provider}-{number}")
+            for provider, each in platforms.items()
+            for number, platform in enumerate(each)
         }
-        self._provider_of = provider_of
 
     def perform(self, effect: PlatformEffect) -> None:
         """Queues an effect; its answer is posted as an event."""
@@ -69,21 +86,23 @@ class Performer:
             queue.append(effect)
 
     async def _work(self, line: str) -> None:
-        loop = asyncio.get_running_loop()
         queue = self._queues[line]
         while queue:
-            effect = queue[0]
-            provider = self._provider(effect)
-            if provider is None:
-                answer = _answer(
-                    effect, e.CallFailed(Failure.UNREACHABLE, "no configured provider has its zone")
-                )
-            else:
-                answer = await loop.run_in_executor(self._pools[provider], self._call, effect, provider)
+            answer = await self._ask(queue[0])
             queue.popleft()
             self._note(line, answer)
             self._post(answer)
         del self._queues[line]
+
+    async def _ask(self, effect: PlatformEffect) -> PlatformAnswer:
+        """Every platform that may have it, side by side, as one answer."""
+        acts = self._acts(effect)
+        if acts is None:
+            why = "no configured provider has its zone"
+            return _answer(effect, _Found(e.CallFailed(Failure.UNREACHABLE, why)))
+        loop = asyncio.get_running_loop()
+        calls = [loop.run_in_executor(self._pools[id(place)], _call, effect, act) for place, act in acts]
+        return _answer(effect, _together(await asyncio.gather(*calls)))
 
     @property
     def troubles(self) -> list[str]:
@@ -100,55 +119,37 @@ class Performer:
         else:
             self._troubles.pop(line, None)
 
-    def _provider(self, effect: PlatformEffect) -> str | None:
-        """Whom to ask. Slices of a group that the configuration dropped are where they were made."""
-        if isinstance(effect, fx.ListZone):
-            return effect.provider
-        known = self._provider_of.get(effect.group)
-        return known or next((name for name in self._platforms if self._in_zone(name, effect.zone)), None)
+    def _acts(self, effect: PlatformEffect) -> list[tuple[Platform, _Act]] | None:
+        """What is to be done by which platform; None where nobody is known to have it."""
+        match effect:
+            case fx.ListZone(provider, zone):
+                return [(place, partial(_list, place, zone)) for place in self._in_zone(provider, zone)]
+            case fx.CreateSlice(name, group, zone):
+                manager = self._managers.get(group)
+                return (
+                    [(self._platform_of[group], partial(_create, manager, name, zone))] if manager else None
+                )
+            case fx.DeleteSlice(name, group, zone):
+                keepers = self._keepers(group, zone)
+                return [(place, partial(_delete, it, name, zone)) for place, it in keepers] or None
+            case fx.LookAtSlice(name, group, zone, logs_of):
+                keepers = self._keepers(group, zone)
+                return [(place, partial(_look, it, name, zone, logs_of)) for place, it in keepers] or None
+
+    def _keepers(self, group: str, zone: str) -> list[tuple[Platform, VmManager | Platform]]:
+        """Who may have the slices of a group, each with its platform.
+
+        Those of one that the configuration dropped are where they were made: each platform
+        of the first provider with their zone may have them.
+        """
+        manager = self._managers.get(group)
+        if manager is not None:
+            return [(self._platform_of[group], manager)]
+        places = (self._in_zone(provider, zone) for provider in self._platforms)
+        return [(place, place) for place in next(filter(None, places), ())]
 
     def _in_zone(self, provider: str, zone: str) -> list[Platform]:
         return [platform for platform in self._platforms[provider] if zone in platform.zones()]
-
-    def _keepers(self, group: str, provider: str, zone: str) -> Sequence[VmManager | Platform]:
-        """Who may have the slices of a group: of one that the configuration dropped, each that has its zone."""
-        manager = self._managers.get(group)
-        return [manager] if manager is not None else self._in_zone(provider, zone)
-
-    def _call(self, effect: PlatformEffect, provider: str) -> PlatformAnswer:
-        """One platform call; the catch-all around an effect (STYLE)."""
-        error: e.CallFailed | None = None
-        seen: SliceInfo | None = None
-        listed: tuple[SliceInfo, ...] = ()
-        logs = ""
-        try:
-            match effect:
-                case fx.CreateSlice(name, group, zone):
-                    self._managers[group].create_slice(name, zone)
-                case fx.DeleteSlice(name, group, zone):
-                    for keeper in self._keepers(group, provider, zone):
-                        keeper.delete_slice(name, zone)
-                case fx.LookAtSlice(name, group, zone, logs_of):
-                    keepers = self._keepers(group, provider, zone)
-                    for keeper in keepers:
-                        seen = keeper.get_slice(name, zone)
-                        if seen is not None:
-                            logs = _ends_of_logs(keeper, name, zone, logs_of)
-                            break
-                case fx.ListZone(_, zone):
-                    places = self._in_zone(provider, zone)
-                    listed = tuple(info for place in places for info in place.list_slices({}, zone))
-        except BeingDeleted as problem:
-            # As it should be, and no trouble to be told.
-            log.info("%s ended: %s", effect, problem)
-        except PlatformError as problem:
-            log.warning("%s failed: %s", effect, problem)
-            error = e.CallFailed(problem.failure, str(problem))
-        except Exception as problem:
-            # A bug in a platform must not end the controller; what happened is not known.
-            log.exception("%s raised", effect)
-            error = e.CallFailed(Failure.UNREACHABLE, f"{type(problem).__name__}: {problem}")
-        return _answer(effect, error, seen, listed, logs)
 
     def close(self) -> None:
         """Starts nothing more; what is under way ends by its own deadline."""
@@ -169,23 +170,63 @@ def _ends_of_logs(keeper: VmManager | Platform, name: str, zone: str, hosts: Seq
     return "\n".join(lines)
 
 
-def _answer(
-    effect: PlatformEffect,
-    error: e.CallFailed | None,
-    seen: SliceInfo | None = None,
-    listed: tuple[SliceInfo, ...] = (),
-    logs: str = "",
-) -> PlatformAnswer:
+def _create(manager: VmManager, name: str, zone: str) -> _Found:
+    manager.create_slice(name, zone)
+    return _Found()
+
+
+def _delete(keeper: VmManager | Platform, name: str, zone: str) -> _Found:
+    keeper.delete_slice(name, zone)
+    return _Found()
+
+
+def _look(keeper: VmManager | Platform, name: str, zone: str, logs_of: Sequence[int]) -> _Found:
+    seen = keeper.get_slice(name, zone)
+    logs = _ends_of_logs(keeper, name, zone, logs_of) if seen is not None else ""
+    return _Found(seen=seen, logs=logs)
+
+
+def _list(platform: Platform, zone: str) -> _Found:
+    return _Found(listed=tuple(platform.list_slices({}, zone)))
+
+
+def _call(effect: PlatformEffect, act: _Act) -> _Found:
+    """One platform call; the catch-all around an effect (STYLE)."""
+    try:
+        return act()
+    except BeingDeleted as problem:
+        # As it should be, and no trouble to be told.
+        log.info("%s ended: %s", effect, problem)
+        return _Found()
+    except PlatformError as problem:
+        log.warning("%s failed: %s", effect, problem)
+        return _Found(e.CallFailed(problem.failure, str(problem)))
+    except Exception as problem:
+        # A bug in a platform must not end the controller; what happened is not known.
+        log.exception("%s raised", effect)
+        return _Found(e.CallFailed(Failure.UNREACHABLE, f"{type(problem).__name__}: {problem}"))
+
+
+def _together(found: Sequence[_Found]) -> _Found:
+    """What several platforms answered: one that failed leaves the rest unknown, but for what was seen."""
+    there = next((one for one in found if one.seen is not None), None)
+    if there is not None:
+        return there
+    error = next((one.error for one in found if one.error is not None), None)
+    return _Found(error, listed=tuple(info for one in found for info in one.listed))
+
+
+def _answer(effect: PlatformEffect, found: _Found) -> PlatformAnswer:
     """The event that an effect comes back as."""
     match effect:
         case fx.CreateSlice(name):
-            return e.CreateAnswered(name, error)
+            return e.CreateAnswered(name, found.error)
         case fx.DeleteSlice(name):
-            return e.DeleteAnswered(name, error)
+            return e.DeleteAnswered(name, found.error)
         case fx.LookAtSlice(name):
-            return e.SliceLooked(name, error or seen, logs)
+            return e.SliceLooked(name, found.error or found.seen, found.logs)
         case fx.ListZone(provider, zone):
-            return e.ZoneListed(provider, zone, error or listed)
+            return e.ZoneListed(provider, zone, found.error or found.listed)
 
 
 def _outcome(answer: PlatformAnswer) -> tuple[str, object]:
