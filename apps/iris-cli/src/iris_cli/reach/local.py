@@ -7,6 +7,7 @@ again has another address and token.
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 
 import grpc
 
@@ -106,16 +107,11 @@ class LocalReach:
                 + cluster.command("cluster stop"),
                 again=True,
             )
-        # Here, since it takes the configuration's language along.
-        from iris_cli import there
-        from iris_cli.elsewhere import configured_elsewhere
-
-        config = configured_elsewhere(cluster)
-        if config is not None:
-            where = there.place(config)
+        if self._elsewhere:
             return RpcFailed(
                 UNREACHABLE,
-                f"the controller of cluster {cluster.name} is to run {where}, of which nothing is known here",
+                f"the controller of cluster {cluster.name} is to run {self._elsewhere},"
+                " of which nothing is known here",
                 hint=f"if it runs, get in: {cluster.command('cluster login')};"
                 f" if not, start it: {cluster.command('cluster start')}",
             )
@@ -125,6 +121,19 @@ class LocalReach:
             hint=f"start it: {cluster.command('cluster start')}",
             again=True,
         )
+
+    @cached_property
+    def _elsewhere(self) -> str:
+        """Where else its file puts the controller; empty where that is here, or not known.
+
+        Read once: who waits for a controller tries again and again.
+        """
+        # Here, since it takes the configuration's language along.
+        from iris_cli import there
+        from iris_cli.elsewhere import configured_elsewhere
+
+        config = configured_elsewhere(self._cluster)
+        return "" if config is None else there.place(config)
 
     def _unusable(self, error: ControllerFileError) -> RpcFailed:
         """The error where the file cannot be used; what helps depends on who lives."""
