@@ -29,8 +29,8 @@ VERBS = (
             "machine (directories, disk, ports), and every manual host: SSH and its host key,\n"
             "Python, disk, clock, whose it is, and whether it reaches the controller's machine.\n"
             "Where that is a host too, its directories and ports, and whether it reaches the\n"
-            "others. A line on standard error for each check that is done, then a table with\n"
-            "what to do. Nothing is left anywhere, and no host key is pinned.",
+            "others. A line for each check that is done, with what to do; on a terminal a table\n"
+            "of all of them follows. Nothing is left anywhere, and no host key is pinned.",
             examples=("iris doctor boxes.yaml", "iris --cluster boxes doctor -o wide"),
             exits=(
                 ("0", "all is well, perhaps with warnings"),

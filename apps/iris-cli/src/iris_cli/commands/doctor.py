@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from argparse import Namespace
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from iris_cli.doctor.local import check_machine, seat_here
 from iris_cli.doctor.seat import Seat
 from iris_cli.exits import DONE, FAILED, USAGE, CliError
 from iris_cli.locate import find_config, means_rehearsal, paths_of, with_storage
-from iris_cli.output import Output
+from iris_cli.output import Output, is_terminal
 from iris_cli.records import read_records
 from iris_cli.text import plural, safe
 from iris_cli.there import is_at_google, is_here
@@ -58,12 +59,7 @@ def run(options: Namespace) -> int:
     """Check everything that the configuration names; says what to fix."""
     output = Output(options)
     path = Path(options.file) if options.file else find_config(options)
-    lock = threading.Lock()
-
-    def report(check: Check) -> None:
-        # Lines of many threads; none is cut in two.
-        with lock:
-            output.note(safe(check.line()))
+    report = _reporter(output)
 
     config, checks = _configuration(path, options)
     for check in checks:
@@ -85,7 +81,27 @@ def run(options: Namespace) -> int:
     return DONE
 
 
+def _lines_are_all(output: Output) -> bool:
+    """Whether the lines of the checks are what is printed, since nobody sees both them and the table."""
+    return output.format == "table" and not is_terminal(sys.stdout)
+
+
+def _reporter(output: Output) -> Report:
+    """Says of each check when it is done: on stdout where that is all, else while somebody waits."""
+    lock = threading.Lock()
+    say = output.line if _lines_are_all(output) else output.note
+
+    def report(check: Check) -> None:
+        # Lines of many threads; none is cut in two.
+        with lock:
+            say(safe(check.line()))
+
+    return report
+
+
 def _show(output: Output, checks: list[Check]) -> None:
+    if _lines_are_all(output):
+        return
     if output.structured:
         records = [{**vars(check), "result": check.result.value} for check in checks]
         output.document({"checks": records})
