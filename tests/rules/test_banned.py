@@ -1,24 +1,30 @@
 """No banned call, and no exception to a ban that nobody needs any more."""
 
+from functools import cache
+
 import pytest
 
-from tests.rules.banned import BANNED, allowed, breaches
-from tests.rules.project import python_files, report
+from tests.rules.banned import BANNED, Ban, allowed, breaches
+from tests.rules.project import Finding, python_files, report
+
+
+@cache
+def everywhere() -> list[tuple[Ban, Finding]]:
+    """What is banned in any file, allowed there or not."""
+    return [pair for path, source in python_files().items() for pair in breaches(path, source)]
 
 
 def test_nothing_banned_is_written() -> None:
-    found = [pair for path, source in python_files().items() for pair in breaches(path, source)]
-    wrong = [finding for ban, finding in found if not allowed(ban, finding)]
+    wrong = [finding for ban, finding in everywhere() if not allowed(ban, finding)]
     assert not wrong, report(wrong)
 
 
 def test_every_exception_is_needed() -> None:
-    found = [pair for path, source in python_files().items() for pair in breaches(path, source)]
     stale = [
         f"{ban.what} in {path}"
         for ban in BANNED
         for path in ban.except_in
-        if not any(ban is other and finding.where.startswith(path) for other, finding in found)
+        if not any(ban is other and finding.where.startswith(path) for other, finding in everywhere())
     ]
     assert not stale
 
