@@ -297,6 +297,18 @@ class TestFences:
         w.absent(name)
         assert (w.task(job).losses, w.told("task")[-1]) == (1, "RETRY preempted")
 
+    def test_b35_while_its_deletion_waits_it_is_asked_for_by_name_until_the_answer_is_known(self) -> None:
+        w, _, _ = self.at_work()
+        taken = seen(w.only, DEAD, state=SliceCloudState.PREEMPTED)
+        w.later(2)
+        assert looks(listed(w, taken)) == [w.only]
+        w.batch(e.SliceLooked(w.only, e.CallFailed(Failure.UNREACHABLE, "503")))
+        w.seconds(10)
+        assert looks(listed(w, taken)) == [w.only]
+        w.batch(e.SliceLooked(w.only, taken))
+        w.seconds(10)
+        assert looks(listed(w, taken)) == []
+
     def test_a_preempted_machine_that_is_silent_too_needs_no_deletion_for_its_tasks_to_go_on(self) -> None:
         w, job, (agent,) = self.at_work()
         name = w.only

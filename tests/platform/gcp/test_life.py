@@ -167,6 +167,20 @@ def test_a_deletion_that_is_stuck_is_followed(either: CloudWorld) -> None:
     assert len(either.control.calls(f"Delete{kind}")) == 1
 
 
+def test_a_request_in_line_from_before_its_group_was_of_nodes_goes_too(slow: CloudWorld) -> None:
+    slow.control.fault("stuck", "CreateQueuedResource")
+    slow.platform().create_slice(slow.spec(NAME, is_queued=True))
+    # Another process, with another configuration; the node is its own.
+    platform = slow.platform()
+    platform.create_slice(slow.spec(NAME, is_queued=False))
+    later(slow)
+    platform.list_slices({})
+    platform.delete_slice(NAME)
+    later(slow)
+    assert seen(platform).detail == "queued resource WAITING_FOR_RESOURCES"
+    assert is_gone(slow, platform)
+
+
 def test_a_deletion_that_came_to_nothing_is_sent_again(slow: CloudWorld) -> None:
     platform = slow.platform()
     platform.create_slice(slow.spec(NAME))

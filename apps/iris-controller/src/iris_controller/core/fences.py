@@ -18,6 +18,11 @@ from iris_platform.base import SliceCloudState, SliceInfo, VmState
 IN_FLIGHT_MS = 5_000
 
 
+def are_missing(world: World, slice_: Slice) -> bool:
+    """Whether tasks of a slice live at places whose machines are not known to stand still."""
+    return any(world.live.get(place) and place not in world.asked.down for place in world.places(slice_))
+
+
 def note(world: World, slice_: Slice, seen: SliceInfo, now: Now) -> None:
     """Takes a provider's word, asked by name, on the machines of a cloud slice that is being deleted."""
     group = world.group(slice_)

@@ -344,7 +344,7 @@ def zone_listed(world: World, event: ZoneListed, now: Now) -> list[Effect]:
             continue
         found = listed.get(slice_.name)
         if found is not None and is_ours(found.slice_id, found.labels, world.settings.cluster_id):
-            if group is not None and _is_down(found) and world.has_tasks(slice_):
+            if group is not None and _is_down(found) and fences.are_missing(world, slice_):
                 # By name that is a fence; before its deletion hides it.
                 effects += calls.look(world, [slice_], now)
             effects += _seen(world, slice_, found, now)

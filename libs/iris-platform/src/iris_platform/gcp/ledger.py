@@ -23,7 +23,8 @@ class Asked:
     """What this process asked for one slice.
 
     `operation` is the creation's, until it is known how that ended; `ended` is why
-    it failed. `asked_ms` is since the epoch.
+    it failed. `asked_ms` is since the epoch. One that `is_lone` was made by this process
+    as a node: there is no queued resource of its name.
     """
 
     labels: Mapping[str, str]
@@ -32,6 +33,7 @@ class Asked:
     operation: str = ""
     ended: Cause | None = None
     is_deleted: bool = False
+    is_lone: bool = False
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,12 @@ class TpuSlices:
         node = self._api.get_node(zone, name) if maybe_alone else None
         if node is not None and not node.queued_resource:
             return Sighting((node,))
+        listed = self._ledger.sighting(zone, name)
+        if node is None and asked is not None and asked.is_lone and listed.queued is None:
+            return Sighting()
         # Before its nodes: one that is active then has them.
         queued = self._api.get_queued(zone, name)
-        listed = self._ledger.sighting(zone, name).nodes
-        ids = dict.fromkeys([*node_ids(name, queued), *(last_word(each.name) for each in listed)])
+        ids = dict.fromkeys([*node_ids(name, queued), *(last_word(each.name) for each in listed.nodes)])
         if node is not None or (maybe_alone and queued is None):
             # That one has been asked for.
             ids.pop(name, None)
@@ -170,7 +172,9 @@ class TpuSlices:
         if not operation and asked is not None and not asked.is_deleted:
             # That is the one whose operation we know.
             return
-        self._ledger.note(zone, spec.name, Asked(dict(spec.labels), self._now_ms(), is_queued, operation))
+        is_lone = bool(operation) and not is_queued
+        made = Asked(dict(spec.labels), self._now_ms(), is_queued, operation, is_lone=is_lone)
+        self._ledger.note(zone, spec.name, made)
 
     def _check_same(self, spec: SliceSpec, zone: str) -> None:
         """What has the name already is what is asked for."""
@@ -221,7 +225,9 @@ class TpuSlices:
         if not (is_queued and self._api.delete_queued(zone, name)):
             for node in nodes:
                 self._api.delete_node(zone, node)
-        self._ledger.note(zone, name, Asked(labels, is_queued=is_queued, is_deleted=True))
+        asked = self._ledger.asked(zone, name)
+        is_lone = asked is not None and asked.is_lone
+        self._ledger.note(zone, name, Asked(labels, is_queued=is_queued, is_deleted=True, is_lone=is_lone))
 
     # -- hosts ---------------------------------------------------------------
 
@@ -233,14 +239,13 @@ class TpuSlices:
         Raises:
             NotOurs: the slice carries another identity.
         """
-        if parse_slice_name(name) is None:
+        # Its queued resource, where it has one, says nothing of that.
+        node = self._api.get_node(zone, name) if parse_slice_name(name) is not None else None
+        if node is None:
             return ()
-        sighting = self._look(name, zone)
-        if sighting.exists:
-            self._check_ours(name, sighting)
+        self._check_ours(name, Sighting((node,)))
         return tuple(
             frozenset(filter(None, (endpoint.ip_address, endpoint.access_config.external_ip)))
-            for node in sighting.nodes
             for endpoint in node.network_endpoints
         )
 
