@@ -24,6 +24,15 @@ GROUP = """\
     max_slices: {slices}
     boot_timeout: 10m
 """
+# Its agents are processes of this machine.
+LOCAL = """\
+  here:
+    provider: { local: {} }
+    accelerator_type: cpu
+    max_slices: 2
+    host_resources: { cpu: 1 }
+"""
+FLEET = 54
 # Machines on paper never dial it.
 NOBODY = "192.0.2.1"
 
@@ -35,16 +44,24 @@ def cloud() -> Iterator[CloudServer]:
 
 
 def configure(
-    cluster: LocalCluster, cloud: CloudServer, zones: dict[str, int], port: int, more: str = ""
+    cluster: LocalCluster,
+    cloud: CloudServer,
+    zones: dict[str, int],
+    port: int,
+    more: str = "",
+    others: str = "",
 ) -> None:
-    """A group in each zone, of so many slices; agents would dial `port`, and the next one to join."""
+    """A group in each zone, of so many slices; agents would dial `port`, and the next one to join.
+
+    `others` are groups of other providers.
+    """
     groups = "".join(
         GROUP.format(name=f"in-{zone}", zone=zone, slices=count, more=more) for zone, count in zones.items()
     )
     endpoints = "".join(f"  {name}: {cloud.url}\n" for name in ("tpu", "compute", "certificates"))
     cluster.config.write_text(
         f"name: {cluster.name}\ncontroller:\n  local: {{}}\n  advertise_address: {NOBODY}:{port}\n"
-        f"endpoints:\n{endpoints}scale_groups:\n{groups}"
+        f"endpoints:\n{endpoints}scale_groups:\n{groups}{others}"
         f"autoscaler: {{ max_creates_per_minute: 6000 }}\ntimeouts: {{ stop_grace: 2s }}\n"
     )
 
@@ -124,6 +141,33 @@ def test_b62_a_zone_whose_api_is_down(cluster: LocalCluster, cloud: CloudServer,
     assert (names(cloud.client, EAST), len(names(cloud.client, WEST))) == (set(), 1)
     cloud.client.remove_fault(down)
     cluster.iris("cluster", "stop", "-y")
+
+
+def test_b35_54_slices_are_taken_away_and_work_elsewhere_does_not_wait(
+    cluster: LocalCluster, cloud: CloudServer, port: int
+) -> None:
+    configure(cluster, cloud, {EAST: FLEET}, port, others=LOCAL)
+    cloud.client.set_rate("CreateNode", None)
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, FLEET)
+    taken = names(cloud.client)
+    # Each answer takes so long that together they take half a minute.
+    slow = cloud.client.fault("late", "DeleteNode", delay_ms=5_000, count=None)
+    with cluster.events() as watch:
+        cloud.client.preempt(EAST, *taken, notice_ms=0)
+        watch.wait_for("slice", "DELETING", FLEET)
+        # On slices that are there, and on such as have to be made first.
+        for tasks in (1, 2):
+            ran = cluster.iris("job", "run", "--replicas", str(tasks), "--", "echo", "here").out
+            assert ran.count("here") == tasks
+        assert taken & names(cloud.client), "they were not waited for"
+        cloud.client.remove_fault(slow)
+        # None of them holds quota, and each was deleted once.
+        wait_until(lambda: not taken & names(cloud.client))
+    deleted = [call.name for call in cloud.client.calls("DeleteNode")]
+    assert sorted(deleted) == sorted(taken)
+    cluster.iris("cluster", "stop", "-y")
+    assert cloud.client.nodes() == {}
 
 
 def test_queued_resources_wait_and_go(cluster: LocalCluster, cloud: CloudServer, port: int) -> None:

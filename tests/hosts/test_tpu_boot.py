@@ -8,7 +8,19 @@ import pytest
 
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Lab
-from tests.hosts.tpu import HOSTS, LEASE_S, MARGIN_S, ORPHAN_S, TYPE, ZONE, tpu_cluster
+from tests.hosts.tpu import (
+    BOOT_S,
+    HOSTS,
+    LEASE_S,
+    MARGIN_S,
+    ORPHAN_S,
+    TYPE,
+    ZONE,
+    TpuCluster,
+    tpu_cluster,
+)
+
+NUMBER = "agent-worker-number"
 
 
 @pytest.mark.timeout(300)
@@ -59,3 +71,41 @@ def test_a_preemption_reaches_every_task_of_the_slice(lab: Lab, tmp_path: Path) 
             cluster.cloud.preempt(ZONE, node.rpartition("/")[2], notice_ms=10_000)
             events.wait_for("worker", "NOTICE")
             wait_until(lambda: cluster.said(job).count('"kind": "preempted"') == HOSTS)
+
+
+@pytest.mark.timeout(300)
+def test_b36_a_machine_without_its_number_and_one_with_anothers(lab: Lab, tmp_path: Path) -> None:
+    with tpu_cluster(lab, tmp_path) as cluster:
+        # Before they have power.
+        cluster.cloud.set_timings(boot=3_000)
+        cluster.iris("cluster", "start")
+        cluster.submit("--accelerator", TYPE, "--", "true")
+        wait_until(lambda: len(cluster.cloud.vms()) == HOSTS)
+        vms = cluster.cloud.vms()
+        cluster.cloud.set_attribute(vms[1].key, NUMBER, None)
+        cluster.cloud.set_attribute(vms[3].key, NUMBER, "2")
+        wait_until(
+            lambda: f"this machine, which is worker 2, is {vms[3].address}" in said(cluster, 3), BOOT_S
+        )
+        wait_until(
+            lambda: f"{NUMBER}: expected a number below {HOSTS}, found nothing" in said(cluster, 1), BOOT_S
+        )
+        # Neither became another worker: the places of both are empty, and the slice is not whole.
+        states = {
+            one["place"]["worker_index"]: one["state"] for one in cluster.json("worker", "list")["workers"]
+        }
+        joined = [index for index, state in states.items() if state == "WORKER_STATE_HEALTHY"]
+        assert sorted(joined) == [0, 2]
+        (slice_,) = cluster.json("slice", "list")["slices"]
+        assert slice_["state"] == "SLICE_STATE_INITIALIZING"
+        cluster.iris("cluster", "stop", "-y")
+        assert cluster.is_gone()
+
+
+def said(cluster: TpuCluster, index: int) -> str:
+    """What the agent on a host says so far."""
+    vm = cluster.cloud.vms()[index]
+    if not cluster.vms.is_up(vm.name):
+        return ""
+    host = cluster.vms.host(vm.name)
+    return host.output("sh", "-c", "cat /var/lib/iris-host/worker/log 2>/dev/null || true")

@@ -130,6 +130,10 @@ class CloudClient:
         """As if a host had written a guest attribute, `NAMESPACE/KEY`."""
         self._say("leave", key=key, path=path, text=text)
 
+    def set_attribute(self, key: str, name: str, value: str | None) -> None:
+        """Makes the metadata of one host say this below `attributes/`; None: nothing of that name."""
+        self._say("set_attribute", key=key, name=name, value=value)
+
     def boot_vm(self, key: str) -> None:
         """Gives it back."""
         self._say("boot_vm", key=key)

@@ -114,6 +114,14 @@ class Control:
         with self._site.open() as cloud:
             _vm(cloud, key).left[path] = text
 
+    def set_attribute(self, key: str, name: str, value: str | None) -> None:
+        with self._site.open() as cloud:
+            vm = _vm(cloud, key)
+            vm.attributes.pop(name, None)
+            if value is not None:
+                vm.attributes[name] = value
+            cloud.world.machines.tell(vm)
+
     def boot_vm(self, key: str) -> None:
         with self._site.open() as cloud:
             cloud.world.machines.boot(_vm(cloud, key))
