@@ -81,7 +81,8 @@ def tpu(
 class OnCloud:
     """One cluster; `hosts` are the agents that live, by the keys of their machines.
 
-    Slices in `without_agents` have machines on which none ever starts.
+    Slices in `without_agents` have machines on which none ever starts; agents of those in
+    `cut_off` go on and do not find the controller that starts next, until `reach_it`.
     """
 
     def __init__(self, home: Path, server: CloudServer, groups: str, creates_per_minute: int) -> None:
@@ -94,6 +95,7 @@ class OnCloud:
         self.now = Now(5_000_000, self.cloud.now())
         self.hosts: dict[str, Host] = {}
         self.without_agents: set[str] = set()
+        self.cut_off: set[str] = set()
         self.deadlines = DEADLINES
         self.platforms: dict[str, TpuPlatform] = {}
         self._sessions: dict[int, Host] = {}
@@ -123,7 +125,15 @@ class OnCloud:
         )
         self._loop = asyncio.create_task(self.controller.run())
         for host in self.hosts.values():
-            self._dials(host)
+            if host.place.slice_name not in self.cut_off:
+                self._dials(host)
+
+    def reach_it(self) -> None:
+        """Agents that were cut off find the controller again."""
+        for host in self.hosts.values():
+            if host.place.slice_name in self.cut_off:
+                self._dials(host)
+        self.cut_off.clear()
 
     def _open_platforms(self) -> dict[str, TpuPlatform]:
         """One for each project, as in production; only their deadlines are other ones."""

@@ -1,4 +1,4 @@
-"""Where the next slice is asked for on a cloud, and what its refusals teach: B13 B14 B15 B19."""
+"""Where the next slice is asked for on a cloud, and what its refusals teach: B13 B14 B15 B19 B31."""
 
 from pathlib import Path
 
@@ -75,5 +75,21 @@ def test_b19_five_quick_failures_lower_a_standing_which_recovers_by_itself(tmp_p
             await it.until(lambda: it.run(job), 300)
             (standing,) = it.controller.view.standings.values()
             assert standing.failures == 0
+
+    run(test)
+
+
+def test_b31_what_was_made_by_half_is_deleted_and_the_group_says_why(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with on_cloud(tmp_path, tpu(EAST, at_least=1, kind="v5litepod-16")) as it:
+            it.cloud.fault("partial", "CreateNode", hosts=(1, 3), after=True)
+            await it.until(lambda: bool(it.controller.view.standings))
+            assert it.availability("tpu") == "BACKOFF"
+            (half,) = it.made()
+            (standing,) = it.controller.view.standings.values()
+            assert "not all workers of the node became healthy" in standing.reason.message
+            await it.until(lambda: list(it.slices().values()) == ["READY"])
+            assert half not in it.nodes()
+            assert (sorted(it.made()[1:]), len(it.hosts)) == (sorted(it.nodes()), 4)
 
     run(test)

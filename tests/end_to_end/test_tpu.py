@@ -127,6 +127,23 @@ def test_b63_b66_without_a_controller_and_with_a_zone_less(
     assert cloud.client.nodes() == {}
 
 
+def test_b61_one_zone_of_two_is_stopped_and_stays_empty(cluster: LocalCluster, cloud: CloudServer) -> None:
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 3)
+    pid, east = cluster.controller_pid(), names(cloud.client, EAST)
+    wait_until(lambda: len(cluster.json("slice", "list")["slices"]) == 3)
+    stopped = cluster.iris("cluster", "stop", "--zone", WEST, "-y").out
+    assert f"left as it was: zone {EAST}" in stopped and "stays empty until the next start" in stopped
+    assert (names(cloud.client), cluster.controller_pid()) == (east, pid)
+    groups = {group["name"]: group for group in cluster.json("group", "list")["scale_groups"]}
+    assert groups[f"in-{WEST}"]["availability"] == "GROUP_AVAILABILITY_PAUSED"
+    # All that was said to Google of the other zone was to look.
+    assert {call.zone for call in cloud.client.calls("DeleteNode")} == {WEST}
+    cluster.iris("cluster", "start")
+    await_nodes(cloud, 3)
+    assert east < names(cloud.client)
+
+
 @pytest.mark.parametrize("alive", [True, False])
 def test_b62_a_zone_whose_api_is_down(cluster: LocalCluster, cloud: CloudServer, alive: bool) -> None:
     cluster.iris("cluster", "start")
