@@ -64,7 +64,7 @@ def test_release_is_for_those_who_wait_for_it(agent: Agent) -> None:
     assert agent.tell(waiting) == [waiting]
     assert agent.hear(start(A)) == []
     assert reports_in(agent.ledger.on_ready_to_send()) == [waiting]
-    assert agent.hear(release(A)) == [ReleaseProcess(A, ("h:1", "h:2"))]
+    assert agent.hear(release(A)) == [ReleaseProcess(A, job(), ("h:1", "h:2"))]
     agent.tell(report(A, RUNNING))
     assert agent.hear(release(A)) == []
     agent.tell(report(A, FAILED))

@@ -1,5 +1,6 @@
 """Every value of the core, drawn by hypothesis: what rows and messages have to carry."""
 
+from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
 from hypothesis import settings
@@ -68,18 +69,26 @@ ATTEMPT_STATES: st.SearchStrategy[s.AttemptState] = any_of(s.AttemptState)
 REPORTED_STATES: st.SearchStrategy[REPORTED] = any_of(REPORTED)
 SLICE_STATES: st.SearchStrategy[s.SliceState] = any_of(s.SliceState)
 
+
+def _on_slices(spec: JobSpec, slices: int) -> JobSpec:
+    """A gang has as many tasks on each of its slices."""
+    if not spec.gang:
+        return spec
+    return replace(spec, slices=slices, replicas=-(-spec.replicas // slices) * slices)
+
+
 SPECS = st.builds(
     JobSpec,
     name=ARGUMENT.filter(bool),
     command=st.lists(ARGUMENT, min_size=1, max_size=4).map(lambda words: (words[0] or "program", *words[1:])),
     env=st.dictionaries(ARGUMENT.filter(lambda key: key and "=" not in key), ARGUMENT, max_size=3),
-    replicas=st.integers(1, 1_000_000),
+    replicas=st.integers(1, 999_000),
     resources=RESOURCES,
     gang=st.booleans(),
     max_failures=COUNT,
     max_losses=COUNT,
     stop_grace_ms=st.none() | st.integers(0, 10**12),
-)
+).flatmap(lambda spec: st.builds(_on_slices, st.just(spec), st.integers(1, 5)))
 ATTEMPT_SPECS = st.builds(AttemptSpec, ATTEMPT_IDS, COUNT, COUNT)
 JOBS = st.builds(n.Job, JOB_IDS, TEXT, SPECS, MS, MS, st.booleans())
 ATTEMPTS = st.builds(n.Attempt, ATTEMPT_IDS, PLACES, TEXT, MS, ATTEMPT_STATES, st.booleans())

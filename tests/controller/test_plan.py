@@ -56,9 +56,9 @@ def test_coming_slices_are_used_before_any_is_asked_for() -> None:
     second = group("b", at_most=9, cpu=1, priority=2)
     coming = SliceView("coming", s.SliceBooting(WHY))
     views = [seen(first), seen(second, coming)]
-    left = {"a": Headroom(9, NO_REASON), "b": Headroom(9, NO_REASON)}
+    left = {"a": Headroom(9, NO_REASON, ["zone"]), "b": Headroom(9, NO_REASON, ["zone"])}
     assert route(queue((2, Resources(1000))), views, left) == Demand(
-        {"b": 1}, {"a": 1}, {Shape(Resources(1000)): Reason("starting", "slice coming is starting")}
+        {"b": 1}, {"a": ["zone"]}, {Shape(Resources(1000)): Reason("starting", "slice coming is starting")}
     )
 
 

@@ -12,7 +12,7 @@ from iris_controller.core.entities import Attempt, Task
 from iris_controller.core.problems import problems
 from iris_controller.core.states import JobState, TaskState
 from iris_controller.core.values import Place, Reason, Resources, TaskId
-from tests.controller.agents import RUNNING, succeeded
+from tests.controller.agents import RUNNING, spec, succeeded
 from tests.controller.worlds import Scene, group, world
 
 WHY = Reason("test")
@@ -135,6 +135,29 @@ def test_a_group_with_more_slices_than_it_may_have(w: Scene) -> None:
     assert found(w) == {"over_max"}
     w.world.index_slice(replace(row, name="another", state=s.SliceGone(WHY, s.GoneCause.DELETED)))
     assert found(w) == set()
+
+
+def test_a_gang_that_is_not_where_it_should_be() -> None:
+    w = world(group(cpu=1, hosts=2, at_most=4), group("other", cpu=1, hosts=2, at_least=1))
+    w.submit_spec(replace(spec(4, gang=True), slices=2))
+    w.boots(*w.slices)
+    first, second = (w.world.tasks[TaskId("j1", i)] for i in (0, 1))
+    (elsewhere,) = [name for name in w.slices if "other" in name]
+    for name in (w.world.tasks[TaskId("j1", 2)].attempt.place.slice_name, elsewhere):  # type: ignore[union-attr]
+        # A share in two parts; then the slice of another group.
+        assert second.attempt is not None
+        w.world.tasks[second.id] = replace(second, attempt=replace(second.attempt, place=Place(name, 1)))
+        assert "gang_in_parts" in found(w)
+    assert first.attempt is not None
+    w.world.tasks[first.id] = replace(first, attempt=replace(first.attempt, place=Place(elsewhere, 0)))
+    assert "gang_in_parts" in found(w)
+    # All of it on one slice is no better.
+    for index in range(4):
+        task = w.world.tasks[TaskId("j1", index)]
+        assert task.attempt is not None
+        there = replace(task.attempt, place=Place(elsewhere, index % 2))
+        w.world.tasks[task.id] = replace(task, attempt=there)
+    assert "gang_in_parts" in found(w)
 
 
 def test_counts_below_nothing(w: Scene) -> None:

@@ -144,6 +144,22 @@ def test_zero_is_a_budget_and_not_a_default() -> None:
             job_pb2.JobSpec(command=["true"], resources=job_pb2.Resources(cpu_millis=-1)),
             "resources: expected amounts of at least 0",
         ),
+        (
+            job_pb2.JobSpec(command=["true"], slices=2, replicas=4),
+            "slices: only a gang has several; expected gang, or an accelerator",
+        ),
+        (
+            job_pb2.JobSpec(command=["true"], slices=2, gang=True),
+            "replicas: expected a multiple of 2, as many on each slice, found 1",
+        ),
+        (
+            job_pb2.JobSpec(command=["true"], slices=3, replicas=7, accelerator="v5litepod-16"),
+            "replicas: expected a multiple of 3, as many on each slice, found 7",
+        ),
+        (
+            job_pb2.JobSpec(command=["true"], slices=-1),
+            "slices: expected 1 to 1,000,000, found -1",
+        ),
         (job_pb2.JobSpec(command=["true"], max_failures=-1), "max_failures, max_losses: expected at least 0"),
         (
             job_pb2.JobSpec(command=["true"], stop_grace=Duration(seconds=-1)),

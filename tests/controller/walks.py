@@ -4,7 +4,7 @@ Agents are honest and remember; the provider and the order of everything are not
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iris_controller.core import events as e
@@ -15,7 +15,7 @@ from iris_controller.core.states import ATTEMPT_LIVE
 from iris_controller.core.values import AttemptId, Place, TaskId
 from iris_controller.core.world import World
 from iris_platform.base import Failure, SliceCloudState, VmState
-from tests.controller.agents import REPORTED, RUNNING, Agent, failed, killed, observed, succeeded
+from tests.controller.agents import REPORTED, RUNNING, Agent, failed, killed, observed, spec, succeeded
 from tests.controller.worlds import Scene, group, info, world
 
 Step = tuple[int, int, int]
@@ -82,7 +82,12 @@ class Walk:
     # -- people ----------------------------------------------------------
 
     def submit(self, a: int, b: int) -> None:
-        self.w.submit(tasks=a % 3 + 1, cpu=b % 3, failures=a % 2, losses=b % 3)
+        if a % 5 == 4:
+            # A gang on as many slices as it has tasks, or on half of that.
+            gang = spec(2 + b % 2 * 2, failures=b % 3, losses=a % 3, gang=True)
+            self.w.submit_spec(replace(gang, slices=2))
+        else:
+            self.w.submit(tasks=a % 3 + 1, cpu=b % 3, failures=a % 2, losses=b % 3)
 
     def stop(self, a: int, b: int) -> None:
         if self.w.world.jobs:

@@ -1,4 +1,4 @@
-"""What must be so of gangs: together on one slice or not at all, judged once, and never half for long."""
+"""What must be so of gangs: together on their slices or not at all, judged once, and never half for long."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Gangs:
         known = [one for one in there if one is not None]
         if list(addresses) != [address for _, address in known]:
             raise Objection("wrong_address", f"told {addresses}, the members are at {known}", about)
-        if len({place.slice_name for place, _ in known}) > 1:
+        if _is_apart(job, [place for place, _ in known]):
             raise Objection("gang_apart", f"its members are at {known}", about)
         others = [attempt_name(other) for other in live if other.round != attempt_id.round]
         if others:
@@ -71,7 +71,7 @@ class Gangs:
             if not job.spec.is_gang:
                 continue
             members = rows.members(job_id)
-            self._check_placed(job, members, was_tasks, epoch)
+            self._check_placed(rows, job, members, was_tasks, epoch)
             pairs = [(was_tasks.get(member.id, member), member) for member in members]
             if any(verdicts.was_adopted(was, now, past, epoch) for was, now in pairs):
                 continue
@@ -80,9 +80,9 @@ class Gangs:
                 raise Objection("wrong_gang", f"{job_id}: {found}", [job_id])
 
     def _check_placed(
-        self, job: Job, members: Sequence[Task], was_tasks: Mapping[TaskId, Task], epoch: int
+        self, rows: Rows, job: Job, members: Sequence[Task], was_tasks: Mapping[TaskId, Task], epoch: int
     ) -> None:
-        """What is placed is all of it, in one round, on one slice."""
+        """What is placed is all of it, in one round, a share on each slice, all of one group and zone."""
         placed = [
             m.attempt
             for m in members
@@ -94,16 +94,20 @@ class Gangs:
         if not placed:
             return
         whole = len(placed) == job.spec.replicas
+        slices = [rows.slices[a.place.slice_name] for a in placed]
         if (
             not whole
             or len({a.id.round for a in placed}) > 1
-            or len({a.place.slice_name for a in placed}) > 1
+            or _is_apart(job, [a.place for a in placed])
+            or len({(slice_.group, slice_.zone) for slice_ in slices}) > 1
         ):
             words = ", ".join(f"{attempt_name(a.id)} on {a.place}" for a in placed)
             raise Objection(
                 "gang_in_parts", f"of {job.spec.replicas} members are placed: {words}", [job.job_id]
             )
         self._deeds["gang placed"] += 1
+        if job.spec.slices > 1:
+            self._deeds["wide gang placed" if placed[0].id.number == 1 else "wide gang placed again"] += 1
 
     def _judgement_is_wrong(
         self,
@@ -146,6 +150,13 @@ class Gangs:
         """How long what is left of a gang may run on after one member has ended badly."""
         grace_ms = job.spec.stop_grace_ms if job.spec.stop_grace_ms is not None else 5_000
         return round(1.06 * self._longest_lease_ms) + grace_ms + HALF_GANG_MS
+
+
+def _is_apart(job: Job, places: Sequence[Place]) -> bool:
+    """Whether not as many members, in their order, are on each of so many slices."""
+    names, share = [place.slice_name for place in places], len(places) // job.spec.slices
+    shares = [set(names[i * share : (i + 1) * share]) for i in range(job.spec.slices)]
+    return len(set(names)) != job.spec.slices or any(len(one) != 1 for one in shares)
 
 
 def _id_of(task: Task) -> AttemptId | None:

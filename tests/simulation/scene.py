@@ -36,6 +36,8 @@ class Scene:
     commit_block: int
     # Whether the controller is gone for good in the end.
     is_abandoned: bool
+    # Whether gangs are on several slices.
+    is_wide: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ def make_scene(seed: int) -> Scene:
         _fill_group(config.scale_groups[name], name, random.choice(providers), random)
         if config.scale_groups[name].provider.HasField("tpu"):
             _fill_cloud(config.scale_groups[name], clouds)
+    # Few, so that what the others play is as it was.
+    is_wide = seed % 10 == 4
+    if is_wide:
+        for group in config.scale_groups.values():
+            _widen(group, Random(f"{seed}/wide/{group.name}"))
     made = settings(config, _cluster_id(random))
     most = 2 + sum(g.max_slices for g in made.groups.values())
     quotas = {(p, "here"): random.randint(1, most) for p in ("local", "manual", "tpu")}
@@ -74,6 +81,9 @@ def make_scene(seed: int) -> Scene:
         for zone in ZONES[1:]:
             is_cloud = provider == "tpu"
             quotas[provider, zone] = clouds.randint(1, most) if is_cloud else quotas[provider, "here"]
+    if is_wide:
+        # What has no room for a gang in any zone would wait for ever.
+        quotas = dict.fromkeys(quotas, most)
     return Scene(
         seed=seed,
         settings=made,
@@ -84,6 +94,7 @@ def make_scene(seed: int) -> Scene:
         jobs=random.randint(2, 12),
         commit_block=random.choice((1, 5, 10_000)),
         is_abandoned=random.random() < 0.15,
+        is_wide=is_wide,
     )
 
 
@@ -128,6 +139,12 @@ def _fill_cloud(group: config_pb2.ScaleGroupConfig, random: Random) -> None:
         group.provider.tpu.queued_resources.valid_for.FromMilliseconds(random.choice((60_000, 120_000)))
 
 
+def _widen(group: config_pb2.ScaleGroupConfig, random: Random) -> None:
+    """Room for a gang over several slices; few are kept, since those may be in several zones."""
+    group.max_slices = max(group.max_slices, random.randint(2, 4))
+    group.min_slices, group.buffer_slices = min(group.min_slices, 1), 0
+
+
 def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
     """Something that a person submits. Some of it can run nowhere."""
     spec = job_pb2.JobSpec(name=f"job {number}", command=["train", str(number)])
@@ -148,6 +165,8 @@ def make_job(scene: Scene, number: int, random: Random) -> job_pb2.JobSpec:
     if random.random() < 0.3:
         _make_gang(spec, scene, random)
     _ask_for_accelerator(spec, scene, Random(f"{scene.seed}/accelerator/{number}"))
+    if scene.is_wide:
+        _ask_for_slices(spec, scene, Random(f"{scene.seed}/slices/{number}"))
     spec.env["FAILS_PERCENT"] = random.choice(("0", "0", "20", "60"))
     spec.env["LONGEST_MS"] = random.choice(("0", "2000", "10000", "40000" if spec.replicas <= 3 else "500"))
     if random.random() < 0.15:
@@ -176,6 +195,22 @@ def _make_gang(spec: job_pb2.JobSpec, scene: Scene, random: Random) -> None:
     offer = group.host_resources
     spec.resources.cpu_millis = random.choice((0, 500, offer.cpu_millis // per_host))
     spec.resources.memory_bytes = random.choice((0, offer.memory_bytes // per_host))
+
+
+def _ask_for_slices(spec: job_pb2.JobSpec, scene: Scene, random: Random) -> None:
+    """Most jobs are a gang over several slices of some group; a few want one more than it may have."""
+    if random.random() < 0.3:
+        return
+    group = random.choice(list(scene.settings.groups.values()))
+    spec.slices = random.choice((2, 2, 2, group.max_slices)) + (random.random() < 0.05)
+    spec.accelerator, spec.gang, spec.replicas = group.accelerator, False, 0
+    spec.ClearField("resources")
+    if not group.accelerator:
+        share = random.randint(1, 3)
+        spec.gang, spec.replicas = True, share * spec.slices
+        per_host = -(-share // group.hosts)
+        spec.resources.cpu_millis = random.choice((0, 500, group.host_resources.cpu_millis // per_host))
+        spec.resources.memory_bytes = random.choice((0, group.host_resources.memory_bytes // per_host))
 
 
 def is_endless(spec: JobSpec) -> bool:

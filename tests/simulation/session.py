@@ -223,7 +223,7 @@ class Session:
             case out.StopProcess(key, reason):
                 self._orders.send(frames.Stop(str(key), reason))
             case out.ReleaseProcess():
-                self._orders.send(release_frame(output))
+                self._orders.send(release_frame(output, {}))
             case out.TellTasks(kind, message, deadline_s):
                 self._orders.send(frames.Notice(kind, message, deadline_s))
             case out.SetLease(deadline_s, lease_s, orphan_timeout_s, suspect_after_s):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from iris_controller.core import ends, orders, workers
+from iris_controller.core import demand, ends, orders, workers
 from iris_controller.core import states as s
 from iris_controller.core.entities import Job, Task
-from iris_controller.core.scheduler import Placed, _Gangs
-from iris_controller.core.values import AttemptId, Now, TaskId
+from iris_controller.core.scheduler import Placed, _Floor, _Gangs, _WideGangs
+from iris_controller.core.values import AttemptId, Lot, Now, TaskId
 from iris_controller.core.world import World
 from tests.simulation.mutants.registry import Patch, breaks_a_rule
 
@@ -26,6 +26,31 @@ def a_gang_is_placed_in_parts(patch: Patch) -> None:
         return []
 
     patch.setattr(_Gangs, "place", place)
+
+
+@breaks_a_rule(seed=14)
+def a_gangs_share_goes_where_part_of_it_has_room(patch: Patch) -> None:
+    patch.setattr(_WideGangs, "_has_room", lambda self, rooms: bool(self._shares(rooms)))
+
+
+@breaks_a_rule(seed=64)
+def a_gangs_slices_are_anybodys(patch: Patch) -> None:
+    patch.setattr(_Floor, "lot", lambda self, slice_: Lot("", ""))
+
+
+@breaks_a_rule(seed=114)
+def what_a_gang_waits_with_is_given_back(patch: Patch) -> None:
+    real = demand.route
+
+    def route(*arguments: Any) -> demand.Demand:
+        return replace(real(*arguments), kept=frozenset())
+
+    patch.setattr("iris_controller.core.autoscaler.route", route)
+
+
+@breaks_a_rule(seed=114)
+def what_is_silent_for_a_moment_counts_no_more(patch: Patch) -> None:
+    patch.setattr(demand, "_offer_silent", lambda offers, groups: None)
 
 
 @breaks_a_rule(seed=2)

@@ -42,7 +42,7 @@ from iris_bootstrap.session.outputs import (
 )
 from iris_bootstrap.session.pipe import KeeperPipe
 from iris_bootstrap.session.shipper import Shipper
-from iris_bootstrap.session.tpu import tpu_environment
+from iris_bootstrap.session.tpu import multislice_environment, tpu_environment
 from iris_bootstrap.session.translate import job_frame, read_report, release_frame, start_frame
 from iris_platform.env_probe import Environment
 from iris_platform.metadata import MetadataServer
@@ -259,7 +259,7 @@ class Agent:
                 self._jobs_told.add(job.job_id)
                 return [job_frame(output, self._place.cluster, tpu_environment(self._place)), start]
             case ReleaseProcess():
-                return [release_frame(output)]
+                return [release_frame(output, multislice_environment(self._place, output))]
             case StopProcess(key, reason):
                 return [frames.Stop(str(key), reason)]
             case TellTasks(kind, message, deadline_s):

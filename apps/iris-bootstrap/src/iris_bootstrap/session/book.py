@@ -178,7 +178,7 @@ class Book:
         known = self.attempts.get(key)
         if known is None or known.report.state != _PREPARING:
             return []
-        return [ReleaseProcess(key, tuple(addresses))]
+        return [ReleaseProcess(key, self._memory.jobs[key.job_id], tuple(addresses))]
 
     def stop(self, key: AttemptKey, reason: str) -> list[Output]:
         """Stop an attempt; one that is not known is not to start any more."""

@@ -30,6 +30,7 @@ class ReleaseProcess:
     """Start the program of a gang's member; `addresses` are all its members', by task index."""
 
     key: AttemptKey
+    job: worker_pb2.JobContext
     addresses: tuple[str, ...]
 
 

@@ -1,12 +1,18 @@
 """What a TPU program expects in its environment; known for machines of TPU slices only.
 
 Variables: https://cloud.google.com/tpu/docs/jax-pods and libtpu's own, as PyTorch/XLA
-sets them. A gang's coordinator is `IRIS_COORDINATOR_ADDRESS`, as everywhere.
+sets them; `MEGASCALE_*` as JAX's `cloud_tpu_cluster` reads them, and as GKE and XPK set
+them. A gang's coordinator is `IRIS_COORDINATOR_ADDRESS`, as everywhere.
 """
 
 from __future__ import annotations
 
+from iris_bootstrap.session.outputs import ReleaseProcess
+from iris_bootstrap.session.translate import slice_index
 from iris_platform.env_probe import Environment
+
+# Where libtpu's programs on several slices listen: the port of Google's own launchers.
+MEGASCALE_PORT = 8080
 
 
 def tpu_environment(place: Environment) -> dict[str, str]:
@@ -34,3 +40,24 @@ def tpu_environment(place: Environment) -> dict[str, str]:
         # All that libtpu would ask the metadata server for is here; else it had better ask.
         env["TPU_SKIP_MDS_QUERY"] = "true"
     return env
+
+
+def multislice_environment(place: Environment, release: ReleaseProcess) -> dict[str, str]:
+    """What joins the slices of a gang on several; `TPU_*` are about the task's own slice.
+
+    Known only when all members are there. A job's own values win over them.
+    """
+    spec = release.job.spec
+    if place.tpu is None or spec.slices <= 1 or not release.addresses:
+        return {}
+    # Every host listens there. A TPU host has one task, so nobody else takes it.
+    port = spec.env.get("MEGASCALE_PORT", str(MEGASCALE_PORT))
+    host = release.addresses[0].rpartition(":")[0]
+    env = {
+        # Task 0, which JAX starts its own coordinator with too, on another port.
+        "MEGASCALE_COORDINATOR_ADDRESS": f"{host}:{port}",
+        "MEGASCALE_PORT": port,
+        "MEGASCALE_NUM_SLICES": str(spec.slices),
+        "MEGASCALE_SLICE_ID": str(slice_index(spec, release.key.task_index)),
+    }
+    return {name: value for name, value in env.items() if name not in spec.env}

@@ -9,7 +9,7 @@ from iris_bootstrap.attempt import parse_key
 from iris_bootstrap.keeper import frames
 from iris_bootstrap.session.book import KnownAttempt, Memory, id_of
 from iris_bootstrap.session.outputs import ReleaseProcess, StartProcess
-from iris_proto.v1.job_pb2 import AttemptState
+from iris_proto.v1.job_pb2 import AttemptState, JobSpec
 from iris_proto.v1.worker_pb2 import AttemptReport, AttemptSpec, JobContext
 
 _STATES = {
@@ -73,6 +73,8 @@ def job_frame(start: StartProcess, cluster: str, host_env: Mapping[str, str]) ->
         "IRIS_TASK_COUNT": str(max(job.spec.replicas, 1)),
         "IRIS_CLUSTER": cluster,
     }
+    if job.spec.slices > 1:
+        env["IRIS_SLICE_COUNT"] = str(job.spec.slices)
     timeout = job.spec.timeout
     return frames.Job(
         job.job_id,
@@ -88,12 +90,20 @@ def job_frame(start: StartProcess, cluster: str, host_env: Mapping[str, str]) ->
 def start_frame(start: StartProcess, controller_address: str) -> frames.Start:
     """One attempt; the controller's address changes while a job goes on."""
     env = {"IRIS_CONTROLLER_ADDRESS": controller_address}
+    if start.job.spec.slices > 1:
+        env["IRIS_SLICE_INDEX"] = str(slice_index(start.job.spec, start.key.task_index))
     return frames.Start(str(start.key), _document(start.spec), env)
 
 
-def release_frame(release: ReleaseProcess) -> frames.Release:
-    """What a member of a gang learns of the others when all are there."""
+def slice_index(spec: JobSpec, task_index: int) -> int:
+    """Which of a gang's slices a task is on: as many tasks are on each, in order."""
+    return task_index * spec.slices // max(spec.replicas, 1)
+
+
+def release_frame(release: ReleaseProcess, host_env: Mapping[str, str]) -> frames.Release:
+    """What a member of a gang learns of the others when all are there; `host_env` is what its host adds."""
     env = {
+        **host_env,
         "IRIS_COORDINATOR_ADDRESS": release.addresses[0] if release.addresses else "",
         "IRIS_TASK_ADDRESSES": ",".join(release.addresses),
     }

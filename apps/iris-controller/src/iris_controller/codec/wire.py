@@ -54,6 +54,7 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         replicas = 0
     elif not 1 <= replicas <= MAX_REPLICAS:
         raise ValueError(f"replicas: expected 1 to {MAX_REPLICAS:,}, found {replicas}")
+    _check_slices(message)
     if message.accelerator and _ACCELERATOR.fullmatch(message.accelerator) is None:
         raise ValueError("accelerator: expected a type such as v5litepod-16")
     _check_texts(message.name, command, env)
@@ -80,7 +81,22 @@ def job_spec_from_proto(message: job_pb2.JobSpec) -> JobSpec:
         stop_grace_ms=message.stop_grace.ToMilliseconds() if message.HasField("stop_grace") else None,
         timeout_ms=message.timeout.ToMilliseconds() if message.HasField("timeout") else None,
         accelerator=message.accelerator,
+        slices=message.slices or 1,
     )
+
+
+def _check_slices(message: job_pb2.JobSpec) -> None:
+    slices, replicas = message.slices, message.replicas
+    if slices in (0, 1):
+        return
+    if not 1 <= slices <= MAX_REPLICAS:
+        raise ValueError(f"slices: expected 1 to {MAX_REPLICAS:,}, found {slices}")
+    if not message.accelerator and not message.gang:
+        raise ValueError("slices: only a gang has several; expected gang, or an accelerator")
+    if (replicas or not message.accelerator) and (replicas < slices or replicas % slices):
+        raise ValueError(
+            f"replicas: expected a multiple of {slices}, as many on each slice, found {replicas or 1}"
+        )
 
 
 def _check_texts(name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -121,6 +137,7 @@ def job_spec_to_proto(spec: JobSpec) -> job_pb2.JobSpec:
         max_failures=spec.max_failures,
         max_losses=spec.max_losses,
         accelerator=spec.accelerator,
+        slices=spec.slices,
     )
     if spec.stop_grace_ms is not None:
         message.stop_grace.FromMilliseconds(spec.stop_grace_ms)

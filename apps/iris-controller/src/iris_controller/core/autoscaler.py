@@ -21,6 +21,7 @@ from iris_controller.core.scaling_group import (
     headroom,
     to_drain,
 )
+from iris_controller.core.scheduler import Room
 from iris_controller.core.values import NO_REASON, Now, Reason, Shape
 
 
@@ -65,9 +66,15 @@ class ScalingPlan:
 
 
 def plan_scaling(
-    queue: PendingQueue, groups: Sequence[GroupView], tokens: Mapping[str, int], now: Now
+    queue: PendingQueue,
+    groups: Sequence[GroupView],
+    tokens: Mapping[str, int],
+    now: Now,
+    free: Sequence[Room] = (),
 ) -> ScalingPlan:
     """Compares demand with the fleet; the queue holds what the present fleet could not take.
+
+    `free` is what that has left, for gangs over several slices (see `route`).
 
     `tokens` says by account how many creations may be asked for now. A rate is no
     reason to prefer another group, so demand is routed first, and then what is
@@ -75,8 +82,8 @@ def plan_scaling(
     """
     groups = sorted(groups, key=lambda v: (v.policy.priority, v.policy.name))
     left = {v.policy.name: headroom(v, now) for v in groups}
-    demand = route(queue, groups, left)
-    wanted = [create for view in groups for create in _creates(view, demand, left[view.policy.name], now)]
+    demand = route(queue, groups, left, free)
+    wanted = [create for view in groups for create in _creates(view, demand, left[view.policy.name])]
     accounts = {view.policy.name: view.policy.account for view in groups}
     creates = _within_rate(wanted, accounts, tokens)
     drains: list[Drain] = []
@@ -105,22 +112,21 @@ def _within_rate(
 
 
 def _needed(view: GroupView, demand: Demand) -> int:
-    """Slices that are busy or will be: used now, coming for demand, and to be asked for."""
-    busy = sum(1 for v in view.in_service if isinstance(v.state, s.SliceReady) and v.idle_ms is None)
+    """Slices that are busy or will be: used now or kept for it, coming for demand, and to be asked for."""
+    ready = (v for v in view.in_service if isinstance(v.state, s.SliceReady))
+    busy = sum(1 for v in ready if v.idle_ms is None or v.name in demand.kept)
     name = view.policy.name
-    return busy + demand.coming.get(name, 0) + demand.wanted.get(name, 0)
+    return busy + demand.coming.get(name, 0) + len(demand.wanted.get(name, ()))
 
 
-def _creates(view: GroupView, demand: Demand, left: Headroom, now: Now) -> list[Create]:
+def _creates(view: GroupView, demand: Demand, left: Headroom) -> list[Create]:
     policy = view.policy
-    for_demand = demand.wanted.get(policy.name, 0)
+    for_demand = demand.wanted.get(policy.name, ())
     target = floor(view, _needed(view, demand))
-    count = min(left.slices, max(for_demand, target - len(view.in_service)))
+    count = min(left.slices, max(len(for_demand), target - len(view.in_service)))
     below_min = policy.min_slices - len(view.in_service)
-    zone = view.zone(now)
-    if zone is None:
-        return []
-    return [Create(policy.name, zone, _why(i, for_demand, below_min)) for i in range(count)]
+    zones = [*for_demand[:count], *(left.zones[0] for _ in range(len(for_demand), count))]
+    return [Create(policy.name, zone, _why(i, len(for_demand), below_min)) for i, zone in enumerate(zones)]
 
 
 def _why(i: int, for_demand: int, below_min: int) -> Reason:
@@ -134,7 +140,7 @@ def _why(i: int, for_demand: int, below_min: int) -> Reason:
 def _drains(view: GroupView, demand: Demand) -> list[Drain]:
     return [
         Drain(v.name, Reason("idle", f"had no task for {duration(v.idle_ms or 0)}"))
-        for v in to_drain(view, _needed(view, demand))
+        for v in to_drain(view, _needed(view, demand), demand.kept)
     ]
 
 

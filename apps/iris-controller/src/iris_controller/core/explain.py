@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.states import JobState
-from iris_controller.core.values import AcceleratorName, AttemptEnd, Reason, Resources, Shape
+from iris_controller.core.values import AcceleratorName, AttemptEnd, JobSpec, Reason, Resources, Shape
 
 # More of an unknown id than any real one has.
 SHOWN_OF_ID = 80
@@ -42,7 +42,12 @@ def nearest_shape(shape: Shape, groups: Iterable[GroupPolicy]) -> str:
     """Why no group could ever run this, with the slice that comes nearest."""
     request = shape.resources
     asked = f"a task asks for {shape_words(request)}"
-    if shape.together > 1:
+    if shape.slices > 1:
+        asked = (
+            f"a gang asks for {how_many(shape.share, 'task')} of {shape_words(request)}"
+            f" on each of {shape.slices} slices"
+        )
+    elif shape.together > 1:
         asked = f"a gang asks for {shape.together} tasks of {shape_words(request)} on one slice"
     groups = list(groups)
     alike = [group for group in groups if group.accelerator == shape.accelerator]
@@ -54,6 +59,8 @@ def nearest_shape(shape: Shape, groups: Iterable[GroupPolicy]) -> str:
     offer = shape_words(best.host_resources)
     if shape.together > 1:
         offer = f"{how_many(best.hosts, 'host')} of {offer}"
+    if shape.slices > 1:
+        offer = f"{how_many(best.max_slices, 'slice')} with {offer}"
     return f"{asked}; the nearest that fits is {offer} (scale group {best.name})"
 
 
@@ -76,15 +83,37 @@ def _no_accelerator(accelerator: str, groups: Iterable[GroupPolicy]) -> str:
     return f"no scale group has {accelerator}; the nearest is {group.accelerator} (scale group {group.name})"
 
 
-def _nearness(shape: Shape, group: GroupPolicy) -> tuple[float, float]:
-    """The worst share of a task's request that a host covers, at most 1; then of a gang's that a slice does."""
+def not_one_for_each(spec: JobSpec, hosts: int) -> str:
+    """Why a job on accelerators has another number of tasks than its slices have hosts."""
+    its, found = how_many(hosts, "host"), f"found {spec.replicas} tasks"
+    if spec.slices == 1:
+        return f"{spec.accelerator} has {its}, and a job on it a task for each; {found}"
+    return (
+        f"{spec.slices} slices of {spec.accelerator} have {its}, and a job on them a task for each; {found}"
+    )
+
+
+def wide_gang_waits(shape: Shape, where: str, slices: Mapping[str, int]) -> str:
+    """What a gang over several slices waits for; `slices` says how many are there, coming and so on."""
+    counts = ((count, words) for words, count in slices.items() if count and words)
+    parts = [f"{count} {'is' if count == 1 else 'are'} {words}" for count, words in counts]
+    has = f": {', '.join(parts)}" if parts else ""
+    return f"waits for {shape.slices} slices of {where} at once{has}"
+
+
+def _nearness(shape: Shape, group: GroupPolicy) -> tuple[float, float, float]:
+    """How much of the request is covered: of a task by a host, of its slices, of a gang by a slice.
+
+    Of the first two at most all of it.
+    """
     request, offer = shape.resources, group.host_resources
     cpu = offer.cpu_millis / request.cpu_millis if request.cpu_millis else 1.0
     memory = 1.0
     if request.memory_bytes and offer.memory_bytes:
         memory = offer.memory_bytes / request.memory_bytes
     one_task = min(1.0, cpu, memory)
-    return one_task, min(cpu, memory) * group.hosts
+    slices = min(1.0, group.max_slices / shape.slices)
+    return one_task, slices if shape.slices > 1 else 1.0, min(cpu, memory) * group.hosts
 
 
 def end_reason(end: AttemptEnd) -> Reason:

@@ -16,7 +16,7 @@ from iris_controller.core.effects import (
 )
 from iris_controller.core.entities import Job
 from iris_controller.core.events import JobStopRequested, JobSubmitted
-from iris_controller.core.explain import how_many, nearest_shape, no_such_job, state_word
+from iris_controller.core.explain import nearest_shape, no_such_job, not_one_for_each, state_word
 from iris_controller.core.orders import live_attempts, order_stop
 from iris_controller.core.states import JobState, TaskState
 from iris_controller.core.values import JobSpec, Now, Reason, TaskId
@@ -40,13 +40,12 @@ def submit(world: World, event: JobSubmitted, now: Now) -> Answer:
 
 
 def _complete(world: World, spec: JobSpec) -> JobSpec | Refusal:
-    """What was submitted, if any group could ever run it; on an accelerator it is one whole slice."""
+    """What was submitted, if any group could ever run it; on accelerators it is whole slices."""
     groups = world.settings.groups.values()
-    sizes = [group.hosts for group in groups if group.accelerator == spec.accelerator]
+    sizes = [group.hosts * spec.slices for group in groups if group.accelerator == spec.accelerator]
     if spec.accelerator and sizes:
         if spec.replicas not in (0, *sizes):
-            words = f"{spec.accelerator} has {how_many(sizes[0], 'host')}, and a job on it a task for each"
-            return Refusal(RefusalKind.INVALID, Reason("impossible", f"{words}; found {spec.replicas} tasks"))
+            return Refusal(RefusalKind.INVALID, Reason("impossible", not_one_for_each(spec, sizes[0])))
         replicas = spec.replicas or sizes[0]
         spec = replace(spec, replicas=replicas, gang=replicas > 1)
     if not any(runs_on(spec.shape, group) for group in groups):

@@ -7,14 +7,15 @@ everything from the rows again, so they also catch a stale index.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from iris_controller.core import states as s
 from iris_controller.core.ends import is_broken
-from iris_controller.core.entities import Slice
+from iris_controller.core.entities import Attempt, Slice
 from iris_controller.core.jobs import derive_state
 from iris_controller.core.states import ATTEMPT_LIVE, TaskState
-from iris_controller.core.values import AttemptId, Place, Resources, TaskId, add_up
+from iris_controller.core.values import AttemptId, Place, Resources, Shape, TaskId, add_up
 from iris_controller.core.world import World
 from iris_platform.base import Failure
 
@@ -74,7 +75,7 @@ def _tasks_agree_with_attempts(world: World) -> list[Problem]:
 
 
 def _gangs_are_whole(world: World) -> list[Problem]:
-    """Wholly placed on one slice or not at all, but while an older store is being completed."""
+    """Wholly placed on its slices or not at all, but while an older store is being completed."""
     found: list[Problem] = []
     for job in world.jobs.values():
         if not job.spec.is_gang or job.job_id in world.queue.held:
@@ -85,12 +86,22 @@ def _gangs_are_whole(world: World) -> list[Problem]:
         if out and not live:
             found.append(Problem(job.job_id, "unjudged_gang", f"{len(out)} of {len(members)} have ended"))
         broken = job.job_id in world.broken_gangs
-        apart = len({a.place.slice_name for a in out}) > 1 or len(out) < len(members)
+        apart = len(out) < len(members) or _is_apart(world, job.spec.shape, out)
         if live and apart and not broken:
             found.append(Problem(job.job_id, "gang_in_parts", str([a.place for a in out])))
         if broken is not bool(live and is_broken(members)):
             found.append(Problem(job.job_id, "stale_index", "broken_gangs"))
     return found
+
+
+def _is_apart(world: World, shape: Shape, members: Iterable[Attempt]) -> bool:
+    """Whether a gang's shares are not each on a slice of its own, all of one lot."""
+    shares: dict[int, set[str]] = {}
+    for member in members:
+        shares.setdefault(member.id.task_index // shape.share, set()).add(member.place.slice_name)
+    names = set().union(*shares.values())
+    lots = {(v.group, v.zone) for v in map(world.slices.get, names) if v is not None}
+    return any(len(share) > 1 for share in shares.values()) or len(names) < len(shares) or len(lots) > 1
 
 
 def _indexes_are_fresh(world: World) -> list[Problem]:

@@ -27,6 +27,7 @@ class SliceView:
     state: SliceState
     idle_ms: int | None = None
     was_refused: bool = False
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,10 @@ class GroupView:
     slices: Sequence[SliceView]
     paused: Collection[str] = ()
 
-    def zone(self, now: Now) -> str | None:
-        """Where the next slice is asked for; None while no zone is worth it."""
-        usable = (one for one in self.standings if one.zone not in self.paused)
-        return next((one.zone for one in usable if one.not_before_ms <= now.wall_ms), None)
+    @property
+    def open_zones(self) -> list[Standing]:
+        """Where slices may be asked for, now or later."""
+        return [one for one in self.standings if one.zone not in self.paused]
 
     @property
     def in_service(self) -> list[SliceView]:
@@ -54,29 +55,31 @@ class GroupView:
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """How many slices may be asked for now, and what limits that."""
+    """How many slices may be asked for now, and what limits that; `zones` are worth a try, the first most."""
 
     slices: int
     limit: Reason
+    zones: Sequence[str] = ()
 
 
 def headroom(view: GroupView, now: Now) -> Headroom:
     """How many more slices a group may ask for; DELETING ones still count, they hold quota."""
     policy = view.policy
-    if view.zone(now) is None:
+    zones = [one.zone for one in view.open_zones if one.not_before_ms <= now.wall_ms]
+    if not zones:
         return Headroom(0, _why_nowhere(view, now))
     room = policy.max_slices - sum(1 for v in view.slices if not v.was_refused)
     if room <= 0:
         return Headroom(
             0, Reason("at_max_slices", f"{policy.name} has all of its {how_many(policy.max_slices, 'slice')}")
         )
-    return Headroom(room, NO_REASON)
+    return Headroom(room, NO_REASON, zones)
 
 
 def _why_nowhere(view: GroupView, now: Now) -> Reason:
     """Why no zone is worth a try: the one that is tried first again says it."""
     name = view.policy.name
-    waiting = [one for one in view.standings if one.zone not in view.paused]
+    waiting = view.open_zones
     if not waiting:
         zones = ", ".join(view.policy.zones)
         words = f"{name} asks for nothing in {zones}, which was stopped, until the next cluster start"
@@ -94,8 +97,8 @@ def floor(view: GroupView, needed: int) -> int:
     return min(policy.max_slices, max(policy.min_slices, needed + policy.buffer_slices))
 
 
-def to_drain(view: GroupView, needed: int) -> list[SliceView]:
-    """Slices that were idle too long and are not needed, longest idle first."""
+def to_drain(view: GroupView, needed: int, kept: Collection[str] = ()) -> list[SliceView]:
+    """Slices that were idle too long and are not needed, longest idle first; none of the `kept` ones."""
     spare = len(view.in_service) - floor(view, needed)
     idle = [
         v
@@ -103,6 +106,7 @@ def to_drain(view: GroupView, needed: int) -> list[SliceView]:
         if isinstance(v.state, s.SliceReady)
         and v.idle_ms is not None
         and v.idle_ms >= view.policy.idle_timeout_ms
+        and v.name not in kept
     ]
     idle.sort(key=lambda v: (-(v.idle_ms or 0), v.name))
     return idle[: max(0, spare)]

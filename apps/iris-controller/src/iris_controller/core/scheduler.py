@@ -7,12 +7,12 @@ is one model of demand (STYLE habit 6). Knows nothing of slices' lives.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from iris_controller.core.queue import PendingQueue
-from iris_controller.core.values import Place, Resources, Shape
+from iris_controller.core.values import Lot, Place, Resources, Shape
 
 
 class Room(NamedTuple):
@@ -52,25 +52,33 @@ def room(
 
 
 def fits(shape: Shape, hosts: int, offer: Resources, accelerator: str = "") -> bool:
-    """Whether a task, or a whole gang, can run on an empty slice of so many hosts with this offer."""
+    """Whether a task, or a gang's share, can run on an empty slice of so many hosts with this offer."""
     if shape.accelerator != accelerator:
         return False
-    most = 1 if accelerator else shape.together
+    most = 1 if accelerator else shape.share
     per_host = _how_many(shape.resources, offer, offer.memory_bytes > 0, most)
-    return per_host * hosts >= shape.together
+    return per_host * hosts >= shape.share
 
 
-def place(queue: PendingQueue, rooms: Sequence[Room]) -> list[Placed]:
+def _nowhere(slice_name: str) -> Lot:
+    """Where nobody asks for more than one slice at once, all are alike."""
+    return Lot("", "")
+
+
+def place(
+    queue: PendingQueue, rooms: Sequence[Room], lot_of: Callable[[str], Lot] = _nowhere
+) -> list[Placed]:
     """Puts as many waiting tasks on rooms as fit; the queue is only read.
 
     Jobs come in order of submission, rooms in the order given, the rooms of a
-    slice one after the other; a gang gets room on one slice or nothing. Within
-    one call rooms only get fuller, so each shape walks over them once: the cost
-    is linear in what is placed, plus shapes times rooms.
+    slice one after the other; a gang gets room on one slice, or on as many of one
+    lot as it asks for, or nothing. `lot_of` is asked by a slice's name, and for
+    such gangs alone. Within one call rooms only get fuller, so each shape walks over
+    them once: the cost is linear in what is placed, plus shapes times rooms.
     """
-    floor = _Floor(rooms)
+    floor = _Floor(rooms, lot_of)
     shapes = list(queue.turns)
-    walks = [_Gangs(floor, shape) if shape.together > 1 else _Singles(floor, shape) for shape in shapes]
+    walks = [_walk(floor, shape) for shape in shapes]
     heads = [(queue.turns[shape][0], i, 0) for i, shape in enumerate(shapes)]
     heapq.heapify(heads)
     placed: list[Placed] = []
@@ -87,8 +95,9 @@ def place(queue: PendingQueue, rooms: Sequence[Room]) -> list[Placed]:
 class _Floor:
     """What is still free in each room, and which rooms are one slice's."""
 
-    def __init__(self, rooms: Sequence[Room]) -> None:
+    def __init__(self, rooms: Sequence[Room], lot_of: Callable[[str], Lot]) -> None:
         self.rooms = rooms
+        self._lot_of = lot_of
         self._free: list[list[int]] = []
         self._taken: list[bool] = []
         self._kinds: set[str] = set()
@@ -117,6 +126,10 @@ class _Floor:
             members = [list(run) for _, run in runs]
             slices = self._slices[accelerator] = [range(run[0], run[-1] + 1) for run in members]
         return slices
+
+    def lot(self, slice_: range) -> Lot:
+        """Whose slice these rooms are, and where."""
+        return self._lot_of(self.rooms[slice_.start].place.slice_name)
 
     def how_many(self, here: int, shape: Shape, most: int) -> int:
         """How many tasks have room here."""
@@ -192,7 +205,7 @@ class _Gangs(_Walk):
 
     def _shares(self, rooms: range) -> dict[int, int]:
         """How many members each room of a slice would get."""
-        left = self._shape.together
+        left = self._shape.share
         shares: dict[int, int] = {}
         for room in rooms:
             count = self._floor.how_many(room, self._shape, left)
@@ -202,6 +215,60 @@ class _Gangs(_Walk):
             if not left:
                 break
         return shares
+
+
+class _WideGangs(_Gangs):
+    """The walk of a gang over several slices: it remembers by lot where a share had room."""
+
+    def __init__(self, floor: _Floor, shape: Shape) -> None:
+        super().__init__(floor, shape)
+        self._open: dict[Lot, list[range]] = {}
+        # Where the last one went: what it left may be enough for the next.
+        self._again: Lot | None = None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether no lot can have room for another."""
+        return self._again is None and super().at_end
+
+    def place(self, job_id: str, waiting: int) -> list[Placed]:
+        """A share on each of the first slices that one lot has room on, or nothing."""
+        if waiting != self._shape.together:
+            return []
+        shares = [share for rooms in self._find() for share in self._shares(rooms).items()]
+        return [self._give(job_id, room, count) for room, count in shares]
+
+    def _find(self) -> list[range]:
+        """As many slices of one lot as it takes, each with room for a share."""
+        while not self.at_end:
+            lot, self._again = self._again or self._pass_one(), None
+            if lot is None or len(self._open[lot]) < self._shape.slices:
+                continue
+            # Other shapes may have taken room since it was looked at.
+            slices = self._open[lot] = [rooms for rooms in self._open[lot] if self._has_room(rooms)]
+            if len(slices) == self._shape.slices:
+                self._again = lot
+                return slices
+        return []
+
+    def _pass_one(self) -> Lot | None:
+        """Takes note of the next slice; its lot, if a share has room there."""
+        rooms = self._slices[self._here]
+        self._here += 1
+        if not self._has_room(rooms):
+            return None
+        lot = self._floor.lot(rooms)
+        self._open.setdefault(lot, []).append(rooms)
+        return lot
+
+    def _has_room(self, rooms: range) -> bool:
+        return sum(self._shares(rooms).values()) == self._shape.share
+
+
+def _walk(floor: _Floor, shape: Shape) -> _Singles | _Gangs:
+    if shape.together == 1:
+        return _Singles(floor, shape)
+    return _Gangs(floor, shape) if shape.slices == 1 else _WideGangs(floor, shape)
 
 
 def _how_many(request: Resources, free: Resources, memory_accounted: bool, most: int) -> int:

@@ -19,7 +19,7 @@ from iris_controller.core.effects import Answer, Done, Effect, Release, SendComm
 from iris_controller.core.scaling_group import GroupView, SliceView
 from iris_controller.core.scheduler import Room, place, room
 from iris_controller.core.states import WorkerState
-from iris_controller.core.values import Now, Reason, TaskId
+from iris_controller.core.values import Lot, Now, Reason, TaskId
 from iris_controller.core.world import World
 
 
@@ -135,9 +135,14 @@ def _decide(world: World, now: Now) -> list[Effect]:
 def _schedule(world: World, now: Now) -> None:
     if not world.queue or world.stopping:
         return
-    for placed in place(world.queue, _rooms(world)):
+    for placed in place(world.queue, _rooms(world), lambda name: _lot_of(world, name)):
         for index in list(islice(world.queue.waiting(placed.job_id), placed.tasks)):
             attempts.assign(world, TaskId(placed.job_id, index), placed.place, now)
+
+
+def _lot_of(world: World, name: str) -> Lot:
+    slice_ = world.slices[name]
+    return Lot(slice_.group, slice_.zone)
 
 
 def _rooms(world: World) -> list[Room]:
@@ -175,7 +180,10 @@ def _scale(world: World, now: Now) -> list[Effect]:
         world.waits = {}
         return slices.give_back_stopped(world, now)
     tokens = {account: bucket.tokens(now.boot_ms) for account, bucket in world.asked.creating.items()}
-    plan = plan_scaling(world.queue, _group_views(world, now), tokens, now)
+    # Nobody else can use what was left free.
+    is_wide = any(shape.slices > 1 for shape in world.queue.turns)
+    free = _rooms(world) if is_wide else ()
+    plan = plan_scaling(world.queue, _group_views(world, now), tokens, now, free)
     return _carry_out(world, plan, now)
 
 
@@ -186,7 +194,8 @@ def _group_views(world: World, now: Now) -> list[GroupView]:
         idle_ms = None if since is None else now.boot_ms - since
         if slice_.group in by_group:
             refused = slice_.name in world.asked.refused
-            by_group[slice_.group].append(SliceView(slice_.name, slice_.state, idle_ms, refused))
+            seen = SliceView(slice_.name, slice_.state, idle_ms, refused, slice_.zone)
+            by_group[slice_.group].append(seen)
     views: list[GroupView] = []
     for name, policy in world.settings.groups.items():
         its = standings.of_zones(world, policy, now)

@@ -108,8 +108,8 @@ class Notice(NamedTuple):
 class JobSpec:
     """What a person submitted, unchanged.
 
-    With an `accelerator`, no `replicas` mean as many as that has hosts; filled in when it
-    is submitted.
+    With an `accelerator`, no `replicas` mean as many as its `slices` have hosts; filled in
+    when it is submitted. Only a gang has more than one slice.
     """
 
     name: str
@@ -124,6 +124,7 @@ class JobSpec:
     stop_grace_ms: int | None = None
     timeout_ms: int | None = None
     accelerator: str = ""
+    slices: int = 1
 
     @property
     def is_gang(self) -> bool:
@@ -133,19 +134,35 @@ class JobSpec:
     @property
     def shape(self) -> Shape:
         """What the scheduler needs to know of a task of this job."""
-        return Shape(self.resources, self.replicas if self.is_gang else 1, self.accelerator)
+        if not self.is_gang:
+            return Shape(self.resources, accelerator=self.accelerator)
+        return Shape(self.resources, self.replicas, self.accelerator, self.slices)
 
 
 class Shape(NamedTuple):
     """Tasks of one shape are interchangeable to the scheduler.
 
-    `together` of them go on one slice, or none does: the size of a gang. Those with an
-    `accelerator` take a whole host each that has it, those without go where there is none.
+    `together` of them go on so many `slices`, or none does: the size of a gang, and a
+    `share` of it on each. Those with an `accelerator` take a whole host each that has it,
+    those without go where there is none.
     """
 
     resources: Resources
     together: int = 1
     accelerator: str = ""
+    slices: int = 1
+
+    @property
+    def share(self) -> int:
+        """How many of them go on each of their slices."""
+        return self.together // self.slices
+
+
+class Lot(NamedTuple):
+    """One zone of a scale group: the slices of a gang are all of one lot."""
+
+    group: str
+    zone: str
 
 
 class AcceleratorName(NamedTuple):

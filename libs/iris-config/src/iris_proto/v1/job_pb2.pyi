@@ -165,22 +165,28 @@ class JobSpec(_message.Message):
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
     MAX_LOSSES_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
     STOP_GRACE_FIELD_NUMBER: _builtins.int
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Any text without a NUL; need not be unique."""
     replicas: _builtins.int
-    """Tasks in the job. Default 1; with an accelerator, one for each of its hosts."""
+    """Tasks in the job. Default 1; with an accelerator, one for each host of its slices."""
     gang: _builtins.bool
-    """All tasks start together on one slice, or none does."""
+    """All tasks start together on one slice (see `slices`), or none does."""
     max_failures: _builtins.int
     """Program failures that are retried, per task (per gang for gangs). Default 0."""
     max_losses: _builtins.int
     """Losses of infrastructure that are retried, likewise. Default 100."""
+    slices: _builtins.int
+    """Of a gang: how many slices its tasks are on, as many on each, in order; all of
+    one scale group and zone. `replicas` is a multiple of it. Default 1.
+    """
     accelerator: _builtins.str
     """What every task's host has, by the name that its scale group has it by, such
-    as `v5litepod-16`. The job is then one slice: a gang with one task for each of
-    its hosts. Default: none; the tasks run on `cpu` groups alone.
+    as `v5litepod-16`. The job is then one slice, or `slices` of them: a gang with
+    one task for each of their hosts. Default: none; the tasks run on `cpu` groups
+    alone.
     """
     @_builtins.property
     def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -216,12 +222,13 @@ class JobSpec(_message.Message):
         max_failures: _builtins.int = ...,
         max_losses: _builtins.int | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        slices: _builtins.int = ...,
         stop_grace: _duration_pb2.Duration | None = ...,
         accelerator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses", "max_losses", b"max_losses", "resources", b"resources", "stop_grace", b"stop_grace", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses", "accelerator", b"accelerator", "command", b"command", "env", b"env", "gang", b"gang", "max_failures", b"max_failures", "max_losses", b"max_losses", "name", b"name", "replicas", b"replicas", "resources", b"resources", "stop_grace", b"stop_grace", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses", "accelerator", b"accelerator", "command", b"command", "env", b"env", "gang", b"gang", "max_failures", b"max_failures", "max_losses", b"max_losses", "name", b"name", "replicas", b"replicas", "resources", b"resources", "slices", b"slices", "stop_grace", b"stop_grace", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_losses: _TypeAlias = _typing.Literal["max_losses"]  # noqa: Y015
     _WhichOneofArgType__max_losses: _TypeAlias = _typing.Literal["_max_losses", b"_max_losses"]  # noqa: Y015
