@@ -15,6 +15,7 @@ DEFAULTS: dict[str, Any] = {
     "replicas": None,
     "accelerator": None,
     "gang": False,
+    "slices": None,
     "cpu": None,
     "memory": None,
     "env": [],
@@ -51,6 +52,45 @@ def test_an_accelerator_has_one_name_and_says_how_many_tasks(word: str, name: st
 
 def test_replicas_that_are_said_travel_with_an_accelerator() -> None:
     assert make_spec(options("x", accelerator="v5e-16", replicas=3), {}).replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"accelerator": "v5e-16", "slices": 2}, (2, 0)),
+        ({"accelerator": "v5e-16", "slices": 2, "replicas": 8}, (2, 8)),
+        ({"gang": True, "replicas": 6, "slices": 3}, (3, 6)),
+        ({"gang": True, "replicas": 5, "slices": 1}, (1, 5)),
+        ({}, (1, 1)),
+    ],
+)
+def test_a_gang_may_be_on_several_slices(given: dict[str, object], sent: tuple[int, int]) -> None:
+    spec = make_spec(options("x", **given), {})
+    assert (spec.slices, spec.replicas) == sent
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"slices": 2, "replicas": 4}, "--slices 2: only a gang runs on several slices"),
+        (
+            {"slices": 2, "gang": True},
+            "--slices 2: as many tasks are on each slice, and 1 cannot be divided so",
+        ),
+        (
+            {"slices": 3, "gang": True, "replicas": 4},
+            "--slices 3: as many tasks are on each slice, and 4 cannot be divided so",
+        ),
+        (
+            {"slices": 2, "accelerator": "v5e-16", "replicas": 5},
+            "--slices 2: as many tasks are on each slice, and 5 cannot be divided so",
+        ),
+    ],
+)
+def test_slices_that_cannot_be(given: dict[str, object], words: str) -> None:
+    with pytest.raises(CliError) as error:
+        make_spec(options("x", **given), {})
+    assert (error.value.status, error.value.message) == (USAGE, words)
 
 
 @pytest.mark.parametrize("word", ["", "cpu"])

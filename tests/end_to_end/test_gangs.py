@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 from tests.end_to_end.conftest import MakeCluster
@@ -43,6 +44,46 @@ def test_b12_a_gang_of_four_gets_one_slice_of_four_hosts_and_meets(make_cluster:
     assert places == [(slice_["name"], index) for index in range(4)]
     refused = cluster.iris("job", "run", "--replicas", "5", "--gang", "--", "true", expect=2)
     assert "4 hosts" in refused.err
+
+
+def test_a_gang_over_two_slices_meets_and_each_member_knows_which_it_is_on(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = make_cluster(max_slices=3, slice_size=2, cpu=1, idle_timeout="1m")
+    gang = ("--replicas", "4", "--gang", "--slices", "2")
+    knows = MEET + 'print("slice", os.environ["IRIS_SLICE_INDEX"], "of", os.environ["IRIS_SLICE_COUNT"])\n'
+    result = cluster.iris("job", "run", *gang, "--", sys.executable, "-c", knows)
+    expected = [f"[{i}] {words}" for i in range(4) for words in ("[0, 1, 2, 3]", f"slice {i // 2} of 2")]
+    assert sorted(result.out.splitlines()) == sorted(expected)
+    first, second = (entry["name"] for entry in cluster.json("slice", "list")["slices"])
+    (job,) = cluster.json("job", "list")["jobs"]
+    assert job["spec"]["slices"] == 2
+    tasks = cluster.json("job", "show", job["job_id"])["tasks"]
+    places = [
+        (task["attempt"]["place"]["slice_name"], task["attempt"]["place"]["worker_index"]) for task in tasks
+    ]
+    assert places == [(name, host) for name in (first, second) for host in (0, 1)]
+    assert "4 in a gang over 2 slices" in cluster.iris("job", "show", job["job_id"]).out
+    refused = cluster.iris("job", "run", "--replicas", "4", "--gang", "--slices", "4", "--", "true", expect=2)
+    assert "the nearest that fits is 3 slices" in refused.err
+
+
+def test_a_gang_over_two_slices_outlives_its_controller_and_a_lost_store(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(max_slices=2, cpu=1, idle_timeout="1m")
+    go = cluster.home / "go"
+    script = f"echo begun; while [ ! -e {go} ]; do sleep 0.1; done; echo ended $IRIS_SLICE_INDEX"
+    job = cluster.submit("--replicas", "2", "--gang", "--slices", "2", "--", "sh", "-c", script)
+    wait_until(lambda: cluster.iris("job", "logs", job, expect=None).out.count("begun") == 2)
+    cluster.kill_controller()
+    shutil.rmtree(cluster.state_dir)
+    cluster.iris("cluster", "start")
+    wait_until(lambda: cluster.json("cluster", "status")["jobs_running"] == 1)
+    go.touch()
+    assert cluster.iris("job", "wait", job).code == 0
+    shown = cluster.json("job", "show", job)
+    assert (shown["job"]["spec"]["slices"], [task["attempts"] for task in shown["tasks"]]) == (2, [1, 1])
+    said = cluster.iris("job", "logs", "-f", job).out
+    assert sorted(said.splitlines()) == ["[0] begun", "[0] ended 0", "[1] begun", "[1] ended 1"]
 
 
 def test_b15_slices_that_boot_are_counted_however_often_it_is_decided(make_cluster: MakeCluster) -> None:

@@ -51,6 +51,7 @@ def make_spec(options: Namespace, environ: Mapping[bytes, bytes]) -> JobSpec:
         replicas=options.replicas or (0 if accelerator else 1),
         gang=options.gang,
         accelerator=accelerator,
+        slices=_slices(options, accelerator),
         resources=Resources(cpu_millis=options.cpu or DEFAULT_CPU_MILLIS, memory_bytes=options.memory or 0),
         max_failures=options.max_failures,
     )
@@ -59,6 +60,27 @@ def make_spec(options: Namespace, environ: Mapping[bytes, bytes]) -> JobSpec:
     if options.timeout is not None:
         spec.timeout.FromMilliseconds(options.timeout)
     return spec
+
+
+def _slices(options: Namespace, accelerator: str) -> int:
+    """How many slices the job is on. Of an accelerator the controller checks that the tasks fill them."""
+    slices: int = options.slices or 1
+    if slices == 1:
+        return 1
+    if not accelerator and not options.gang:
+        raise CliError(
+            USAGE,
+            f"--slices {slices}: only a gang runs on several slices",
+            hint="give --gang and --replicas, or --accelerator",
+        )
+    replicas = options.replicas or (slices if accelerator else 1)
+    if replicas % slices:
+        raise CliError(
+            USAGE,
+            f"--slices {slices}: as many tasks are on each slice, and {replicas} cannot be divided so",
+            hint=f"give --replicas a multiple of {slices}",
+        )
+    return slices
 
 
 def accelerator_name(word: str) -> str:

@@ -31,7 +31,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--replicas",
         type=replicas,
         metavar="N",
-        help="tasks to run, each with its IRIS_TASK_INDEX (default: 1, or one for each host of the accelerator)",
+        help="tasks to run, each with its IRIS_TASK_INDEX (default: 1, or one for each host of the"
+        " accelerator's slices)",
     )
     parser.add_argument(
         "--accelerator",
@@ -39,11 +40,26 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="run on one slice of this type, such as v5litepod-16 or v5e-16: a gang with a task"
         " for each of its hosts",
     )
-    parser.add_argument("--gang", action="store_true", help="start all tasks together on one slice, or none")
+    parser.add_argument(
+        "--gang", action="store_true", help="start all tasks together on one slice (see --slices), or none"
+    )
+    parser.add_argument(
+        "--slices",
+        type=replicas,
+        metavar="K",
+        help="run the gang on so many slices of one scale group at once, as many of its tasks on"
+        " each, in order; with --accelerator on K of its type (default: 1)",
+    )
     parser.add_argument(
         "--cpu", type=cpu_millis, metavar="CPUS", help="processors per task, such as 0.5 (default: 1)"
     )
     parser.add_argument("--memory", type=size_bytes, metavar="SIZE", help="memory per task, such as 2GiB")
+    _add_attempt(parser)
+    parser.add_argument("--detach", action="store_true", help="print the job's id and return at once")
+
+
+def _add_attempt(parser: argparse.ArgumentParser) -> None:
+    """What each attempt of a task is given, and how many there may be."""
     parser.add_argument(
         "-e",
         "--env",
@@ -73,7 +89,6 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="how long each attempt of a task may run, such as 90s or 1h30m; one that"
         " runs longer has failed (default: as long as it likes)",
     )
-    parser.add_argument("--detach", action="store_true", help="print the job's id and return at once")
 
 
 def _id(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +129,7 @@ VERBS = (
                 "iris job run -- python train.py --steps 100",
                 "iris job run --replicas 4 --gang --cpu 2 --memory 8GiB -- ./worker",
                 "iris job run --accelerator v5litepod-16 -- python train.py",
+                "iris job run --accelerator v5litepod-16 --slices 2 -- python train.py",
                 "iris job run -e WANDB_API_KEY -e MODE=fast -- python train.py",
                 "id=$(iris job run --detach -- sleep 60)",
                 "iris job run -- sh -c 'echo $IRIS_TASK_INDEX'",

@@ -7,7 +7,7 @@ import time
 from argparse import Namespace
 
 from iris_cli.client import Controller
-from iris_cli.jobwords import replicas
+from iris_cli.jobwords import gang_words, replicas
 from iris_cli.listings import list_jobs
 from iris_cli.locate import find_cluster
 from iris_cli.output import Output
@@ -63,7 +63,7 @@ def job_row(job: Job, now: float, *, wide: bool, cut: bool) -> tuple[str, ...]:
     if not wide:
         return row
     submitted = moment_text(job.submitted_at) if job.HasField("submitted_at") else ""
-    gang = "yes" if job.spec.gang else "no"
+    gang = gang_words(job.spec) or "no"
     return (*row, job.spec.accelerator, gang, submitted, shlex.join(job.spec.command))
 
 

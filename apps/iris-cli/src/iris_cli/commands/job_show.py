@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from iris_cli.client import Controller
 from iris_cli.documents import message_to_dict
-from iris_cli.jobwords import count_words, replicas
+from iris_cli.jobwords import count_words, gang_words, replicas
 from iris_cli.listings import list_tasks
 from iris_cli.locate import find_cluster
 from iris_cli.outcome import SAID_BY_EXIT, exit_code_text
@@ -65,7 +65,7 @@ def job_fields(job: Job) -> list[tuple[str, str]]:
         ("state", short_name(JobState, job.state)),
         ("reason", reason_words(job.reason, job.message)),
         ("command", shlex.join(spec.command)),
-        ("tasks", f"{replicas(job)}{' in a gang' if spec.gang else ''}: {count_words(job)}"),
+        ("tasks", f"{replicas(job)}{_together(spec)}: {count_words(job)}"),
         ("accelerator", spec.accelerator),
         ("each", resources),
         ("timeout", _timeout(spec)),
@@ -107,6 +107,11 @@ def _before(task: Task) -> str:
     counts = (("failed", task.failures), ("lost with their machine", task.losses))
     why = ", ".join(f"{count} {word}" for word, count in counts if count)
     return f"attempts before: {why}" if task.attempts > 1 and why else ""
+
+
+def _together(spec: JobSpec) -> str:
+    where = f" {gang_words(spec)}" if spec.slices > 1 else ""
+    return f" in a gang{where}" if spec.gang else ""
 
 
 def _timeout(spec: JobSpec) -> str:
