@@ -75,6 +75,41 @@ def test_b32_b35_a_machine_without_power_and_a_slice_that_is_taken_away(lab: Lab
         assert cluster.is_gone()
 
 
+def test_a_gang_over_two_slices_of_which_one_is_taken_away(lab: Lab, tmp_path: Path) -> None:
+    """B55 with the variables of libtpu's multislice; each slice is a node of its own."""
+    kind, zone = "v4-16", "us-central2-b"
+    with tpu_cluster(lab, tmp_path, orphan_s=120, kind=kind, zone=zone, max_slices=2) as cluster:
+        cluster.iris("cluster", "start")
+        says = f"env | grep -E '^(MEGASCALE|IRIS_SLICE|TPU_WORKER)_' | sort | tr '\\n' ' '; {WAITS}"
+        job = cluster.submit("--accelerator", kind, "--slices", "2", "--", "sh", "-c", says)
+        wait_until(lambda: cluster.said(job).count("begun") == 4, BOOT_S)
+        tasks = cluster.json("job", "show", job)["tasks"]
+        names = list(dict.fromkeys(task["attempt"]["place"]["slice_name"] for task in tasks))
+        peers = [[vm.address for vm in cluster.cloud.vms(name)] for name in names]
+        for index, line in enumerate(sorted(cluster.said(job).splitlines())):
+            number, worker = divmod(index, 2)
+            assert line.split()[1:-1] == [
+                "IRIS_SLICE_COUNT=2",
+                f"IRIS_SLICE_INDEX={number}",
+                f"MEGASCALE_COORDINATOR_ADDRESS={peers[0][0]}:8080",
+                "MEGASCALE_NUM_SLICES=2",
+                "MEGASCALE_PORT=8080",
+                f"MEGASCALE_SLICE_ID={number}",
+                f"TPU_WORKER_HOSTNAMES={','.join(peers[number])}",
+                f"TPU_WORKER_ID={worker}",
+            ]
+        cluster.cloud.preempt(zone, names[0], notice_ms=0)
+        wait_until(lambda: cluster.said(job).count("begun") == 8, BOOT_S)
+        let_go(cluster)
+        assert cluster.iris("job", "wait", job).code == 0
+        tasks = cluster.json("job", "show", job)["tasks"]
+        assert [(task["attempts"], task["losses"], task["failures"]) for task in tasks] == [(2, 1, 0)] * 4
+        # The one that was left was used again.
+        assert len(cluster.cloud.calls("CreateNode")) == 3
+        cluster.iris("cluster", "stop", "-y")
+        assert cluster.is_gone()
+
+
 EXAMPLE = Path("examples/demo.yaml")
 
 

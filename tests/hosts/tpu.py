@@ -24,8 +24,9 @@ endpoints: {{{{ tpu: "{{url}}", certificates: "{{url}}" }}}}
 scale_groups:
   tpu:
     provider: {{{{ tpu: {{{{ project_id: test-project{{queued}} }}}} }}}}
-    accelerator_type: {TYPE}
-    zones: [{ZONE}]
+    accelerator_type: {{kind}}
+    zones: [{{zone}}]
+    max_slices: {{max_slices}}
     boot_timeout: 2m
     task_lease: {LEASE_S:g}s
 timeouts:
@@ -44,14 +45,12 @@ class TpuCluster(LocalCluster):
     """A controller on this machine, and Google's machines in a lab."""
 
     def __init__(
-        self, home: Path, lab: Lab, cloud: CloudServer, vms: BenchVms, queued: str, orphan_s: float
+        self, home: Path, lab: Lab, cloud: CloudServer, vms: BenchVms, orphan_s: float, **group: object
     ) -> None:
         super().__init__(home)
         self.cloud, self.vms = cloud.client, vms
         port = free_port(lab.address, together=2)
-        config = CONFIG.format(
-            address=lab.address, port=port, url=cloud.url, queued=queued, orphan_s=orphan_s
-        )
+        config = CONFIG.format(address=lab.address, port=port, url=cloud.url, orphan_s=orphan_s, **group)
         self.config.write_text(config)
 
     def begin(self) -> str:
@@ -78,14 +77,24 @@ class TpuCluster(LocalCluster):
 
 @contextmanager
 def tpu_cluster(
-    lab: Lab, home: Path, *, queued: bool = False, orphan_s: float = ORPHAN_S
+    lab: Lab,
+    home: Path,
+    *,
+    queued: bool = False,
+    orphan_s: float = ORPHAN_S,
+    kind: str = TYPE,
+    zone: str = ZONE,
+    max_slices: int = 1,
 ) -> Iterator[TpuCluster]:
     """Nothing of it is left in the end."""
     if why := why_not():
         raise BenchLacks(why)
     vms = BenchVms(lab)
     with CloudServer(vms=vms, address=lab.address) as cloud:
-        cluster = TpuCluster(home, lab, cloud, vms, ", queued_resources: {}" if queued else "", orphan_s)
+        line = ", queued_resources: {}" if queued else ""
+        cluster = TpuCluster(
+            home, lab, cloud, vms, orphan_s, queued=line, kind=kind, zone=zone, max_slices=max_slices
+        )
         try:
             yield cluster
         finally:
