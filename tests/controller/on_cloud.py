@@ -119,7 +119,7 @@ class OnCloud:
         provider_of = {name: group.provider for name, group in self.settings.groups.items()}
         self._performer = Performer(
             {name: self.platforms[name].vm_manager(g) for name, g in self.config.scale_groups.items()},
-            provider_of,
+            self.platforms,
             by_provider(provider_of, self.platforms),
             self.controller.post,
         )
