@@ -285,6 +285,15 @@ class TestZones:
         assert zones(w.effects) == ["zone-b", "zone-b"]
         assert waits(w, job)[1] == "waits for 2 slices of pod in zone-b at once: 2 are being asked for"
 
+    def test_what_is_free_in_two_zones_is_no_place_for_one_gang(self) -> None:
+        w = self.pods(at_most=3, at_least=2)
+        here, there = w.slices
+        w.boots(here)
+        w.create_fails(there, Failure.NO_CAPACITY)
+        w.boots(*creates(w.effects))
+        job = w.submit_spec(wide())
+        assert (w.states(job), zones(w.effects)) == (["PENDING"] * 4, ["zone-b"])
+
     def test_the_rest_is_asked_for_where_it_was_begun(self) -> None:
         """Though another zone comes first: that one has not room enough."""
         w = self.pods(at_most=2, at_least=1)
