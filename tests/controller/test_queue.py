@@ -26,6 +26,16 @@ def test_a_task_that_comes_back_goes_before_the_others_of_its_job() -> None:
     assert list(queue.waiting("j")) == [0, 1, 2]
 
 
+def test_a_gangs_members_stand_in_their_order_whoever_waited_before() -> None:
+    """Their order says which slice and which of its hosts each is on."""
+    queue, gang = PendingQueue(), Shape(Resources(1000), 6, "v5litepod-16", 2)
+    # An older store knew of no attempt of these.
+    queue.add(gang, Turn(1, "j"), (1, 4))
+    for index in (5, 3, 2, 0):
+        queue.add(gang, Turn(1, "j"), (index,))
+    assert (list(queue.waiting("j")), len(queue)) == ([0, 1, 2, 3, 4, 5], 6)
+
+
 def test_an_empty_queue_knows_no_shape() -> None:
     queue = PendingQueue()
     queue.add(SHAPES[0], Turn(1, "j"), (7,))

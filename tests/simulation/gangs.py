@@ -153,9 +153,12 @@ class Gangs:
 
 
 def _is_apart(job: Job, places: Sequence[Place]) -> bool:
-    """Whether not as many members, in their order, are on each of so many slices."""
+    """Whether not as many members are on each of so many slices, in order; on accelerators host by host."""
     names, share = [place.slice_name for place in places], len(places) // job.spec.slices
     shares = [set(names[i * share : (i + 1) * share]) for i in range(job.spec.slices)]
+    hosts = [place.worker_index for place in places]
+    if job.spec.accelerator and hosts != [*range(share)] * job.spec.slices:
+        return True
     return len(set(names)) != job.spec.slices or any(len(one) != 1 for one in shares)
 
 

@@ -99,6 +99,7 @@ SEEDS = {
     16141: "what a restored store has its agent end runs on, on a slice that was taken for idle (the core's fault)",
     5563: "half a gang was judged the moment memory was complete",
     17632: "half a gang was judged the moment the controller went on after it had stood still",
+    3284: "members of a gang that an older store forgot came after those that it knew (the core's fault)",
     11110: "what an older store believes to be on its way was sent to a place that is full (the core's fault)",
 }
 

@@ -50,15 +50,19 @@ class PendingQueue:
         return bool(self._tasks)
 
     def add(self, shape: Shape, turn: Turn, indices: Iterable[int]) -> None:
-        """Queues tasks of a job; those that come back go before its others."""
+        """Queues tasks of a job; those that come back go before its others, a gang's in their order."""
         tasks = self._tasks.get(turn.job_id)
         if tasks is None:
             tasks = self._tasks[turn.job_id] = deque()
             if turn.job_id not in self.held:
                 insort(self._turns.setdefault(shape, []), turn)
-        before = len(tasks)
-        tasks.extendleft(reversed(list(indices)))
-        self._count += len(tasks) - before
+        new = list(indices)
+        # Of one that was found in parts some have waited all the time.
+        is_mixed = shape.together > 1 and bool(tasks and new) and new[-1] > tasks[0]
+        tasks.extendleft(reversed(new))
+        if is_mixed:
+            self._tasks[turn.job_id] = deque(sorted(tasks))
+        self._count += len(new)
 
     def remove(self, shape: Shape, turn: Turn, task: TaskId) -> None:
         """Takes one task out; cheap for the one whose turn it is."""
