@@ -10,7 +10,7 @@ import pytest
 
 from iris_controller.core import effects as fx
 from iris_controller.core import events as e
-from iris_controller.shell.perform import THREADS_PER_PLATFORM, Performer
+from iris_controller.shell.perform import THREADS_PER_ZONE, Performer
 from iris_platform import base
 from iris_platform.base import (
     HOST_LOG_BYTES,
@@ -37,15 +37,17 @@ class Provider:
         self.error: Exception | None = None
         self.may_answer = threading.Event()
         self.may_answer.set()
+        # Zones where it does, whatever the others do.
+        self.answers_in: set[str | None] = set()
 
-    def _call(self, what: str) -> None:
+    def _call(self, what: str, zone: str | None = None) -> None:
         self.calls.append(what)
-        assert self.may_answer.wait(PATIENCE_S)
+        assert zone in self.answers_in or self.may_answer.wait(PATIENCE_S)
         if self.error is not None:
             raise self.error
 
     def create_slice(self, name: str, zone: str | None = None) -> None:
-        self._call(f"create {name}")
+        self._call(f"create {name}", zone)
         self.slices[name] = info(name, [VmState.RUNNING], SliceCloudState.RUNNING)
 
     def zones(self) -> Sequence[str]:
@@ -66,7 +68,7 @@ class Provider:
         return HostLog("10.0.0.1", self.logs[index])
 
     def list_slices(self, labels: object, zone: str | None = None) -> Sequence[SliceInfo]:
-        self._call("list")
+        self._call("list", zone)
         return list(self.slices.values())
 
 
@@ -246,7 +248,7 @@ def test_a_project_that_hangs_does_not_hold_up_another_one_of_its_provider() -> 
         played = {"stuck": cast("Any", stuck), "well": cast("Any", well)}
         events: list[e.Event] = []
         performer = Performer(played, played, {"tpu": [*played.values()]}, events.append)
-        many = 3 * THREADS_PER_PLATFORM
+        many = 3 * THREADS_PER_ZONE
         for number in range(many):
             performer.perform(fx.CreateSlice(name_of(number), "stuck", "local"))
         mine = name_of(1000)
@@ -258,6 +260,24 @@ def test_a_project_that_hangs_does_not_hold_up_another_one_of_its_provider() -> 
         while len(events) <= many:
             await asyncio.sleep(0.001)
         performer.close()
+
+    run(test)
+
+
+def test_a_zone_that_hangs_does_not_hold_up_another_one_of_its_platform() -> None:
+    async def test() -> None:
+        with staged() as stage:
+            stage.provider.answers_in.add("here")
+            stage.provider.may_answer.clear()
+            many = 3 * THREADS_PER_ZONE
+            for number in range(many):
+                stage.performer.perform(create(name_of(number)))
+            mine = name_of(1000)
+            stage.performer.perform(fx.CreateSlice(mine, "local", "here"))
+            stage.performer.perform(fx.ListZone("local", "here"))
+            assert {type(event) for event in await stage.hears(2)} == {e.CreateAnswered, e.ZoneListed}
+            stage.provider.may_answer.set()
+            await stage.hears(many + 2)
 
     run(test)
 

@@ -34,9 +34,9 @@ PlatformEffect: TypeAlias = fx.CreateSlice | fx.DeleteSlice | fx.LookAtSlice | f
 
 PlatformAnswer: TypeAlias = e.CreateAnswered | e.DeleteAnswered | e.SliceLooked | e.ZoneListed
 
-# Calls that may be under way at once, for each platform: of two projects the one that hangs
-# does not hold up the other.
-THREADS_PER_PLATFORM = 8
+# Calls that may be under way at once in each zone of a platform: of two projects, or two zones
+# of one, that which hangs does not hold up the other.
+THREADS_PER_ZONE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,8 @@ class Performer:
         self._post = post
         self._troubles: dict[str, str] = {}
         self._queues: dict[str, deque[PlatformEffect]] = {}
-        self._pools = {
-            id(platform): ThreadPoolExecutor(THREADS_PER_PLATFORM, f"platform-{provider}-{number}")
-            for provider, each in platforms.items()
-            for number, platform in enumerate(each)
-        }
+        # By platform and zone, from the first call there on.
+        self._pools: dict[tuple[int, str], ThreadPoolExecutor] = {}
 
     def perform(self, effect: PlatformEffect) -> None:
         """Queues an effect; its answer is posted as an event."""
@@ -101,8 +98,16 @@ class Performer:
             why = "no configured provider has its zone"
             return _answer(effect, _Found(e.CallFailed(Failure.UNREACHABLE, why)))
         loop = asyncio.get_running_loop()
-        calls = [loop.run_in_executor(self._pools[id(place)], _call, effect, act) for place, act in acts]
+        zone = effect.zone
+        calls = [loop.run_in_executor(self._pool(it, zone), _call, effect, act) for it, act in acts]
         return _answer(effect, _together(await asyncio.gather(*calls)))
+
+    def _pool(self, platform: Platform, zone: str) -> ThreadPoolExecutor:
+        pool = self._pools.get((id(platform), zone))
+        if pool is None:
+            pool = ThreadPoolExecutor(THREADS_PER_ZONE, f"platform-{zone}-{len(self._pools)}")
+            self._pools[id(platform), zone] = pool
+        return pool
 
     @property
     def troubles(self) -> list[str]:
