@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.controller.on_cloud import EAST, WEST, on_cloud, tpu
+from tests.controller.on_cloud import EAST, TYPE, WEST, on_cloud, tpu
 from tests.controller.running import run
 
 
@@ -75,6 +75,22 @@ def test_b19_five_quick_failures_lower_a_standing_which_recovers_by_itself(tmp_p
             await it.until(lambda: it.run(job), 300)
             (standing,) = it.controller.view.standings.values()
             assert standing.failures == 0
+
+    run(test)
+
+
+def test_b14_a_stockout_that_only_the_end_of_a_creation_tells(tmp_path: Path) -> None:
+    async def test() -> None:
+        groups = tpu(EAST, "first", priority=10), tpu(WEST, "second", priority=20)
+        async with on_cloud(tmp_path, *groups) as it:
+            it.cloud.set_capacity(EAST, TYPE, 0)
+            job = await it.submit()
+            await it.until(lambda: it.run(job))
+            (standing,) = it.controller.view.standings.values()
+            assert (standing.group, standing.reason.code) == ("first", "stockout")
+            assert "There is no more capacity in the zone" in standing.reason.message
+            await it.until(lambda: set(it.slices()) == set(it.nodes()))
+            assert len(it.made()) == 2
 
     run(test)
 
