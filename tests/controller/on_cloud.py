@@ -68,11 +68,13 @@ def tpu(
     priority: int = 100,
     kind: str = TYPE,
     project: str = PROJECT,
+    provider: str = "",
     more: str = "",
 ) -> str:
-    """A scale group in YAML; `zones` between commas, `more` are fields of its own."""
+    """A scale group in YAML; `zones` between commas, `provider` and `more` are fields of its own."""
+    where = f"project_id: {project}{provider}"
     return (
-        f"  {name}:\n    provider: {{ tpu: {{ project_id: {project} }} }}\n    accelerator_type: {kind}\n"
+        f"  {name}:\n    provider: {{ tpu: {{ {where} }} }}\n    accelerator_type: {kind}\n"
         f"    zones: [{zones}]\n    min_slices: {at_least}\n    max_slices: {at_most}\n"
         f"    priority: {priority}\n    idle_timeout: 24h\n{more}"
     )

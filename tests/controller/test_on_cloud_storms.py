@@ -65,6 +65,32 @@ def _check_replacements(it: OnCloud, jobs: list[str], taken: set[str]) -> None:
     assert {sum(it.cloud.counts(name).values()) for name in taken} == {4}
 
 
+def test_b35_queued_resources_that_are_taken_back_go_with_their_nodes(tmp_path: Path) -> None:
+    async def test() -> None:
+        few = 4
+        line = tpu(EAST, at_most=few, provider=", queued_resources: { valid_for: 2h }")
+        async with on_cloud(tmp_path, line) as it:
+            jobs = await it.submit(few)
+            await it.until(lambda: it.run(jobs))
+            await it.passes(30)
+            taken = it.nodes()
+            it.cloud.preempt(EAST, *taken, notice_ms=0)
+            await it.until(lambda: not taken.keys() & it.slices().keys() and it.run(jobs), 300)
+            left = {name.rpartition("/")[2]: state for name, state in it.cloud.queued().items()}
+            assert left == dict.fromkeys(it.slices(), "ACTIVE")
+            assert it.nodes().keys() == left.keys()
+            # Looked at since its task could go on then, and looked for: each time both of them.
+            calls = {
+                "CreateQueuedResource": 1,
+                "DeleteQueuedResource": 1,
+                "GetNode": 2,
+                "GetQueuedResource": 2,
+            }
+            assert [it.cloud.counts(name) for name in taken] == [calls] * few
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     "turned_down",
     [{}, {"code": 8}, {"code": 8, "retry_after_s": 20.0}],
