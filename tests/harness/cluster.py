@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ from typing import Any
 
 MARK = "XDG_STATE_HOME"
 COMMAND_S = 60.0
-EVENT_S = 30.0
+EVENT_S = 60.0
 LOOK_S = 0.05
+# The pause after a look is so many times as long, within bounds.
+PAUSES = 2.0
+LONGEST_PAUSE_S = 0.5
 
 CONFIG = """\
 name: {name}
@@ -41,13 +45,20 @@ timeouts:
 
 
 def wait_until(met: Callable[[], bool], deadline_s: float = EVENT_S) -> None:
-    """Looks again and again, for what nobody announces; fails after the deadline."""
+    """Looks again and again, for what nobody announces; fails after the deadline.
+
+    A look that takes long, as a command does, is taken less often: one after the
+    other they would slow down what they wait for.
+    """
     pause = threading.Event()
-    for _ in range(round(deadline_s / LOOK_S)):
-        if met():
-            return
-        pause.wait(LOOK_S)
-    raise AssertionError(f"never happened within {deadline_s:g} s")
+    began = time.monotonic()
+    deadline = began + deadline_s
+    while not met():
+        now = time.monotonic()
+        if now > deadline:
+            raise AssertionError(f"never happened within {deadline_s:g} s")
+        pause.wait(min(max(LOOK_S, PAUSES * (now - began)), LONGEST_PAUSE_S))
+        began = time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def test_state_outlives_the_machine_and_keys_let_in(cloud: CloudServer, vms: Ben
                 machine.name
             ]
             compute.delete(ZONE, "instances", machine.name)
+            wait_until(lambda: vms.is_gone(machine.name))
         compute.delete(ZONE, "disks", machine.disk)
     assert cloud.client.everything() == {}
     assert not any(call.credentials for call in cloud.client.calls())

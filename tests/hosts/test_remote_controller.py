@@ -23,8 +23,8 @@ class RemoteCluster(ManualCluster):
     """The first host is the controller's."""
 
     def __init__(self, home: Path, lab: Lab, hosts: list[Host]) -> None:
-        self.controller_host, *self.hosts = hosts
-        super().__init__(home, lab, self.hosts)
+        self.controller_host, *others = hosts
+        super().__init__(home, lab, others)
         manual = f"{{ manual: {{ host: {self.controller_host.address}, ssh_key_file: {lab.user_key} }} }}"
         self.config.write_text(re.sub("controller: .*\n", f"controller: {manual}\n", self.config.read_text()))
 
@@ -116,7 +116,7 @@ def test_commands_from_another_machine_and_through_a_tunnel(make: Make, lab: Lab
 def test_b40_b43_the_controller_ends_and_tasks_do_not_notice(make: Make, lab: Lab) -> None:
     cluster = make(hosts_of(lab, 2))
     cluster.iris("cluster", "start")
-    job = cluster.begin(24)
+    job = cluster.begin()
     killed = cluster.controller()
     cluster.controller_host.run(["kill", "-9", str(killed)])
     wait_until(lambda: cluster.controller() not in (0, killed))
@@ -124,7 +124,7 @@ def test_b40_b43_the_controller_ends_and_tasks_do_not_notice(make: Make, lab: La
     restarted = cluster.controller()
     cluster.iris("cluster", "restart")
     assert cluster.controller() not in (0, restarted)
-    cluster.finish(job, 24)
+    cluster.finish(job)
 
 
 def test_hosts_whose_size_nobody_said_are_asked(make: Make, lab: Lab) -> None:
@@ -169,7 +169,7 @@ def test_a_stop_when_the_controllers_host_is_gone(make: Make, lab: Lab) -> None:
     before = host.listing()
     cluster = make([controller_host, host])
     cluster.iris("cluster", "start")
-    job = cluster.begin(24)
+    job = cluster.begin()
     assert job and host.listing().since(before)
     checks = examined(cluster, 0)
     assert f"process {cluster.controller()}" in of(controller_host, checks)["ports"][1]

@@ -93,6 +93,11 @@ class BenchVms:
         """When the startup script of a VM began that has booted: seconds of wall clock."""
         return next(each.began_s for each in self._machines.values() if each.name == name)
 
+    def is_gone(self, name: str) -> bool:
+        """Whether nothing is left of the hosts of that name, so that there can be another."""
+        ended = all(each.done() for each in self._ending)
+        return ended and not any(each.name == name for each in self._machines.values())
+
     def carry_out(self, order: Order) -> None:
         """See Vms."""
         machine = self._machines[order.vm.key]
