@@ -175,13 +175,15 @@ def slice_(view: View, row: Slice) -> controller_pb2.Slice:
     """A slice."""
     places = [Place(row.name, index) for index in range(row.hosts)]
     name = f"SLICE_STATE_{node_name('slice', type(row.state))}"
+    waits = isinstance(row.state, s.SliceRequesting)
+    reason = view.findings.in_line.get(row.name, row.state.reason) if waits else row.state.reason
     return controller_pb2.Slice(
         name=row.name,
         scale_group=row.group,
         zone=row.zone,
         state=controller_pb2.SliceState.Value(name),
-        reason=row.state.reason.code,
-        message=row.state.reason.message,
+        reason=reason.code,
+        message=reason.message,
         hosts=row.hosts,
         hosts_registered=sum(1 for p in places if p in view.workers and view.workers[p].boot_id),
         requested_at=timestamp(row.requested_ms),

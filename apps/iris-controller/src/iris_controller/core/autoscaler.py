@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from iris_controller.core import states as s
 from iris_controller.core.demand import Demand, route
-from iris_controller.core.explain import duration, how_many
+from iris_controller.core.explain import duration, how_many, some_in_line
 from iris_controller.core.queue import PendingQueue
 from iris_controller.core.scaling_group import (
     GroupView,
@@ -146,7 +146,9 @@ def _drains(view: GroupView, demand: Demand) -> list[Drain]:
 
 def _report(view: GroupView, wanted: int, creates: int, left: Headroom) -> GroupReport:
     total = len(view.in_service) + wanted
-    coming = any(isinstance(v.state, s.SLICE_COMING) for v in view.slices)
+    coming = sum(1 for v in view.slices if isinstance(v.state, s.SLICE_COMING))
+    in_line = sum(1 for v in view.slices if v.in_line != NO_REASON)
+    waits = some_in_line(in_line) if in_line else ""
     code = left.limit.code
     if code == "quota":
         availability = "QUOTA_EXCEEDED"
@@ -159,8 +161,11 @@ def _report(view: GroupView, wanted: int, creates: int, left: Headroom) -> Group
     elif wanted and not creates:
         words = f"{view.policy.name} asks for {how_many(wanted, 'slice')} as soon as its rate allows"
         return GroupReport(total, "BACKOFF", Reason("rate_limit", words))
+    elif in_line and in_line == coming and not creates:
+        return GroupReport(total, "REQUESTING", Reason("queued", waits))
     elif creates or coming:
         return GroupReport(total, "REQUESTING", Reason("starting", "slices are on their way"))
     else:
         return GroupReport(total, "AVAILABLE", NO_REASON)
-    return GroupReport(total, availability, left.limit)
+    words = "; ".join(part for part in (left.limit.message, waits) if part)
+    return GroupReport(total, availability, Reason(code, words))

@@ -20,7 +20,7 @@ from iris_controller.core.explain import wide_gang_waits
 from iris_controller.core.queue import PendingQueue
 from iris_controller.core.scaling_group import GroupView, Headroom
 from iris_controller.core.scheduler import Placed, Room, fits, place, room
-from iris_controller.core.values import Lot, Place, Reason, Shape
+from iris_controller.core.values import NO_REASON, Lot, Place, Reason, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class _Kind(Enum):
 
     THERE = "there"
     COMING = "coming"
+    # Coming likewise, when its turn is there.
+    IN_LINE = "in Google's queue"
     WANTED = "being asked for"
     # Not to be asked for before something is over: a back-off, a deletion.
     LATER = ""
@@ -96,7 +98,8 @@ def route(
     for view in groups:
         for slice_ in view.slices:
             if isinstance(slice_.state, s.SLICE_COMING):
-                offers.add(view, slice_.name, slice_.zone, _Kind.COMING)
+                kind = _Kind.COMING if slice_.in_line == NO_REASON else _Kind.IN_LINE
+                offers.add(view, slice_.name, slice_.zone, kind)
     begun = {source.lot for source in offers.sources.values()} if widest > 1 else set()
     for view in groups:
         left = room_left[view.policy.name]
@@ -172,12 +175,13 @@ def _summarize(
     there: set[str] = set()
     for name in dict.fromkeys(p.place.slice_name for p in placed):
         (group, zone), kind = offers.sources[name]
-        if kind is _Kind.COMING:
+        if kind in (_Kind.COMING, _Kind.IN_LINE):
             coming[group] = coming.get(group, 0) + 1
         elif kind is _Kind.WANTED:
             wanted.setdefault(group, []).append(zone)
         elif kind in (_Kind.THERE, _Kind.SILENT):
             there.add(name)
+    in_line = {v.name: v.in_line for view in groups for v in view.slices}
     waits: dict[Shape, Reason] = {}
     for shape, its in _first_of_each(placed):
         source = offers.sources[its[0].place.slice_name]
@@ -185,6 +189,8 @@ def _summarize(
             waits[shape] = _why_not_yet(shape, its, groups, room_left, offers)
         elif source.kind is _Kind.COMING:
             waits[shape] = Reason("starting", f"slice {its[0].place.slice_name} is starting")
+        elif source.kind is _Kind.IN_LINE:
+            waits[shape] = in_line[its[0].place.slice_name]
         elif source.kind is _Kind.WANTED:
             waits[shape] = Reason("demand", f"a slice of {source.lot.group} is being asked for")
     for shape in queue.turns:
@@ -222,6 +228,8 @@ def _why_not_yet(
         return Reason(limit.code, f"{words}; {limit.message}")
     if _Kind.WANTED in kinds:
         return Reason("demand", words)
+    if _Kind.IN_LINE in kinds:
+        return Reason("queued", words)
     return Reason("starting" if _Kind.COMING in kinds else "silent", words)
 
 

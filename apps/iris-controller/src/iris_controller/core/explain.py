@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from iris_controller.core.entities import GroupPolicy
 from iris_controller.core.states import JobState
-from iris_controller.core.values import AcceleratorName, AttemptEnd, JobSpec, Reason, Resources, Shape
+from iris_controller.core.values import AcceleratorName, AttemptEnd, JobSpec, Now, Reason, Resources, Shape
 
 # More of an unknown id than any real one has.
 SHOWN_OF_ID = 80
+_MINUTE_MS, _DAY_MS = 60_000, 24 * 3600 * 1_000
 
 
 def state_word(state: JobState) -> str:
@@ -99,6 +100,20 @@ def wide_gang_waits(shape: Shape, where: str, slices: Mapping[str, int]) -> str:
     parts = [f"{count} {'is' if count == 1 else 'are'} {words}" for count, words in counts]
     has = f": {', '.join(parts)}" if parts else ""
     return f"waits for {shape.slices} slices of {where} at once{has}"
+
+
+def in_line(slice_name: str, until_ms: int, limit_ms: int, now: Now) -> Reason:
+    """Why nothing comes of a queued resource yet; `until_ms` (wall) is the end of its validity."""
+    days = until_ms // _DAY_MS - now.wall_ms // _DAY_MS
+    day = "" if days <= 0 else " tomorrow" if days == 1 else f" in {days} days"
+    hour, minute = divmod(until_ms % _DAY_MS // _MINUTE_MS, 60)
+    until = f"{hour:02}:{minute:02} UTC{day} ({duration(limit_ms)} at most)"
+    return Reason("queued", f"slice {slice_name} waits in Google's queue until {until}")
+
+
+def some_in_line(count: int) -> str:
+    """That so many slices of a group are not being made yet."""
+    return f"{how_many(count, 'slice')} {'waits' if count == 1 else 'wait'} in Google's queue"
 
 
 def _nearness(shape: Shape, group: GroupPolicy) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from iris_controller.core.buckets import Bucket
-from iris_controller.core.values import AttemptId, AttemptSpec, Place
+from iris_controller.core.values import AttemptId, AttemptSpec, Place, Reason
 
 
 @dataclass(slots=True)
@@ -75,6 +75,8 @@ class Asked:
     list_soon: dict[tuple[str, str], None] = field(default_factory=dict)
     # Accounts of which the last plan had more creations than there were tokens.
     held_back: frozenset[str] = frozenset()
+    # What the last plan found to wait in a provider's line, and for how long.
+    in_line: dict[str, Reason] = field(default_factory=dict)
 
     def forget(self, name: str) -> None:
         """A slice is gone, and its name is never asked for again."""

@@ -20,7 +20,8 @@ from iris_controller.core.values import NO_REASON, Now, Reason
 class SliceView:
     """A slice as the rules of its group see it. `idle_ms` is None while it is busy.
 
-    One that `was_refused` was never made, and takes nobody's room.
+    One that `was_refused` was never made, and takes nobody's room. `in_line` says how
+    long a request may wait that the provider has not served yet.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SliceView:
     idle_ms: int | None = None
     was_refused: bool = False
     zone: str = ""
+    in_line: Reason = NO_REASON
 
 
 @dataclass(frozen=True, slots=True)

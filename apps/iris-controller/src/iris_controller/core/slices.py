@@ -25,12 +25,12 @@ from iris_controller.core.events import (
     SliceLooked,
     ZoneListed,
 )
-from iris_controller.core.explain import duration
+from iris_controller.core.explain import duration, in_line
 from iris_controller.core.moves import node_name
 from iris_controller.core.orders import order_stop
 from iris_controller.core.standings import note_failure, note_success
 from iris_controller.core.states import GoneCause, WorkerState
-from iris_controller.core.values import Now, Place, Reason
+from iris_controller.core.values import NO_REASON, Now, Place, Reason
 from iris_controller.core.world import World
 from iris_platform.base import LOG_FOLLOWS, Failure, SliceCloudState, SliceInfo, VmState
 from iris_platform.names import is_ours, parse_slice_name, slice_name
@@ -137,6 +137,14 @@ def time_limit_ms(world: World, slice_: Slice) -> int:
     limit_ms = limit_ms + QUEUE_MARGIN_MS if waits_in_line else group.boot_timeout_ms
     # It may have been at work for long: its agents have the time of those that nobody knows.
     return max(limit_ms, group.task_lease_ms) if world.cluster.incomplete is not None else limit_ms
+
+
+def why_in_line(world: World, slice_: Slice, now: Now) -> Reason:
+    """How long a request waits that the provider has not served yet; nothing of any other slice."""
+    group = world.group(slice_)
+    if group is None or group.queued_for_ms is None or not isinstance(slice_.state, s.SliceRequesting):
+        return NO_REASON
+    return in_line(slice_.name, slice_.requested_ms + group.queued_for_ms, group.queued_for_ms, now)
 
 
 def is_overdue(world: World, slice_: Slice, now: Now) -> bool:

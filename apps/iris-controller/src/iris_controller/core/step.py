@@ -19,7 +19,7 @@ from iris_controller.core.effects import Answer, Done, Effect, Release, SendComm
 from iris_controller.core.scaling_group import GroupView, SliceView
 from iris_controller.core.scheduler import Room, place, room
 from iris_controller.core.states import WorkerState
-from iris_controller.core.values import Lot, Now, Reason, TaskId
+from iris_controller.core.values import NO_REASON, Lot, Now, Reason, TaskId
 from iris_controller.core.world import World
 
 
@@ -183,8 +183,9 @@ def _scale(world: World, now: Now) -> list[Effect]:
     # Nobody else can use what was left free.
     is_wide = any(shape.slices > 1 for shape in world.queue.turns)
     free = _rooms(world) if is_wide else ()
-    plan = plan_scaling(world.queue, _group_views(world, now), tokens, now, free)
-    return _carry_out(world, plan, now)
+    views = _group_views(world, now)
+    world.asked.in_line = {v.name: v.in_line for view in views for v in view.slices if v.in_line != NO_REASON}
+    return _carry_out(world, plan_scaling(world.queue, views, tokens, now, free), now)
 
 
 def _group_views(world: World, now: Now) -> list[GroupView]:
@@ -194,7 +195,8 @@ def _group_views(world: World, now: Now) -> list[GroupView]:
         idle_ms = None if since is None else now.boot_ms - since
         if slice_.group in by_group:
             refused = slice_.name in world.asked.refused
-            seen = SliceView(slice_.name, slice_.state, idle_ms, refused, slice_.zone)
+            in_line = slices.why_in_line(world, slice_, now)
+            seen = SliceView(slice_.name, slice_.state, idle_ms, refused, slice_.zone, in_line)
             by_group[slice_.group].append(seen)
     views: list[GroupView] = []
     for name, policy in world.settings.groups.items():

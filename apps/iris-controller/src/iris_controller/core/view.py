@@ -44,6 +44,8 @@ class Findings:
     wanted: Mapping[str, int] = field(default_factory=dict)
     availability: Mapping[str, tuple[str, Reason]] = field(default_factory=dict)
     contact: Mapping[Place, int] = field(default_factory=dict)
+    # Slices whose turn has not come, and for how long they wait.
+    in_line: Mapping[str, Reason] = field(default_factory=dict)
     # Jobs that are held while memory is incomplete and why; what needs an operator's eye.
     held: frozenset[str] = frozenset()
     why_held: Reason = NO_REASON
@@ -181,6 +183,7 @@ def findings(world: World) -> Findings:
         dict(world.wanted),
         dict(world.availability),
         world.clocks.contact,
+        world.asked.in_line,
         frozenset(world.queue.held),
         why_held or NO_REASON,
         tuple(notices),

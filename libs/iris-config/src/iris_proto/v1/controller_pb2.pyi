@@ -828,7 +828,7 @@ class Slice(_message.Message):
     zone: _builtins.str
     state: Global___SliceState.ValueType
     reason: _builtins.str
-    """Why it is in that state: `demand`, `idle`, `boot_timeout`, `deleted`, …"""
+    """Why it is in that state: `demand`, `queued`, `idle`, `boot_timeout`, `deleted`, …"""
     message: _builtins.str
     hosts: _builtins.int
     hosts_registered: _builtins.int
