@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from iris_cli.teardown import direct
+from iris_cli.teardown import direct, live
 from iris_cli.teardown.look import Blind, Seen
 from iris_cli.teardown.scope import Place
 from iris_platform import ClusterPaths, Platform
@@ -59,6 +59,17 @@ def test_until_it_is_gone(tmp_path: Path) -> None:
     assert cloud.deleted == ["s"]
     assert [isinstance(look, Seen) and look.slices for look in found.looks] == [()]
     assert notes == ["deleting slice s in zone z", "slice s: DELETING", "slice s: GONE"]
+
+
+def test_while_nothing_changes_it_says_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SILENT_S", 0.0)
+    cloud = Cloud({"s": DELETING}, {"s": DELETING, "other": READY}, {"s": DELETING, "other": READY}, {})
+    _, notes = clear(cloud, tmp_path)
+    told = [note for note in notes if note.startswith("waiting for")]
+    assert [note[: note.index(",")] for note in told] == ["waiting for slice s (DELETING)"]
+    assert told[0].endswith("more at most")
 
 
 def test_a_look_that_fails_is_not_its_end(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from iris_cli.teardown.ending import Running
-from iris_cli.teardown.live import SliceTeller, Stuck, TroubleTeller, words_of
+from iris_cli.teardown.live import SliceTeller, Stuck, TroubleTeller, WaitTeller, words_of
 from iris_cli.teardown.look import Blind, Foreign, Seen
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
 from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
@@ -124,6 +124,25 @@ def test_a_slice_that_does_not_progress_says_why() -> None:
     assert troubles.due(10.0) and not troubles.due(10.5) and troubles.due(11.5)
     assert troubles.lines(["delete of s-1: not ours"]) == ["problem: delete of s-1: not ours"]
     assert troubles.lines(["delete of s-1: not ours"]) == []
+
+
+def test_a_problem_is_not_a_new_one_for_the_wait_in_its_words() -> None:
+    troubles = TroubleTeller()
+    assert len(troubles.lines(["group a: refused; tried again in 1m54s", "group b: stockout"])) == 2
+    assert troubles.lines(["group a: refused; tried again in 53s", "group b: stockout"]) == []
+
+
+def test_a_stop_that_waits_says_for_what() -> None:
+    waits = WaitTeller(900.0)
+    assert waits.lines(["slice s-1: DELETING"], {"s-1": "DELETING"}, 20.0) == ["slice s-1: DELETING"]
+    assert waits.lines([], {"s-1": "DELETING"}, 49.0) == []
+    assert waits.lines([], {"s-1": "DELETING"}, 50.0) == [
+        "waiting for slice s-1 (DELETING), 14m10s more at most"
+    ]
+    assert waits.lines([], {"s-1": "DELETING"}, 79.0) == []
+    many = {f"s-{number}": "DELETING" for number in range(5)}
+    (line,) = waits.lines([], many, 80.0)
+    assert line.endswith("slice s-2 (DELETING) and 2 more, 13m40s more at most")
 
 
 def test_what_cannot_be_deleted_is_not_waited_for() -> None:

@@ -1,8 +1,11 @@
 """`cluster stop` and what follows: everything is given back, jobs stay, and go on at the next start."""
 
 from iris_controller.core.effects import Done
+from iris_controller.core.values import Reason
+from iris_controller.core.view import view_of
+from iris_platform.base import Failure
 from tests.controller.agents import Agent, killed
-from tests.controller.worlds import Scene, creates, deletes, group, world
+from tests.controller.worlds import Scene, cloud, creates, deletes, group, world
 
 
 def running() -> tuple[Scene, str, Agent]:
@@ -55,6 +58,24 @@ def test_nothing_is_created_while_it_stops() -> None:
     w.submit(tasks=2)
     w.shut_down()
     assert creates(w.later(120)) == []
+
+
+def test_while_it_stops_no_back_off_is_told() -> None:
+    w = world(cloud("tpu", at_least=1, zone="a b"))
+    w.tick(600)
+    w.create_fails(w.only, Failure.REFUSED)
+    w.tick(1)
+    assert [words.split(":")[0] for words in view_of(w.world).findings.notices] == ["scale group tpu in a"]
+    (second,) = creates(w.tick(1)) or [name for name, state in w.slices.items() if state == "REQUESTING"]
+    w.create_fails(second, Failure.REFUSED)
+    w.tick(1)
+    assert w.world.availability["tpu"][0] == "BACKOFF"
+    w.shut_down()
+    words = "tpu asks for nothing until the next cluster start"
+    assert w.world.availability["tpu"] == ("PAUSED", Reason("paused", words))
+    assert view_of(w.world).findings.notices == ()
+    w.resume()
+    assert w.world.availability["tpu"][0] == "BACKOFF"
 
 
 def test_b65_a_slice_that_appears_meanwhile_goes_too() -> None:

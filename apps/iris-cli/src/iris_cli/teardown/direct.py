@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from iris_cli.exits import FAILED, LEFT_OVER, CliError
-from iris_cli.teardown.live import CLOUD_S, SliceTeller
+from iris_cli.teardown.live import CLOUD_S, SliceTeller, WaitTeller
 from iris_cli.teardown.look import Blind, Seen, delete_all, doomed_in, look_at
 from iris_cli.teardown.scope import Place
 from iris_cli.text import duration
@@ -87,10 +87,14 @@ def _follow(
     pause = threading.Event()
     looks = look()
     teller = SliceTeller(_words(looks))
+    waits = WaitTeller(CLOUD_S)
+    names = {name for _, name in going}
     while any(_may_hold(one, going) for one in looks) and time.monotonic() - began < CLOUD_S:
         pause.wait(FOLLOW_S)
         looks = look()
-        for line in teller.lines(_words(looks)):
+        words = _words(looks)
+        left = {name: of for name, of in words.items() if name in names}
+        for line in waits.lines(teller.lines(words), left, time.monotonic() - began):
             note(f"{duration(time.monotonic() - began):>8}  {line}")
     return looks
 

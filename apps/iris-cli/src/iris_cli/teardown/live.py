@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +27,10 @@ TROUBLES_EVERY_S = 1.0
 MARGIN_S = 60.0
 # A cloud takes minutes to delete a slice; some take days, and those are left and named.
 CLOUD_S = 900.0
+# A stop that waits says so at least as often.
+SILENT_S = 30.0
+# So many of what it waits for are named.
+NAMED = 3
 # Where nothing else is left than what cannot be deleted, and each try says so.
 HOPELESS_S = 20.0
 
@@ -78,6 +83,7 @@ def shut_down(
     left = meant(believed.slices)
     stuck = Stuck()
     teller = SliceTeller(words_of(left))
+    waits = WaitTeller(believed.patience_s)
     troubles = TroubleTeller()
     began = time.monotonic()
     deadline = began + believed.patience_s
@@ -94,6 +100,7 @@ def shut_down(
                     status = connection.call(connection.stub.GetClusterStatus, GetClusterStatusRequest())
                     lines += troubles.lines(status.problems)
                     stuck.look(left, status.problems, time.monotonic())
+                lines = waits.lines(lines, words_of(left), time.monotonic() - began)
                 for line in lines:
                     note(f"{duration(time.monotonic() - began):>8}  {line}")
                 if not left:
@@ -107,6 +114,29 @@ def shut_down(
         return left
     note(f"slices are left after {duration(believed.patience_s)}; going on without the controller")
     return left
+
+
+class WaitTeller:
+    """Says what is waited for, and for how long yet, when nothing else was told for a while. Pure."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._told_s = 0.0
+
+    def lines(self, news: Sequence[str], waited_for: Mapping[str, str], after_s: float) -> list[str]:
+        """The news; without any, at times what is waited for: the words for each slice, by its name."""
+        if news or not waited_for:
+            self._told_s = after_s
+        if news or after_s - self._told_s < SILENT_S:
+            return list(news)
+        self._told_s = after_s
+        some = ", ".join(f"slice {name} ({words})" for name, words in list(waited_for.items())[:NAMED])
+        more = f" and {len(waited_for) - NAMED} more" if len(waited_for) > NAMED else ""
+        return [f"waiting for {some}{more}, {duration(self._limit_s - after_s)} more at most"]
+
+
+# A wait in a problem's words: it is the same problem a second later.
+_DURATION = re.compile(r"\b(?:\d+(?:ms|[hms]))+\b")
 
 
 class TroubleTeller:
@@ -125,9 +155,10 @@ class TroubleTeller:
 
     def lines(self, problems: Iterable[str]) -> list[str]:
         """Those that were not told before."""
-        fresh = [problem for problem in problems if problem not in self._told]
+        fresh = {_DURATION.sub("", problem): problem for problem in problems}
+        lines = [f"problem: {safe(problem)}" for key, problem in fresh.items() if key not in self._told]
         self._told.update(fresh)
-        return [f"problem: {safe(problem)}" for problem in fresh]
+        return lines
 
 
 class Stuck:

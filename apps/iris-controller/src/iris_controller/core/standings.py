@@ -119,6 +119,9 @@ def _now(world: World, standing: Standing, now: Now) -> Standing:
 def words(world: World, now_boot_ms: int) -> list[str]:
     """What an operator has to mend before a group can grow where it cannot, though it can elsewhere."""
     found: list[str] = []
+    if world.stopping:
+        # Nothing is tried.
+        return found
     for (name, zone), standing in world.standings.items():
         wait_ms = world.clocks.backoff_until.get((name, zone), 0) - now_boot_ms
         is_stuck = world.availability.get(name, ("", None))[0] in ("BACKOFF", "QUOTA_EXCEEDED")

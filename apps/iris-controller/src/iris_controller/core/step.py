@@ -177,7 +177,7 @@ def _note_idle(world: World, now: Now) -> None:
 def _scale(world: World, now: Now) -> list[Effect]:
     world.clocks.planned = now.boot_ms
     if world.stopping:
-        world.waits = {}
+        _rest(world)
         return slices.give_back_stopped(world, now)
     tokens = {account: bucket.tokens(now.boot_ms) for account, bucket in world.asked.creating.items()}
     # Nobody else can use what was left free.
@@ -186,6 +186,15 @@ def _scale(world: World, now: Now) -> list[Effect]:
     views = _group_views(world, now)
     world.asked.in_line = {v.name: v.in_line for view in views for v in view.slices if v.in_line != NO_REASON}
     return _carry_out(world, plan_scaling(world.queue, views, tokens, now, free), now)
+
+
+def _rest(world: World) -> None:
+    """While the cluster is stopped nothing is asked for: no back-off is waited out, and none is told."""
+    world.waits = {}
+    for name in world.settings.groups:
+        words = f"{name} asks for nothing until the next cluster start"
+        world.availability[name] = ("PAUSED", Reason("paused", words))
+        world.wanted[name] = 0
 
 
 def _group_views(world: World, now: Now) -> list[GroupView]:
