@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from iris_cli.client import Controller
+from iris_cli.client import Controller, RpcFailed
 from iris_cli.consent import agreed
 from iris_cli.exits import FAILED, LEFT_OVER, UNREACHABLE, CliError
 from iris_cli.locate import Cluster, find_cluster
 from iris_cli.output import Output
 from iris_cli.reach import site_of
 from iris_cli.teardown.direct import delete_and_follow
-from iris_cli.teardown.live import ask_controller
+from iris_cli.teardown.live import Believed, believed_by
 from iris_cli.teardown.look import Blind, Seen, look_at
 from iris_cli.teardown.proof import left_lines, left_over
 from iris_cli.teardown.scope import Place, choose_zones, open_sites, open_sites_from_afar, read_scope
@@ -28,10 +28,10 @@ def run(options: Namespace) -> int:
     output = Output(options, sees_through=True)
     cluster = find_cluster(options)
     controller = Controller(cluster)
-    sites, zones = _places(cluster, controller, options, output)
+    sites, zones = _places(cluster, controller, options)
     # First what is there and then what is known: a slice is written down before it is asked for.
     looks = look_at(sites, zones)
-    orphans = _without_owner(looks, _known(cluster, controller, output))
+    orphans = _without_owner(looks, _known(cluster, controller))
     for info in _slices(orphans):
         output.line(f"slice {info.slice_id} in zone {info.zone} ({info.state.value}) has no owner")
     if options.delete and _slices(orphans):
@@ -45,11 +45,9 @@ def run(options: Namespace) -> int:
 
 
 def _places(
-    cluster: Cluster, controller: Controller, options: Namespace, output: Output
+    cluster: Cluster, controller: Controller, options: Namespace
 ) -> tuple[list[Place], tuple[str, ...]]:
-    believed = ask_controller(controller, output.note)
-    if believed is None:
-        raise _nobody_to_ask(cluster)
+    believed = _believed(cluster, controller)
     scope = read_scope(cluster)
     identity = ClusterIdentity(cluster.name, believed.status.cluster_id)
     openly = open_sites if site_of(cluster) is None else open_sites_from_afar
@@ -58,24 +56,25 @@ def _places(
     return sites, choose_zones(options.zones, tuple(known))
 
 
-def _known(cluster: Cluster, controller: Controller, output: Output) -> set[str]:
+def _known(cluster: Cluster, controller: Controller) -> set[str]:
     """The slices that are the controller's.
 
     Raises:
         CliError: it does not say; then everything would seem to be nobody's.
     """
-    believed = ask_controller(controller, output.note)
-    if believed is None:
-        raise _nobody_to_ask(cluster)
+    believed = _believed(cluster, controller)
     return {entry.name for entry in believed.slices}
 
 
-def _nobody_to_ask(cluster: Cluster) -> CliError:
-    return CliError(
-        UNREACHABLE,
-        "only the controller knows what has an owner, and it does not answer",
-        hint=f"to remove everything of the cluster: {cluster.command('cluster stop')}",
-    )
+def _believed(cluster: Cluster, controller: Controller) -> Believed:
+    try:
+        return believed_by(controller)
+    except RpcFailed as error:
+        raise CliError(
+            UNREACHABLE,
+            f"only the controller knows what has an owner: {error.message}",
+            hint=f"bring it back: {cluster.command('cluster start')}",
+        ) from error
 
 
 def _without_owner(looks: Iterable[Seen | Blind], known: set[str]) -> list[Seen | Blind]:
@@ -101,7 +100,7 @@ def _delete(
     output: Output,
 ) -> int:
     # Somebody was asked meanwhile: what was adopted since is not ours to take.
-    doomed = _without_owner(orphans, _known(cluster, controller, output))
+    doomed = _without_owner(orphans, _known(cluster, controller))
     names = {info.slice_id for info in _slices(doomed)}
     for name in sorted(names):
         output.note(f"deleting slice {name}")
@@ -136,7 +135,18 @@ def _report(
     if not left:
         output.note("nothing of this cluster is without an owner")
         return 0
-    again = cluster.command("cluster gc --delete")
-    raise CliError(
-        LEFT_OVER, f"something of cluster {cluster.name} has no owner", details=left_lines(left, again)
+    raise _found(cluster, left)
+
+
+def _found(cluster: Cluster, left: Sequence[dict[str, str]]) -> CliError:
+    """What ends the command; of a zone that was not seen, nobody knows whether all in it has an owner."""
+    unseen = tuple(
+        f"zone {entry['zone']}: could not be listed: {entry['why']}" for entry in left if not entry["name"]
     )
+    orphans = [entry for entry in left if entry["name"]]
+    if not orphans:
+        words = f"not every zone of cluster {cluster.name} could be listed; nothing without an owner was seen"
+        hint = f"look again when they can be: {cluster.command('cluster gc')}"
+        return CliError(LEFT_OVER, words, details=unseen, hint=hint)
+    details = (*unseen, *left_lines(orphans, cluster.command("cluster gc --delete")))
+    return CliError(LEFT_OVER, f"something of cluster {cluster.name} has no owner", details=details)

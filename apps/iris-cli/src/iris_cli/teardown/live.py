@@ -59,13 +59,22 @@ class Believed:
 def ask_controller(controller: Controller, note: Callable[[str], None]) -> Believed | None:
     """What the controller says; None where none lives or it does not answer."""
     try:
-        with controller.connect() as connection:
-            method = connection.stub.GetClusterStatus
-            status = connection.call(method, GetClusterStatusRequest(), LOOK_TIMEOUT_S)
-            return Believed(status, tuple(list_slices(connection).slices))
+        return believed_by(controller)
     except RpcFailed as error:
         note(f"{error.message}; the slices are looked for without it")
         return None
+
+
+def believed_by(controller: Controller) -> Believed:
+    """What the controller says.
+
+    Raises:
+        RpcFailed: none lives, or it does not answer.
+    """
+    with controller.connect() as connection:
+        method = connection.stub.GetClusterStatus
+        status = connection.call(method, GetClusterStatusRequest(), LOOK_TIMEOUT_S)
+        return Believed(status, tuple(list_slices(connection).slices))
 
 
 def shut_down(
