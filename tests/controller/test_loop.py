@@ -132,6 +132,22 @@ class TestFailedCommit:
 
         run(test)
 
+    def test_what_was_found_is_shown_until_something_else_is(self, tmp_path: Path) -> None:
+        async def test() -> None:
+            async with running(tmp_path) as it:
+                job = await it.submit()
+                before = it.controller.view.findings
+                assert before.availability and before.waits
+                it.store.fill_the_disk()
+                asked = [it.controller.ask(submission(n)) for n in range(2, 500)]
+                await asyncio.gather(*asked, return_exceptions=True)
+                view = it.controller.view
+                assert it.controller.store_trouble
+                assert view.findings.availability == before.availability
+                assert view.why_waits(view.jobs[job], view.statuses[job]).code == "demand"
+
+        run(test)
+
     def test_an_agent_that_was_cut_off_dials_again_and_is_heard(self, tmp_path: Path) -> None:
         async def test() -> None:
             async with running(tmp_path) as it:

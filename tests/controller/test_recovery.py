@@ -6,7 +6,7 @@ from iris_controller.core import effects as fx
 from iris_controller.core import events as e
 from iris_controller.core import states as s
 from iris_controller.core.restore import restore
-from iris_controller.core.values import AttemptId, Now
+from iris_controller.core.values import NO_REASON, AttemptEnd, AttemptId, Now
 from iris_controller.core.view import view_of
 from iris_platform.base import Failure, SliceCloudState, SliceInfo, VmState
 from tests.controller.agents import observed, spec, succeeded
@@ -88,6 +88,22 @@ class TestStoreLost:
         second.says(ids[1], succeeded())
         w.tick(1)
         assert w.job(job) == "SUCCEEDED"
+
+    def test_a_job_whose_known_tasks_have_ended_says_what_its_end_waits_for(self) -> None:
+        w = world(group(at_most=3, cpu=1))
+        job = w.submit(tasks=2)
+        w.boots(*w.slices)
+        names, ids = list(w.slices), [w.attempt(job, i) for i in range(2)]
+        lose_store(w, *names)
+        a_minute_on(w, *map(shown, names))
+        w.agent(names[0]).hello(
+            observed(ids[0], s.AttemptSucceeded(5, AttemptEnd(6, NO_REASON, 0)), job=spec(2))
+        )
+        w.tick(1)
+        view = view_of(w.world)
+        why = view.why_waits(view.jobs[job], view.statuses[job])
+        assert (w.job(job), why.code) == ("RUNNING", "recovering")
+        assert why.message.endswith(f"waits for 1 report: {names[1]}")
 
     def test_new_work_does_not_wait_for_the_old(self) -> None:
         w = world(group(at_most=3))

@@ -80,7 +80,7 @@ def refresh_status(world: World, job_id: str, now: Now) -> None:
     state = derive_state(counts)
     if state.is_terminal and world.jobs[job_id].adopted and job_id in world.queue.held:
         # Other tasks of it may still be reported.
-        state = status.state
+        state = JobState.RUNNING
     finished = now.wall_ms if state.is_terminal else None
     reason = _outcome(world, job_id, state) if state.is_terminal else status.reason
     if state is status.state and counts == status.counts and reason == status.reason:

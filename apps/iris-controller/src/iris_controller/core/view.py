@@ -143,8 +143,13 @@ class View:
         return [i for i in indices if TaskId(job.job_id, i) in self.tasks] if job.adopted else indices
 
     def why_waits(self, job: Job, status: JobStatus) -> Reason:
-        """Why a job's tasks wait; nothing if none does."""
-        if status.state.is_terminal or not status.counts.get(TaskState.PENDING):
+        """Why a job's tasks wait, or its end; nothing if neither does."""
+        if status.state.is_terminal:
+            return NO_REASON
+        if status.counts and all(state.is_terminal for state in status.counts):
+            # It was adopted, and other tasks of it may still be reported.
+            return self.findings.why_held
+        if not status.counts.get(TaskState.PENDING):
             return NO_REASON
         if self.cluster.stopping is not None:
             return Reason("cluster_stop", "the cluster was stopped; the job goes on at the next start")

@@ -12,7 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iris_controller.codec.rows import writes
 from iris_controller.core import effects as fx
@@ -102,6 +102,19 @@ class Controller:
     def _load(self) -> tuple[World, View]:
         world = restore(self._settings, self._epoch, self._memory.load(), self._clock())
         return world, view_of(world)
+
+    def _reload(self) -> tuple[World, View]:
+        """What is committed; what the last decision found goes on to be shown, until there is a next one."""
+        found = self.view.findings
+        world, view = self._load()
+        view.findings = replace(
+            view.findings,
+            waits=found.waits,
+            wanted=found.wanted,
+            availability=found.availability,
+            in_line=found.in_line,
+        )
+        return world, view
 
     async def view_with(self, job_id: str) -> View:
         """The view, and the tasks of this job are in it, however long ago it ended.
@@ -205,7 +218,7 @@ class Controller:
             ended = [effect.session_id for effect in effects if isinstance(effect, fx.RefuseSession)]
             for session_id in [*self.world.sessions, *ended]:
                 self._refuse(session_id)
-            self.world, self.view = self._load()
+            self.world, self.view = self._reload()
             self.hub.notify_all()
         return not trouble
 
