@@ -159,6 +159,19 @@ def test_what_goes_wrong_at_the_end_of_an_operation(
     engine.done("DELETE", f"{DISKS}/d1")
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_who_was_not_made_leaves_its_disk_to_others(engine: Engine, after: bool) -> None:
+    engine.done("POST", DISKS, {"name": "d1", "sizeGb": "20"})
+    engine.cloud.client.fault("stockout", "instances.insert", after=after)
+    asked = engine.ask("POST", INSTANCES, engine.instance(disks=engine.with_disk("d1")))
+    assert (asked.status_code == 200) == after
+    if after:
+        assert "error" in engine.wait(asked.json())
+    assert not engine.ask("GET", f"{DISKS}/d1").json().get("users")
+    again = engine.done("POST", INSTANCES, engine.instance(disks=engine.with_disk("d1")))
+    assert "error" not in again
+
+
 def test_calls_fail_on_request(engine: Engine) -> None:
     control = engine.cloud.client
     control.fault("error", "instances.get", name="i1", code=14)

@@ -148,8 +148,9 @@ class Instances:
         check_instance(body, project, zone, self.world.settings)
         if self.instances.get(name):
             raise already_exists(name)
-        attached = self._attached(place, body, link(name))
+        # Who is refused takes no disk.
         refuse_at_once(faults, zone, str(body["name"]))
+        attached = self._attached(place, body, link(name))
         instance = {**body, **self._common("instance", name), "status": "PROVISIONING"}
         instance["machineType"] = link(f"{place}/machineTypes/{body['machineType'].rpartition('/')[2]}")
         instance["metadata"] = {**(body.get("metadata") or {}), "kind": "compute#metadata"}
