@@ -336,6 +336,20 @@ def test_how_it_ended() -> None:
     )
 
 
+def test_what_a_job_waited_between_its_runs_is_not_said_to_have_been_run() -> None:
+    over = job("SUCCEEDED")
+    over.submitted_at.FromMilliseconds(1_000)
+    over.started_at.FromMilliseconds(3_500)
+    over.finished_at.FromMilliseconds(103_500)
+    latest = attempt("SUCCEEDED", number=2)
+    latest.started_at.FromMilliseconds(93_500)
+    latest.finished_at.FromMilliseconds(103_500)
+    ended = with_attempt(task("SUCCEEDED", attempts=2), latest)
+    assert final_line(over, [ended]) == (
+        "job j SUCCEEDED after 1m42s (first waited 2.5s, attempt 2 ran 10.0s)"
+    )
+
+
 def test_control_characters_stay_out_of_the_terminal() -> None:
     lines = Narrator().lines(job("PENDING", "x", "a\x1b[2Jb\nc"), [], 0.0)
     assert lines == ["    0.0s  waiting: x — a\\x1b[2Jb\\nc"]

@@ -7,7 +7,7 @@ lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from iris_cli.jobwords import count_words, replicas
 from iris_cli.outcome import how_it_ended, is_over
 from iris_cli.text import between, duration, reason_words, short_name
-from iris_proto.v1.job_pb2 import AttemptState, Job, JobState, Task, TaskState
+from iris_proto.v1.job_pb2 import Attempt, AttemptState, Job, JobState, Task, TaskState
 
 # Tasks whose troubles are told one by one; `iris job show` has them all.
 MOST_TROUBLES = 20
@@ -123,17 +123,32 @@ def final_line(job: Job, tasks: Iterable[Task] = ()) -> str:
     """How a job ended, and how long it waited and ran."""
     known = list(tasks)
     took = between(_moment(job, "submitted_at"), _moment(job, "finished_at"))
-    waited = between(_moment(job, "submitted_at"), _moment(job, "started_at"))
-    ran = between(_moment(job, "started_at"), _moment(job, "finished_at"))
     line = f"job {job.job_id} {short_name(JobState, job.state)}"
     if took is not None:
         line += f" after {duration(took)}"
     why = _final_reason(job, known)
     if why:
         line += f": {why}"
-    parts = [f"waited {duration(waited)}"] if waited is not None else []
-    parts += [f"ran {duration(ran)}"] if ran is not None else []
+    parts = _spans(job, known)
     return f"{line} ({', '.join(parts)})" if parts else line
+
+
+def _spans(job: Job, tasks: Sequence[Task]) -> list[str]:
+    """How long a job waited and ran; of one that ran more than once its last run, it may have waited between."""
+    waited = between(_moment(job, "submitted_at"), _moment(job, "started_at"))
+    if replicas(job) == 1 and tasks and tasks[-1].attempts > 1:
+        ran = _ran(tasks[-1].attempt)
+        spans = (("first waited", waited), (f"attempt {tasks[-1].attempts} ran", ran))
+    else:
+        ran = between(_moment(job, "started_at"), _moment(job, "finished_at"))
+        spans = (("waited", waited), ("ran", ran))
+    return [f"{words} {duration(span)}" for words, span in spans if span is not None]
+
+
+def _ran(attempt: Attempt) -> float | None:
+    began = attempt.started_at if attempt.HasField("started_at") else None
+    ended = attempt.finished_at if attempt.HasField("finished_at") else None
+    return between(began, ended)
 
 
 def _final_reason(job: Job, tasks: list[Task]) -> str:
