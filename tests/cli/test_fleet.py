@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from iris_cli.commands.cluster_status import status_fields
 from iris_cli.commands.job_list import job_row
 from iris_cli.commands.job_show import task_row
 from iris_proto.v1 import controller_pb2 as pb
@@ -70,6 +71,16 @@ def test_status(iris: Runner, fleet: FakeService) -> None:
     document = iris(*DEMO, "cluster", "status", "-o", "json").document
     assert document["name"] == "demo" and document["jobs_running"] == 0
     assert document["epoch"] == "1700000000000"
+
+
+def test_status_names_zones_that_are_stopped() -> None:
+    def stopped(*zones: str) -> list[str]:
+        fields = status_fields(pb.GetClusterStatusResponse(paused_zones=zones), 0.0)
+        return [value for name, value in fields if name == "stopped"]
+
+    assert stopped() == []
+    assert stopped("a") == ["zone a, until the next cluster start"]
+    assert stopped("a", "b") == ["zones a, b, until the next cluster start"]
 
 
 def test_groups(iris: Runner, fleet: FakeService) -> None:

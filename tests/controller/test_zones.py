@@ -3,6 +3,7 @@
 import pytest
 
 from iris_controller.core.entities import Standing
+from iris_controller.core.values import Reason
 from iris_controller.core.view import findings
 from iris_platform.base import Failure, SliceCloudState, VmState
 from tests.controller.worlds import Scene, cloud, creates, deletes, group, name_of, world, zones
@@ -69,13 +70,23 @@ class TestInOrder:
         w.submit()
         assert zones(w.effects) == [B]
 
+    def test_a_group_says_which_of_its_zones_are_stopped(self) -> None:
+        w = world(cloud())
+        w.tick(60)
+        w.shut_down(A)
+        words = "tpu asks for nothing in zone-a, which was stopped, until the next cluster start"
+        assert w.world.availability["tpu"] == ("AVAILABLE", Reason("paused", words))
+        w.shut_down(B)
+        both = words.replace("zone-a, which was", "zone-a, zone-b, which were")
+        assert w.world.availability["tpu"] == ("PAUSED", Reason("paused", both))
+
     def test_a_reason_names_the_zone_that_is_tried_first_again(self) -> None:
         w = asked(cloud("a"))
         fails(w, name_of(1, "a"), Failure.QUOTA, "over quota")
         fails(w, name_of(2, "a"), Failure.NO_CAPACITY, "none left")
         availability, why = w.world.availability["a"]
         assert (availability, why.code) == ("BACKOFF", "stockout")
-        assert why.message == "a waits 5s after 1 failed in zone-b: none left"
+        assert why.message == "a waits 5s after 1 failed in zone-b: none left; longer in zone-a (quota)"
 
     def test_zones_are_remembered_over_a_restart(self) -> None:
         w = asked(cloud("a"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 
 from iris_cli.client import Controller
 from iris_cli.commands.group_list import print_groups
@@ -36,6 +37,11 @@ def run(options: Namespace) -> int:
     return 0
 
 
+def _stopped(zones: Sequence[str]) -> str:
+    kind = "zone" if len(zones) == 1 else "zones"
+    return f"{kind} {', '.join(zones)}, until the next cluster start" if zones else ""
+
+
 def status_fields(status: GetClusterStatusResponse, now: float) -> list[tuple[str, str]]:
     """What there is to say about the cluster as a whole."""
     up = duration(now - seconds_of(status.started_at)) if status.HasField("started_at") else ""
@@ -47,6 +53,7 @@ def status_fields(status: GetClusterStatusResponse, now: float) -> list[tuple[st
         ("version", status.version),
         ("epoch", str(status.epoch)),
         ("up for", up),
+        ("stopped", _stopped(status.paused_zones)),
         ("jobs", f"{status.jobs_running} running, {status.jobs_pending} pending"),
         ("slices", str(status.slices)),
         ("workers", f"{status.workers_healthy} healthy"),

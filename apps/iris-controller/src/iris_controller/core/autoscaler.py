@@ -20,6 +20,7 @@ from iris_controller.core.scaling_group import (
     floor,
     headroom,
     to_drain,
+    why_paused,
 )
 from iris_controller.core.scheduler import Room
 from iris_controller.core.values import NO_REASON, Now, Reason, Shape
@@ -166,6 +167,6 @@ def _report(view: GroupView, wanted: int, creates: int, left: Headroom) -> Group
     elif creates or coming:
         return GroupReport(total, "REQUESTING", Reason("starting", "slices are on their way"))
     else:
-        return GroupReport(total, "AVAILABLE", NO_REASON)
+        return GroupReport(total, "AVAILABLE", why_paused(view))
     words = "; ".join(part for part in (left.limit.message, waits) if part)
     return GroupReport(total, availability, Reason(code, words))

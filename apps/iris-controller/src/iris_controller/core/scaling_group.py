@@ -83,14 +83,24 @@ def _why_nowhere(view: GroupView, now: Now) -> Reason:
     name = view.policy.name
     waiting = view.open_zones
     if not waiting:
-        zones = ", ".join(view.policy.zones)
-        words = f"{name} asks for nothing in {zones}, which was stopped, until the next cluster start"
-        return Reason("paused", words)
+        return why_paused(view)
     first = min(waiting, key=lambda one: one.not_before_ms)
     wait = duration(min(first.not_before_ms - now.wall_ms, patience(first.reason).most_ms))
     where = f" in {first.zone}" if len(view.standings) > 1 else ""
     words = f"{name} waits {wait} after {first.failures} failed{where}: {first.reason.message}"
+    longer = [one for one in waiting if one.not_before_ms > first.not_before_ms]
+    if longer:
+        words += f"; longer in {', '.join(f'{one.zone} ({one.reason.code})' for one in longer)}"
     return Reason(first.reason.code, words)
+
+
+def why_paused(view: GroupView) -> Reason:
+    """Where a group asks for nothing because `cluster stop --zone` said so; nothing where that is nowhere."""
+    stopped = [zone for zone in view.policy.zones if zone in view.paused]
+    if not stopped:
+        return NO_REASON
+    which = f"{', '.join(stopped)}, which {'was' if len(stopped) == 1 else 'were'} stopped"
+    return Reason("paused", f"{view.policy.name} asks for nothing in {which}, until the next cluster start")
 
 
 def floor(view: GroupView, needed: int) -> int:
