@@ -75,7 +75,7 @@ def test_while_it_stops_no_back_off_is_told() -> None:
     assert w.world.availability["tpu"] == ("PAUSED", Reason("paused", words))
     assert view_of(w.world).findings.notices == ()
     w.resume()
-    assert w.world.availability["tpu"][0] == "BACKOFF"
+    assert w.world.availability["tpu"][0] == "REQUESTING"
 
 
 def test_b65_a_slice_that_appears_meanwhile_goes_too() -> None:

@@ -122,6 +122,30 @@ class TestClasses:
         w.create_fails(name_of(1, "a"), Failure.QUOTA)
         assert w.world.standing("b", A).failures == shares
 
+    @pytest.mark.parametrize(
+        ("failure", "at_once"),
+        [
+            (Failure.REFUSED, True),
+            (Failure.PERMISSION, True),
+            (Failure.QUOTA, False),
+            (Failure.NO_CAPACITY, False),
+        ],
+    )
+    def test_what_an_operator_may_have_mended_is_tried_at_once_after_a_start(
+        self, failure: Failure, at_once: bool
+    ) -> None:
+        w = world(cloud(at_least=1, zone=A))
+        w.tick(60)
+        w.create_fails(w.only, failure)
+        w.absent(name_of(1, "tpu"))
+        assert w.world.availability["tpu"][0] in ("BACKOFF", "QUOTA_EXCEEDED")
+        assert (creates(w.resume()) != []) == at_once
+        # Where nothing was mended, it does not begin to wait anew.
+        if at_once:
+            (again,) = [name for name, state in w.slices.items() if state == "REQUESTING"]
+            w.create_fails(again, failure)
+            assert w.world.availability["tpu"][1].message.startswith("tpu waits 4m after 2 failed")
+
     def test_a_stockout_is_nobody_elses(self) -> None:
         w = world(cloud("a", accelerator="v5p-8", at_least=1), cloud("b", accelerator="v5p-8"))
         w.tick(60)

@@ -44,7 +44,7 @@ class ShutdownBegun:
 
 @dataclass(frozen=True, slots=True)
 class ShutdownEnded:
-    """`cluster start` after a stop: scale again."""
+    """The controller was started or restarted: scale again, also where an operator had to mend something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,16 @@ def note_success(world: World, slice_: Slice, now: Now) -> None:
             world.put_standing(Standing(slice_.group, zone), now)
 
 
+def try_mended(world: World, now: Now) -> None:
+    """An operator has started the controller: what waits for somebody to mend something is tried at once.
+
+    Failures are still counted: where nothing was mended, the next wait is no shorter.
+    """
+    for where, standing in list(world.standings.items()):
+        if patience(standing.reason) == LONG and world.clocks.backoff_until.get(where, 0) > now.boot_ms:
+            world.put_standing(replace(standing, not_before_ms=now.wall_ms), now)
+
+
 def of_zones(world: World, group: GroupPolicy, now: Now) -> tuple[Standing, ...]:
     """Where a group stands in each of its zones, in order, whatever the wall clock was set to since."""
     general = _now(world, world.standing(group.name, ""), now)

@@ -92,6 +92,7 @@ def _shutdown(world: World, event: e.ShutdownBegun | e.ShutdownEnded, now: Now) 
                 world.record(now, "cluster", "", "STOPPING", reason)
             return Outcome(slices.give_back_stopped(world, now), Done())
         case e.ShutdownEnded():
+            standings.try_mended(world, now)
             if world.stopping or world.cluster.paused_zones:
                 world.put_cluster(replace(world.cluster, stopping=None, paused_zones=()))
                 world.must_decide = True
