@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+import requests
 
 from iris_cli.doctor.checks import Check, Result
 from iris_cli.doctor.google import examine_google
 from iris_config import IrisConfig, parse_config
 from tests.harness.cloud import CloudServer
+from tests.harness.cluster import wait_until
 from tests.harness.ports import free_port
 
 CONFIG = """\
@@ -26,6 +29,17 @@ scale_groups:
     accelerator_type: v5litepod-4
     zones: [us-central1-a]
 """
+INSTANCE = {
+    "name": "iris-abcdefgh27-controller",
+    "machineType": "zones/europe-west4-b/machineTypes/e2-small",
+    "disks": [
+        {
+            "boot": True,
+            "initializeParams": {"sourceImage": "projects/debian-cloud/global/images/family/debian-12"},
+        }
+    ],
+    "networkInterfaces": [{"network": "global/networks/default"}],
+}
 
 
 def examine(url: str, project: str = "test-project") -> dict[str, Check]:
@@ -45,6 +59,28 @@ def test_each_zone_is_asked_once() -> None:
         "machines in europe-west4-b of test-project",
     ]
     assert {check.result for check in found.values()} == {Result.OK}
+
+
+def test_the_controllers_machine_is_looked_at_once_the_cluster_was_started() -> None:
+    with CloudServer() as cloud:
+        config = parse_config(CONFIG.format(url=cloud.url, project="test-project"))
+
+        def machine() -> Check:
+            check = examine_google(config, lambda check: None, "abcdefgh27")[-1]
+            assert check.subject == "machine iris-abcdefgh27-controller"
+            return check
+
+        absent = machine()
+        assert (absent.result, "is not there" in absent.message) == (Result.WARNING, True)
+        call = partial(requests.post, timeout=10)
+        where = f"{cloud.url}/compute/v1/projects/test-project/zones/europe-west4-b/instances"
+        call(where, json=INSTANCE)
+        wait_until(lambda: machine().message.endswith("is RUNNING"))
+        assert machine().result is Result.OK
+        call(f"{where}/iris-abcdefgh27-controller/stop")
+        wait_until(lambda: machine().result is Result.FAILED)
+        wait_until(lambda: machine().message.endswith("is TERMINATED"))
+        assert "cluster start" in machine().fix
 
 
 def test_a_zone_that_is_down_and_a_project_that_is_not_ours() -> None:

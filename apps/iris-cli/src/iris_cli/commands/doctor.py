@@ -71,7 +71,7 @@ def run(options: Namespace) -> int:
     for check in check_machine(paths):
         checks.append(check)
         report(check)
-    checks += examine_google(config, report)
+    checks += examine_google(config, report, _known_id(paths))
     checks += _beyond(config, paths, report)
     _show(output, checks)
     bad = [check for check in checks if check.result is Result.FAILED]
@@ -179,6 +179,13 @@ def _wheels(config: IrisConfig, doctor: HostDoctor, seat: Seat, report: Report) 
     if check is not None:
         report(check)
     return [check] if check is not None else []
+
+
+def _known_id(paths: ClusterPaths) -> str:
+    """The id of the cluster if it was started from here; what is wrong with the keys `_place` says."""
+    with suppress(CredentialsError):
+        return Keyring(paths.pki_dir / OPERATOR_DIR).cluster_id()
+    return ""
 
 
 def _place(
