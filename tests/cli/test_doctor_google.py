@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from iris_cli.commands.doctor import _beyond
 from iris_cli.doctor.checks import Check, Result
 from iris_cli.doctor.google import examine_google
 from iris_config import IrisConfig, parse_config
+from iris_platform import ClusterPaths
 from tests.harness.cloud import CloudServer
 from tests.harness.cluster import wait_until
 from tests.harness.ports import free_port
@@ -81,6 +83,19 @@ def test_the_controllers_machine_is_looked_at_once_the_cluster_was_started() -> 
         wait_until(lambda: machine().result is Result.FAILED)
         wait_until(lambda: machine().message.endswith("is TERMINATED"))
         assert "cluster start" in machine().fix
+
+
+def test_the_agent_of_machines_that_are_yet_to_be_made_is_packed_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    text = CONFIG.format(url="http://127.0.0.1:1", project="test-project")
+    paths = ClusterPaths(tmp_path / "state", tmp_path / "pki", tmp_path / "local")
+    (check,) = _beyond(parse_config(text), paths, lambda check: None)
+    assert (check.check, check.result) == ("wheels", Result.WARNING)
+    assert check.message.startswith("the agent: wheels of ")
+    image = "bootstrap: { container: { image: registry.example/agent } }\n"
+    assert _beyond(parse_config(text + image), paths, lambda check: None) == []
 
 
 def test_a_zone_that_is_down_and_a_project_that_is_not_ours() -> None:

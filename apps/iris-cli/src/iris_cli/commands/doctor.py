@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -31,10 +31,11 @@ from iris_config.endpoint import advertised
 from iris_platform.base import PlatformError, Refused
 from iris_platform.bootstrap import container_of
 from iris_platform.bootstrap.run import UPLOAD_S
-from iris_platform.controller_vm import dial, known_site
+from iris_platform.controller_vm import dial, kinds_of, known_site
 from iris_platform.controller_vm.site import OPERATOR_DIR
 from iris_platform.credentials import CredentialsError
 from iris_platform.identity import IdentityError, load_identity
+from iris_platform.joining import Kind
 from iris_platform.manual import KNOWN_HOSTS_FILE
 from iris_platform.paths import ClusterPaths
 from iris_platform.pki.keyring import Keyring
@@ -148,7 +149,7 @@ def _beyond(config: IrisConfig, paths: ClusterPaths, report: Report) -> list[Che
     """The controller's place, and every host from there; nothing where all is on this machine."""
     targets = targets_in(config.proto)
     if not targets and (is_here(config) or is_at_google(config)):
-        return []
+        return _wheels(config, (), None, report)
     try:
         settings = settings_of(config.proto.ssh)
         known_hosts = KnownHosts(paths.pki_dir / KNOWN_HOSTS_FILE, pins=False)
@@ -162,20 +163,21 @@ def _beyond(config: IrisConfig, paths: ClusterPaths, report: Report) -> list[Che
         doctor = HostDoctor(lambda target: connect(target, settings, known_hosts), seat.wanted, report)
         found = examine_all(targets, doctor, config)
         reached = seat.reached(_addresses(targets, settings.user_config))
-    packing = _wheels(config, doctor, seat, report)
+    packing = _wheels(config, doctor.kinds, seat.kind, report)
     by_host = [[*checks, *reached.get(host, ())] for host, checks in found.items()]
     return [*seat.checks, *chain.from_iterable(by_host), *packing]
 
 
-def _wheels(config: IrisConfig, doctor: HostDoctor, seat: Seat, report: Report) -> list[Check]:
-    """What is to be packed on this machine; an image is pulled by its host."""
+def _wheels(config: IrisConfig, hosts: Iterable[Kind], seat: Kind | None, report: Report) -> list[Check]:
+    """What is to be packed on this machine, for hosts and for TPU machines; an image is pulled by its host."""
     if container_of(config.proto.bootstrap, "worker").image:
         return []
     # Here, since it takes what packs bundles along.
     from iris_cli.doctor.wheels import check_wheels
     from iris_platform.bundle import AGENT, PROGRAMS
 
-    check = check_wheels({PROGRAMS: {seat.kind} if seat.kind else set(), AGENT: doctor.kinds})
+    agents = {*hosts, *kinds_of(config.proto)}
+    check = check_wheels({PROGRAMS: {seat} if seat else set(), AGENT: agents})
     if check is not None:
         report(check)
     return [check] if check is not None else []

@@ -23,6 +23,7 @@ from iris_platform.controller_vm.create import (
     Recipe,
     controller_at,
     create_controller_vm,
+    kinds_of,
     pools_of,
 )
 from iris_platform.controller_vm.local import (
@@ -52,6 +53,7 @@ __all__ = [
     "dial",
     "find_controller",
     "find_controllers",
+    "kinds_of",
     "known_site",
     "pools_of",
     "read_site",
