@@ -15,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from iris_config.accelerators import find_accelerator
 from iris_config.defaults import PKI_DIR, STATE_DIR
+from iris_config.endpoint import advertised, endpoint_of
 from iris_config.problems import FieldPath, Finding, listed_twice
 from iris_config.scalars import did_you_mean
 from iris_config.units import format_duration
@@ -30,6 +31,8 @@ _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 MAX_LABELS = 50
 OWN_LABELS = "iris-"
 
+LAST_PORT = 65535
+
 
 def validate(config: config_pb2.IrisClusterConfig) -> Iterator[Finding]:
     """Everything that is wrong with an effective configuration."""
@@ -40,8 +43,32 @@ def validate(config: config_pb2.IrisClusterConfig) -> Iterator[Finding]:
     for key, group in config.scale_groups.items():
         for path, message in _group(key, group):
             yield ("scale_groups", key, *path), message
+    yield from _ports(config.controller)
+    yield from _endpoints(config.endpoints)
     yield from _storage(config)
     yield from _beats(config)
+
+
+def _ports(controller: config_pb2.ControllerConfig) -> Iterator[Finding]:
+    if not controller.advertise_address:
+        return
+    port = endpoint_of(controller.advertise_address).port
+    if not 1 <= port < LAST_PORT:
+        words = f"expected a port from 1 to {LAST_PORT - 1} (the next one serves those that join)"
+        yield ("controller", "advertise_address"), f"{words}, found {port}"
+        return
+    endpoint = advertised(controller)
+    if endpoint is not None and controller.HasField("local") and controller.local.port in endpoint.ports:
+        first, second = endpoint.ports
+        words = f"expected a port other than {first} and {second}, which advertise_address takes"
+        yield ("controller", "local", "port"), f"{words}, found {controller.local.port}"
+
+
+def _endpoints(endpoints: config_pb2.EndpointsConfig) -> Iterator[Finding]:
+    for field_, url in endpoints.ListFields():
+        port = url.rpartition(":")[2]
+        if port.isdecimal() and int(port) > LAST_PORT:
+            yield ("endpoints", field_.name), f"expected a port from 1 to {LAST_PORT}, found {port}"
 
 
 def _storage(config: config_pb2.IrisClusterConfig) -> Iterator[Finding]:
