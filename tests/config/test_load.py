@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iris_config import ConfigError, IrisConfig, load_config, parse_config, read_machine_facts
-from tests.config.samples import EXAMPLES, GIB, MACHINE, REQUIREMENT, load, local_group
+from tests.config.samples import EXAMPLES, GIB, MACHINE, REQUIREMENT, load, local_group, problems
 
 
 def test_each_group_has_its_own_provider() -> None:  # B1
@@ -177,3 +177,8 @@ def test_the_resolved_document_comes_back_as_it_was() -> None:
 def test_a_document_that_is_not_one(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^cluster\.json: error: "):
         IrisConfig.from_json(text, source="cluster.json")
+
+
+def test_a_zone_that_cannot_be_read_is_not_missing_too() -> None:
+    (found,) = problems(REQUIREMENT.replace("europe-west4-b", "'europe west4'"))
+    assert "zones[0]: expected a zone" in found

@@ -94,5 +94,5 @@ def _is_reported(path: FieldPath, reported: set[str]) -> bool:
     if not reported:
         return False
     above = {field_name(path[:end]) for end in range(1, len(path) + 1)}
-    inside = f"{field_name(path)}."
+    inside = tuple(f"{field_name(path)}{mark}" for mark in ".[")
     return bool(above & reported) or any(field.startswith(inside) for field in reported)
