@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from google.auth.exceptions import DefaultCredentialsError
 
 from iris_platform.base import (
     NoCapacity,
@@ -18,7 +17,6 @@ from iris_platform.base import (
     SliceCloudState,
     Unreachable,
 )
-from iris_platform.gcp.client import TpuApi
 from tests.platform.gcp.clouds import SHORT, ZONE, CloudWorld
 from tests.platform.gcp.made import NAME, name
 
@@ -158,18 +156,6 @@ def test_no_credentials_go_to_a_test_cloud(world: CloudWorld) -> None:
     platform.delete_slice(NAME)
     assert {call.credentials for call in world.control.calls()} == {False}
     assert {call.via for call in world.control.calls()} == {"grpc"}
-
-
-def test_without_credentials_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*args: object, **kwargs: object) -> None:
-        raise DefaultCredentialsError("not found")  # type: ignore[no-untyped-call]
-
-    monkeypatch.setattr("google.auth.default", none)
-    api = TpuApi("https://tpu.googleapis.com", "p")
-    with pytest.raises(
-        PermissionMissing, match=r"run `gcloud auth application-default login`.*\(not found\)"
-    ):
-        api.list_nodes(ZONE)
 
 
 def test_the_calls_of_a_slices_whole_life(either: CloudWorld) -> None:

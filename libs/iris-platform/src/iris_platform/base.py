@@ -190,6 +190,15 @@ class PermissionMissing(PlatformError):
     failure = Failure.PERMISSION
 
 
+class NoCredentials(PermissionMissing):
+    """There are no credentials, or none that can be used: nobody was asked. `HELP` is what to do."""
+
+    HELP = (
+        "run `gcloud auth application-default login`, name a key file in GOOGLE_APPLICATION_CREDENTIALS,"
+        " or run this on a machine that has a service account"
+    )
+
+
 class Unreachable(PlatformError):
     """It is not known whether it happened: look before trying again."""
 

@@ -25,7 +25,7 @@ from google.cloud.tpu_v2.services.tpu.transports import TpuGrpcTransport
 from google.longrunning import operations_pb2
 
 from iris_platform.base import PermissionMissing, Unreachable
-from iris_platform.gcp.credentials import find_credentials
+from iris_platform.gcp.credentials import find_credentials, words_of
 from iris_platform.gcp.deadlines import DEADLINES, Deadlines
 from iris_platform.gcp.errors import to_platform_error
 from iris_platform.gcp.request import node_name, parent, queued_name
@@ -212,7 +212,7 @@ def _explained(what: str) -> Iterator[None]:
     except (google_exceptions.GoogleAPIError, grpc.RpcError) as error:
         raise to_platform_error(what, error) from error
     except GoogleAuthError as error:
-        raise PermissionMissing(f"{what}: {error}") from error
+        raise PermissionMissing(f"{what}: {words_of(error)}") from error
 
 
 def _transport(endpoint: str) -> TpuGrpcTransport:

@@ -13,10 +13,12 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
+from google.auth.exceptions import GoogleAuthError, TransportError
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from iris_platform.base import PermissionMissing, PlatformError, RateLimited, Refused, Unreachable
+from iris_platform.gcp.credentials import words_of
 from iris_platform.gcp.machine import operation_problem
 from iris_platform.gcp.words import kind_of
 
@@ -130,6 +132,10 @@ class Compute:
                 timeout=(CONNECT_S, answer_s),
                 allow_redirects=False,
             )
+        except TransportError as error:
+            raise Unreachable(f"{path}: no token for Compute Engine: {words_of(error)}") from error
+        except GoogleAuthError as error:
+            raise PermissionMissing(f"{path}: no token for Compute Engine: {words_of(error)}") from error
         except requests.RequestException as error:
             raise Unreachable(f"{path}: Compute Engine cannot be reached: {_cause(error)}") from error
         try:
