@@ -11,6 +11,7 @@ from pathlib import Path
 from iris_cli import there
 from iris_cli.client import Controller
 from iris_cli.configs import load, rehearse
+from iris_cli.credentials import credentials_problem
 from iris_cli.exits import FAILED, INTERRUPTED, LEFT_OVER, USAGE, CliError
 from iris_cli.health import is_serving
 from iris_cli.locate import Cluster, find_config, means_rehearsal, paths_of, with_directories, with_storage
@@ -22,10 +23,10 @@ from iris_cli.steps import Steps
 from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.whose import own_identity, refuse_other_controller, refuse_other_identity
 from iris_cli.text import plural, safe
-from iris_cli.there import comparable, config_there, is_here, manual_hosts
+from iris_cli.there import comparable, config_there, is_at_google, is_here, manual_hosts
 from iris_config import IrisConfig, diff_configs
 from iris_config.cautions import reach_problem
-from iris_platform.base import PlatformError, Refused
+from iris_platform.base import NoCredentials, PlatformError, Refused
 from iris_platform.controller_file import ControllerFileError
 from iris_platform.controller_vm import (
     ControllerState,
@@ -59,6 +60,11 @@ def run(options: Namespace) -> int:
     refuse_places_of_others(cluster, read_records(), output.note)
     if is_here(config):
         refuse_other_identity(cluster)
+    lack = credentials_problem(config)
+    if lack and is_at_google(config):
+        raise CliError(FAILED, lack, hint=NoCredentials.HELP)
+    if lack:
+        output.note(f"iris: warning: {lack}: what is at Google's cannot be used; {NoCredentials.HELP}")
     vm = controller_of(cluster, config, output, pins=not options.dry_run)
     if options.dry_run:
         return show_plan(vm, cluster, config, output)

@@ -158,7 +158,7 @@ class Stop:
         raise CliError(
             LEFT_OVER,
             f"something is left of cluster {self.cluster.name}",
-            details=left_lines(left, again),
+            details=left_lines(left, again, looks),
         )
 
     def _controllers(self, *, dry_run: bool) -> tuple[list[Running], list[str]]:

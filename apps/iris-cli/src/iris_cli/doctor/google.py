@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from iris_cli.doctor.checks import Check, Report, Result
+from iris_cli.credentials import credentials_problem
+from iris_cli.doctor.checks import THIS_MACHINE, Check, Report, Result
 from iris_config import IrisConfig
-from iris_platform.base import PermissionMissing, PlatformError, Refused, VmState
+from iris_platform.base import NoCredentials, PermissionMissing, PlatformError, Refused, VmState
 from iris_platform.names import controller_name
 from iris_platform.ssh import for_each
 
@@ -18,8 +19,13 @@ LONGEST_S = 120.0
 def examine_google(config: IrisConfig, report: Report, cluster_id: str = "") -> list[Check]:
     """A check for each zone; nothing where nothing of the cluster is at Google's.
 
-    With the `cluster_id` of one that was started, its controller's machine too.
+    With the `cluster_id` of one that was started, its controller's machine too. Without
+    credentials no zone is asked: each would say the same.
     """
+    if problem := credentials_problem(config):
+        check = Check(THIS_MACHINE, "credentials", Result.FAILED, problem, NoCredentials.HELP)
+        report(check)
+        return [check]
     machines = _controllers_machine(config, cluster_id) if cluster_id else {}
     questions = {**_tpu_zones(config), **_controllers_zone(config), **machines}
     found = for_each(questions, lambda what: questions[what](), AT_ONCE, LONGEST_S)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from iris_cli.teardown.scope import Place
-from iris_platform.base import PartlySeen, PlatformError, SliceInfo, Unreachable, VmState
+from iris_platform.base import NoCredentials, PartlySeen, PlatformError, SliceInfo, Unreachable, VmState
 from iris_platform.local import Found, take_census
 from iris_platform.names import parse_slice_name
 from iris_proto.v1.controller_pb2 import Slice
@@ -30,6 +30,7 @@ class Blind:
     """A place that could not be looked at: nobody knows all that it holds.
 
     `known` is what of ours is there all the same, and can be deleted by name.
+    `helps` is what has to be done first, where to try again alone cannot help.
     """
 
     zone: str
@@ -37,6 +38,7 @@ class Blind:
     why: str
     site: Place | None = field(default=None, compare=False)
     known: tuple[Found, ...] = ()
+    helps: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Foreign:
 Look = Seen | Blind | Foreign
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 def look_beyond(
@@ -64,6 +67,15 @@ def look_beyond(
         if meant and entry.name not in shown:
             found.setdefault(entry.zone or default, []).append(entry)
     return [Foreign(zone, tuple(slices)) for zone, slices in found.items()]
+
+
+def zones_by(blind: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """`zone a`, or `zones a, b`, by what is said of each: said once, it is read."""
+    found: dict[T, list[str]] = {}
+    for zone, said in blind:
+        found.setdefault(said, []).append(zone)
+    for said, zones in found.items():
+        yield f"zone{'s' if len(zones) > 1 else ''} {', '.join(zones)}", said
 
 
 def look_at(sites: Iterable[Place], zones: Sequence[str]) -> list[Seen | Blind]:
@@ -92,7 +104,8 @@ def _look(site: Place, *, narrowed: bool) -> Seen | Blind:
         return Blind(site.zone, site.provider, str(error), site, tuple(map(_found, error.slices)))
     except PlatformError as error:
         known = tuple(_known(site, narrowed=narrowed))
-        return Blind(site.zone, site.provider, str(error), site, known)
+        helps = error.HELP if isinstance(error, NoCredentials) else ""
+        return Blind(site.zone, site.provider, str(error), site, known, helps)
 
 
 def _found(info: SliceInfo) -> Found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iris_cli.teardown.ending import Running
-from iris_cli.teardown.look import Blind, Seen
+from iris_cli.teardown.look import Blind, Seen, zones_by
 from iris_cli.text import plural, short_name
 from iris_platform.local import Found
 from iris_platform.names import parse_slice_name
@@ -86,8 +86,8 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"stop the controller ({plan.controller.words})")
     lines += [f"keep zone {zone} empty until the next start" for zone in plan.pauses]
     lines += [f"remove {path}, and what it knows" for path in plan.forgets]
-    for blind in plan.blind:
-        lines.append(f"zone {blind.zone} ({blind.provider}) cannot be listed: {blind.why}")
+    for zones, (provider, why) in zones_by((one.zone, (one.provider, one.why)) for one in plan.blind):
+        lines.append(f"{zones} ({provider}) cannot be listed: {why}")
     for entry in plan.foreign:
         lines.append(f"slice {entry.name} is left: it carries cluster id {entry.cluster_id or 'none'}")
     for zone in plan.others:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from iris_cli.teardown.look import Blind, Foreign, Look, Seen
+from iris_cli.teardown.look import Blind, Foreign, Look, Seen, zones_by
 from iris_cli.text import plural
 from iris_platform.base import VmState
 
@@ -14,10 +14,10 @@ def proof_lines(looks: Iterable[Look]) -> list[str]:
     """A line for each zone: `zone local: 0 slices, 0 agents`."""
     slices: dict[str, int] = {}
     agents: dict[str, int] = {}
-    blind = []
+    blind: list[tuple[str, str]] = []
     for look in looks:
         if isinstance(look, Blind):
-            blind.append(f"zone {look.zone}: could not be listed: {look.why}")
+            blind.append((look.zone, look.why))
         else:
             zone = look.site.zone if isinstance(look, Seen) else look.zone
             slices[zone] = slices.get(zone, 0) + len(look.slices)
@@ -25,7 +25,7 @@ def proof_lines(looks: Iterable[Look]) -> list[str]:
     seen = [
         f"zone {zone}: {plural(slices[zone], 'slice')}, {plural(agents[zone], 'agent')}" for zone in slices
     ]
-    return seen + blind
+    return seen + [f"{zones}: could not be listed: {why}" for zones, why in zones_by(blind)]
 
 
 def agents_of(look: Seen | Foreign) -> int:
@@ -59,16 +59,18 @@ def foreign_ids(looks: Iterable[Look], own: Iterable[str]) -> list[str]:
     return sorted(ids - {"", *own})
 
 
-def left_lines(left: Sequence[dict[str, str]], command: str) -> tuple[str, ...]:
-    """What is left, and the command that removes it."""
+def left_lines(left: Sequence[dict[str, str]], command: str, looks: Iterable[Look] = ()) -> tuple[str, ...]:
+    """What is left, and the command that removes it, after what has to be done before."""
     lines = []
+    unknown = [(entry["zone"], entry["why"]) for entry in left if entry["zone"] and not entry["name"]]
     for entry in left:
         where = f"left in zone {entry['zone']}" if entry["zone"] else "left"
-        what = f"slice {entry['name']} ({entry['why']})" if entry["name"] else entry["why"]
-        if entry["zone"] and not entry["name"]:
-            what = f"not known ({entry['why']})"
-        lines.append(f"{where}: {what}")
-    return (*lines, f"to remove it: {command}")
+        if entry["name"] or not entry["zone"]:
+            what = f"slice {entry['name']} ({entry['why']})" if entry["name"] else entry["why"]
+            lines.append(f"{where}: {what}")
+    lines += [f"left in {zones}: not known ({why})" for zones, why in zones_by(unknown)]
+    helps = {look.helps for look in looks if isinstance(look, Blind) and look.helps}
+    return (*lines, *(f"first {words}" for words in sorted(helps)), f"to remove it: {command}")
 
 
 def zone_documents(looks: Iterable[Look]) -> list[dict[str, Any]]:
