@@ -11,7 +11,15 @@ from iris_config import parse_config
 from iris_platform.base import Refused
 from iris_platform.controller_vm import Operator, Recipe, create_controller_vm
 from iris_platform.controller_vm.remote import RemoteController
-from iris_platform.controller_vm.site import SITE_FILE, CloudMachine, Site, read_site, site_of, write_site
+from iris_platform.controller_vm.site import (
+    SITE_FILE,
+    CloudMachine,
+    Site,
+    known_site,
+    read_site,
+    site_of,
+    write_site,
+)
 from iris_platform.paths import ClusterPaths
 
 CONFIG = """\
@@ -83,3 +91,17 @@ def test_a_host_that_never_answers(paths: ClusterPaths) -> None:
         with pytest.raises(Unreachable, match="box: no answer"):
             call()
     assert not paths.state_dir.exists() and not paths.pki_dir.exists()
+
+
+def test_a_corrected_endpoint_counts_from_the_next_start_on(paths: ClusterPaths) -> None:
+    text = """\
+name: demo
+controller: { gcp: { project_id: p-one, zone: us-west4-a } }
+endpoints: { compute: "http://cloud:PORT" }
+"""
+    then, now = (parse_config(text.replace("PORT", str(port))).proto for port in (81, 82))
+    made = CloudMachine("p-one", "us-west4-a", "http://cloud:81", "iris-abcdefghij-controller", "77")
+    write_site(paths, replace(site_of(then), host="10.0.0.2", cluster_id="abcdefghij", machine=made))
+    found = known_site(now, paths)
+    assert (found.host, found.cluster_id) == ("10.0.0.2", "abcdefghij")
+    assert found.machine == replace(made, endpoint="http://cloud:82")

@@ -30,7 +30,7 @@ class Blind:
     """A place that could not be looked at: nobody knows all that it holds.
 
     `known` is what of ours is there all the same, and can be deleted by name.
-    `helps` is what has to be done first, where to try again alone cannot help.
+    `helps` is what to do first, where to try again alone may not help.
     """
 
     zone: str
@@ -104,7 +104,7 @@ def _look(site: Place, *, narrowed: bool) -> Seen | Blind:
         return Blind(site.zone, site.provider, str(error), site, tuple(map(_found, error.slices)))
     except PlatformError as error:
         known = tuple(_known(site, narrowed=narrowed))
-        helps = error.HELP if isinstance(error, NoCredentials) else ""
+        helps = error.HELP if isinstance(error, NoCredentials) else site.helps
         return Blind(site.zone, site.provider, str(error), site, known, helps)
 
 

@@ -41,7 +41,9 @@ DEFAULT_ZONE = "local"
 class Scope:
     """Scale groups by a name for messages, and all zones, sorted.
 
-    `untold` are zones of the last start that no group explains any more.
+    `untold` are zones of the last start that no group explains any more. `moved`
+    is what takes over the endpoints of the file, where the last start had others:
+    what it made is there, and not where the file says now.
     """
 
     groups: dict[str, ScaleGroupConfig]
@@ -49,6 +51,7 @@ class Scope:
     untold: tuple[str, ...] = ()
     ssh: SshConfig | None = None
     endpoints: EndpointsConfig | None = None
+    moved: str = ""
     # What the last start was given, else the configuration file.
     started: IrisConfig | None = None
 
@@ -63,6 +66,8 @@ class Place:
     # Where local slices lie, and whose of them this place means.
     local_root: Path | None = None
     cluster_id: str = ""
+    # What may help where it cannot be listed.
+    helps: str = ""
 
     @property
     def deletes_later(self) -> bool:
@@ -94,7 +99,20 @@ def read_scope(cluster: Cluster) -> Scope:
     source = started or configured
     ssh = source.proto.ssh if source else None
     endpoints = source.proto.endpoints if source else None
-    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold), ssh, endpoints, source)
+    moved = _moved(cluster, started, configured) if started and configured else ""
+    return Scope(groups, tuple(sorted(told | set(untold))), tuple(untold), ssh, endpoints, moved, source)
+
+
+def _moved(cluster: Cluster, started: IrisConfig, configured: IrisConfig) -> str:
+    then, now = started.proto.endpoints, configured.proto.endpoints
+    changes = [
+        f"{name} {getattr(now, name)}, not {getattr(then, name)}"
+        for name in now.DESCRIPTOR.fields_by_name
+        if getattr(now, name) != getattr(then, name)
+    ]
+    if not changes:
+        return ""
+    return f"take over what the configuration says now ({'; '.join(changes)}): {cluster.command('cluster start')}"
 
 
 def started_config(cluster: Cluster) -> IrisConfig | None:
@@ -163,7 +181,8 @@ def open_sites(scope: Scope, identity: ClusterIdentity, cluster: Cluster) -> lis
         provider = scope.groups[name].provider.WhichOneof("provider") or ""
         for zone in platform.zones():
             root = cluster.paths.local_root if provider == LOCAL else None
-            sites[zone, id(platform)] = Place(zone, provider, platform, root, identity.cluster_id)
+            helps = scope.moved if provider == "tpu" else ""
+            sites[zone, id(platform)] = Place(zone, provider, platform, root, identity.cluster_id, helps)
     return sorted(sites.values(), key=lambda site: (site.zone, site.provider))
 
 

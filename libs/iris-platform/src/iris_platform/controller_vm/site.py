@@ -135,7 +135,8 @@ def known_site(config: IrisClusterConfig, paths: ClusterPaths) -> Site:
         )
     if site.machine is None:
         return replace(site, cluster_id=known.cluster_id)
-    return replace(known, port=site.port, state_dir=site.state_dir, pki_dir=site.pki_dir)
+    machine = known.machine and replace(known.machine, endpoint=site.machine.endpoint)
+    return replace(known, port=site.port, state_dir=site.state_dir, pki_dir=site.pki_dir, machine=machine)
 
 
 def read_site(paths: ClusterPaths) -> Site | None:
