@@ -187,6 +187,18 @@ def test_nobody_answers() -> None:
     ],
 )
 def test_what_an_error_means(status: int, reasons: str, message: str, kind: type[Exception]) -> None:
-    problem = problem_of(status, reasons, message)
+    problem = problem_of(status, reasons, message, "cannot do it")
     assert type(problem) is kind
-    assert str(problem) == message
+    assert str(problem).startswith(f"cannot do it: {message}")
+    assert ("docs/gcp.md" in str(problem)) is (kind is PermissionMissing)
+
+
+def test_an_error_names_what_was_tried_and_where(server: Server, compute: Compute) -> None:
+    """Google's own words are `Required permission compute.disks.delete`, and no more."""
+    server.says(refusal(403, "forbidden", "Required permission x"))
+    with pytest.raises(PermissionMissing, match=r"^cannot delete zones/z/disks/d of project p: Required"):
+        compute.delete("z", "disks", "d")
+    errors = [{"code": "RESOURCE_IN_USE", "message": "in use"}]
+    server.says((200, {"status": "DONE", "httpErrorStatusCode": 400, "error": {"errors": errors}}))
+    with pytest.raises(Refused, match=r"^cannot delete zones/z/disks/d of project p: .*in use"):
+        compute.delete("z", "disks", "d")

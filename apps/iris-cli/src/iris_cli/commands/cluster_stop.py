@@ -218,7 +218,8 @@ class Stop:
         try:
             self.ending.forget()
         except PlatformError as error:
-            raise CliError(LEFT_OVER, str(error)) from error
+            hint = f"to remove what is left: {self.cluster.command(stop_words(self.options, yes=True))}"
+            raise CliError(LEFT_OVER, str(error), hint=hint) from error
         forget_record(self.cluster.name)
         self.forgotten = True
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from iris_config.defaults import PKI_DIR
@@ -97,8 +98,6 @@ class GceController:
         self._machine = site.machine
         self._paths = paths
         self._operator = operator
-        endpoint = site.machine.endpoint
-        self._compute = Compute(endpoint, site.machine.project, open_session(endpoint))
         self._wanted = wanted
         self._pools = pools
         self._container = container
@@ -201,6 +200,12 @@ class GceController:
         with self._operator.step(f"wait for machine {found.vm.vm_id}"):
             self._await_boot()
         self._over_ssh().log_in()
+
+    @cached_property
+    def _compute(self) -> Compute:
+        """Made by the first call: that there are no credentials is an error of it."""
+        endpoint = self._machine.endpoint
+        return Compute(endpoint, self._machine.project, open_session(endpoint))
 
     # -- whose it is -------------------------------------------------------------
 

@@ -33,6 +33,9 @@ PAGE_SIZE = 500
 MOST_PAGES = 100
 
 
+_VERBS = {"GET": "read", "POST": "make or change", "DELETE": "delete"}
+
+
 class Gone(Refused):
     """There is no such thing."""
 
@@ -46,6 +49,7 @@ class Compute:
 
     def __init__(self, endpoint: str, project: str, session: requests.Session) -> None:
         """`session` has the credentials; to `http://` endpoints it must have none."""
+        self._project = project
         self._root = f"{endpoint.rstrip('/')}/compute/v1/projects/{project}"
         self._session = session
         retry = Retry(
@@ -114,7 +118,7 @@ class Compute:
             operation = self._call("POST", waiting, answer_s=ANSWER_S + 120)
         status, said = operation_problem(operation)
         if status:
-            raise problem_of(status, "", said)
+            raise problem_of(status, "", said, self._what(method, f"zones/{zone}/{path}"))
 
     def _call(
         self,
@@ -143,10 +147,14 @@ class Compute:
         except requests.JSONDecodeError as error:
             raise Unreachable(f"{path}: the answer, status {reply.status_code}, is no JSON") from error
         if reply.status_code != HTTPStatus.OK:
-            raise _refusal(reply.status_code, found, path)
+            raise _refusal(reply.status_code, found, self._what(method, path))
         if not isinstance(found, dict):
             raise Unreachable(f"{path}: expected an object")
         return found
+
+    def _what(self, method: str, path: str) -> str:
+        """What was tried, for messages: Google's own name neither place nor project."""
+        return f"cannot {_VERBS[method]} {path} of project {self._project}"
 
 
 def _cause(error: Exception) -> str:
@@ -154,21 +162,20 @@ def _cause(error: Exception) -> str:
     return str(error).rpartition(": ")[2].rstrip("\"')") or type(error).__name__
 
 
-def _refusal(status: int, found: object, path: str) -> PlatformError:
+def _refusal(status: int, found: object, what: str) -> PlatformError:
     error = found.get("error") if isinstance(found, dict) else None
     error = error if isinstance(error, dict) else {}
     reasons = " ".join(str(one.get("reason", "")) for one in error.get("errors") or ())
-    return problem_of(status, reasons, str(error.get("message") or f"{path}: HTTP status {status}"))
+    return problem_of(status, reasons, str(error.get("message") or f"HTTP status {status}"), what)
 
 
-def problem_of(status: int, reasons: str, message: str) -> PlatformError:
-    """What an HTTP status and Google's words mean for the caller's next move."""
-    if status in _PLAIN:
-        return _PLAIN[status](message)
-    kind = kind_of(f"{reasons} {message}")
+def problem_of(status: int, reasons: str, message: str, what: str) -> PlatformError:
+    """What an HTTP status and Google's words mean for the caller's next move; `what` was tried."""
+    kind = _PLAIN.get(status) or kind_of(f"{reasons} {message}")
     if kind is None:
         kind = _OTHERS.get(status, Unreachable if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused)
-    return kind(message)
+    helps = "; docs/gcp.md names what your account needs" if kind is PermissionMissing else ""
+    return kind(f"{what}: {message}{helps}")
 
 
 # What these say is plain; a wrong request may speak of quotas too, and is no less wrong.
