@@ -42,6 +42,11 @@ def test_start_with_another_configuration_changes_nothing(bench: Bench) -> None:
     assert "runs with another configuration; nothing was changed" in done.err
     assert bench.pid() == pid
     assert '"max_slices": 2' in bench.paths.config_file.read_text()
+    # A stop would delete every slice.
+    words = done.err.partition("to take it over without a stop: iris ")[2].split()
+    assert words == ["--config", "demo.yaml", "cluster", "restart"]
+    assert bench.iris(*words).status == 0
+    assert bench.start().status == 0
 
 
 def test_start_with_a_state_directory_of_its_own_is_found_again(bench: Bench, tmp_path: Path) -> None:

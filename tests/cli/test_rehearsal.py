@@ -138,7 +138,7 @@ def test_start_and_stop(bench: Bench) -> None:
     bench.config.write_text(bench.config.read_text().replace("max_slices: 2", "max_slices: 3"))
     changed = bench.iris("cluster", "start")
     assert (changed.status, changed.text) == (6, "scale_groups.here.max_slices: 2 -> 3\n")
-    assert "iris --cluster demo-local cluster stop" in changed.err
+    assert "iris --cluster demo-local cluster restart" in changed.err
     stopped = bench.stop("--local", "-y")
     assert stopped.status == 0, stopped.err
     assert name not in stopped.text and "iris/demo-local, keys in" in stopped.text

@@ -18,6 +18,7 @@ from iris_cli.locate import Cluster, find_config, means_rehearsal, paths_of, wit
 from iris_cli.operator import this_operator
 from iris_cli.output import Output
 from iris_cli.records import Record, read_records, remember
+from iris_cli.rehearsal import is_rehearsal
 from iris_cli.sizes import with_sizes
 from iris_cli.steps import Steps
 from iris_cli.teardown.places import refuse_places_of_others
@@ -245,8 +246,15 @@ def _refuse_other(
         LEFT_OVER,
         f"cluster {config.name} runs with another configuration; nothing was changed",
         details=tuple(map(str, changes)) if output.structured else (),
-        hint=f"to take it over: {cluster.command('cluster stop')}, then start again",
+        hint=f"to take it over without a stop: {_restart_words(cluster)}",
     )
+
+
+def _restart_words(cluster: Cluster) -> str:
+    """The command that takes over the file which was meant here; it need not be the last start's."""
+    if cluster.config_path is None or is_rehearsal(cluster.name):
+        return cluster.command("cluster restart")
+    return f"iris --config {shlex.quote(str(cluster.config_path))} cluster restart"
 
 
 def how_to_undo(cluster: Cluster) -> str:
