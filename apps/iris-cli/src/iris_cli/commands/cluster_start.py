@@ -172,6 +172,12 @@ def _interrupted(vm: ControllerVm, cluster: Cluster) -> CliError:
     if status.state is ControllerState.ABSENT:
         hint = how_to_undo(cluster)
         return CliError(INTERRUPTED, "interrupted; no controller runs", hint=hint)
+    if not status.pid:
+        return CliError(
+            INTERRUPTED,
+            f"interrupted; there is a machine for the controller, and none is known to run on it: {status.detail}",
+            hint=f"go on: {cluster.command('cluster start')}; {how_to_undo(cluster)}",
+        )
     what = "is up" if status.state is ControllerState.SERVING else "is there, but does not answer yet"
     return CliError(
         INTERRUPTED,
