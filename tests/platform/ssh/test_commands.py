@@ -94,6 +94,12 @@ def test_one_that_takes_too_long_is_not_known_to_have_ended(ssh: SshConnection) 
     assert ssh.run(["true"], timeout_s=20).status == 0
 
 
+def test_a_script_is_not_shown_to_people(ssh: SshConnection) -> None:
+    with pytest.raises(Unreachable, match=r"""sh -c … sh '/a file'" did not end within 0\.5 s""") as caught:
+        ssh.run(["sh", "-c", "umask 077\nsleep 3600", "sh", "/a file"], timeout_s=0.5)
+    assert "umask" not in str(caught.value)
+
+
 def test_one_that_prints_for_ever_ends_in_time(ssh: SshConnection) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"yes.* did not end within 1 s"):

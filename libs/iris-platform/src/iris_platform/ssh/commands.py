@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import select
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -36,6 +37,7 @@ class RunningCommand:
         max_output: int,
     ) -> None:
         self._line = command_line(argv)
+        self._argv = tuple(argv)
         self._transport = transport
         self._where = where
         self._deadline = deadline
@@ -176,7 +178,8 @@ class RunningCommand:
         return not self._transport.is_active() or self._transport.saved_exception is not None
 
     def _shown(self) -> str:
-        text = repr(self._line.decode("utf-8", "replace"))
+        """The command for messages; of a script among its words nobody wants the first lines."""
+        text = repr(" ".join("…" if "\n" in word else shlex.quote(word) for word in self._argv))
         return text if len(text) <= _WORDS_SHOWN else text[:_WORDS_SHOWN] + "…"
 
     def close(self) -> None:
