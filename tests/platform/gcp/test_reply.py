@@ -100,7 +100,7 @@ def test_a_state_of_both(of_node: int | None, of_queued: int | None, state: str,
 def test_a_queued_resource_that_failed() -> None:
     seen = info(Sighting(queued=queued(Queued.FAILED, error=STOCKOUT)))
     assert (seen.state, seen.failure) == (SliceCloudState.FAILED, Failure.NO_CAPACITY)
-    assert seen.detail == f"queued resource FAILED; {STOCKOUT.message}"
+    assert seen.detail == f"queued resource FAILED: {STOCKOUT.message}"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ class Steps:
         began = time.monotonic()
         try:
             yield
+        except KeyboardInterrupt:
+            self._end(words, "interrupted", began)
+            raise
         except BaseException:
             self._end(words, "failed", began)
             raise

@@ -289,9 +289,12 @@ def _detail(sighting: Sighting, cause: Cause | None) -> str:
             words.append(f"queued resource {queued_state_name(state.state)}{by}")
     for node in sighting.nodes:
         words += _node_words(node)
-    if cause is not None:
-        words.append(cause.words)
-    return "; ".join(words)
+    if cause is None:
+        return "; ".join(words)
+    if words and not sighting.nodes:
+        # Google's sentence says what failed once more; it is the reason of what stands before.
+        return f"{words[0]}: {cause.words}"
+    return "; ".join([*words, cause.words])
 
 
 def _node_words(node: tpu_v2.Node) -> list[str]:
