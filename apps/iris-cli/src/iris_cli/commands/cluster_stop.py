@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from iris_cli import there
 from iris_cli.client import Controller
 from iris_cli.commands.cluster_start import controller_of
 from iris_cli.consent import agreed
@@ -18,6 +17,7 @@ from iris_cli.reach import site_of
 from iris_cli.records import forget_record, read_records
 from iris_cli.teardown.again import stop_words
 from iris_cli.teardown.direct import Result, clear
+from iris_cli.teardown.elsewhere import left_in, look_into, refuse_to_forget
 from iris_cli.teardown.ending import Ending, LocalEnding, RemoteEnding, Running
 from iris_cli.teardown.live import Believed, ask_controller, shut_down
 from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there
@@ -33,6 +33,7 @@ from iris_cli.teardown.scope import (
     read_scope,
     sites_of,
 )
+from iris_cli.teardown.unknown import never_started, unknown_here
 from iris_cli.teardown.whose import (
     ask_about,
     check_ids,
@@ -42,9 +43,8 @@ from iris_cli.teardown.whose import (
     without_keys,
 )
 from iris_cli.text import plural
-from iris_config import IrisConfig
 from iris_platform.base import ClusterIdentity, PlatformError, Unreachable
-from iris_platform.controller_vm import ControllerState, Site
+from iris_platform.controller_vm import Site
 from iris_platform.local import Found
 from iris_proto.v1.controller_pb2 import Slice
 
@@ -58,10 +58,10 @@ def run(options: Namespace) -> int:
     cluster = replace(cluster, paths=with_directories(cluster.paths, options))
     refuse_places_of_others(cluster, read_records(), output.note)
     if site_of(cluster) is None and (config := configured_elsewhere(cluster)) is not None:
-        return _unknown_here(cluster, config, output)
+        return unknown_here(cluster, config, controller_of(cluster, config, output, pins=False), output)
     stop = _prepare(cluster, options, output)
     if stop is None:
-        return _never_started(cluster, output)
+        return never_started(cluster, output)
     for line in plan_lines(stop.plan):
         output.line(line)
     if options.dry_run:
@@ -99,6 +99,8 @@ class Stop:
     told: tuple[Slice, ...] = ()
     # Hosts that may still let a controller in that was on another machine.
     shut_out: tuple[str, ...] = ()
+    # In the other zones, and hinders that the cluster is forgotten.
+    elsewhere: list[dict[str, str]] = field(default_factory=list)
     forgotten: bool = False
 
     def carry_out(self) -> int:
@@ -114,8 +116,16 @@ class Stop:
         self.sites = self.sites_now()
         result = clear(self.sites, self.plan.zones, self.cluster.paths, self.output.note)
         if self.options.forget and not self._may_be_left(result):
-            self._forget()
+            # What was being made there meanwhile is seen now that nobody makes any more.
+            looks = look_into(self.sites_now(), self.plan.others, self.scope)
+            self.elsewhere = left_in(looks, self._census(), (), self.plan.others)
+            if not self.elsewhere:
+                self._forget()
         return self.report(list(result.looks), result.errors)
+
+    def _census(self) -> list[Found]:
+        """What is local and nobody's else: with a controller elsewhere that ends with it."""
+        return count_local(self.cluster) if self.site is None else []
 
     def _may_be_left(self, result: Result) -> bool:
         """Whether somebody will need the keys once more."""
@@ -135,6 +145,7 @@ class Stop:
         left = [] if dry_run else left_over(looks, errors)
         left += [] if dry_run else still_there(self.told, self.sites, {entry["name"] for entry in left})
         left += [{"zone": "", "name": "", "why": why} for why in self.shut_out]
+        left += self.elsewhere
         controllers, unknown = self._controllers(dry_run=dry_run)
         # What goes with them is not kept, as the plan says and the end shows.
         goes = self.forgotten or (dry_run and self.options.forget)
@@ -264,13 +275,11 @@ def _plan(
     told = believed.slices if believed else ()
     known = sorted({*scope.zones, *(entry.zone for entry in told), *(site.zone for site in sites)})
     zones = choose_zones(options.zones, tuple(known))
-    looks = look_at(sites, zones)
-    looks += [
-        Blind(zone, "unknown", "no scale group of the configuration is there any more")
-        for zone in scope.untold
-        if zone in zones and not any(site.zone == zone for site in sites)
-    ]
+    looks = look_into(sites, zones, scope)
     others = tuple(zone for zone in known if zone not in zones)
+    if options.forget:
+        left = left_in(look_into(sites, others, scope), census, told, others)
+        refuse_to_forget(cluster, identity.cluster_id, left)
     beyond = look_beyond(census, looks, zones if others else None)
     goes_on = _goes_on(running, believed, others, options, cluster)
     forgets = _kept(ending) if options.forget else {}
@@ -368,32 +377,3 @@ def _agreed(cluster: Cluster, plan: Plan, options: Namespace, output: Output) ->
     what = f"Delete {plural(len(plan.slices), 'slice')} of cluster {cluster.name} and stop it"
     what += ", and forget its jobs and its keys?" if options.forget else "?"
     return agreed(cluster, output, what, yes=options.yes, again=stop_words(options, yes=True))
-
-
-def _unknown_here(cluster: Cluster, config: IrisConfig, output: Output) -> int:
-    """Nothing to stop where there is no controller; else it takes somebody whom it knows.
-
-    Raises:
-        CliError: there is one, or that is not known.
-    """
-    where = there.place(config)
-    try:
-        status = controller_of(cluster, config, output).status()
-    except PlatformError as error:
-        words = f"it is not known whether cluster {cluster.name} has a controller {where}: {error}"
-        raise CliError(LEFT_OVER, words) from error
-    if status.state is ControllerState.ABSENT:
-        return _never_started(cluster, output)
-    raise CliError(
-        LEFT_OVER,
-        f"cluster {cluster.name} has its controller {where}, and its keys are not here; nothing was changed",
-        hint=f"get them, then stop it: {cluster.command('cluster login')}",
-    )
-
-
-def _never_started(cluster: Cluster, output: Output) -> int:
-    if output.structured:
-        plan = Plan(cluster.name, "", (), (), None)
-        output.document({**plan_document(plan), "left": []})
-    output.note(f"cluster {cluster.name} was never started from here: nothing to stop")
-    return 0
