@@ -56,7 +56,7 @@ class Api(TpuApi):
 
 
 def slices(left: Left) -> TpuSlices:
-    return TpuSlices(Api(left), IDENTITY.cluster_id, lambda: 0)
+    return TpuSlices(Api(left), IDENTITY, lambda: 0)
 
 
 def test_the_last_words_of_a_host() -> None:

@@ -170,7 +170,7 @@ def test_both_lists_together_are_one() -> None:
     found, strays = sightings(
         [node(queued_resource=f"{WHERE}/queuedResources/{NAME}"), node(name(2))],
         [queued(), queued(Queued.ACCEPTED, name(3))],
-        IDENTITY.cluster_id,
+        IDENTITY,
     )
     assert {n: (len(s.nodes), s.queued is not None) for n, s in found.items()} == {
         name(1): (1, True),
@@ -193,12 +193,14 @@ def test_what_is_not_ours_is_left_out() -> None:
             queued(slice_="somebodys"),
             queued(slice_=name(3), tpu={"node_spec": [{"node": {"accelerator_type": "v4-16"}}]}),
         ],
-        IDENTITY.cluster_id,
+        IDENTITY,
     )
     assert found == {}
     halves = "name and labels do not both carry this cluster's id; it is let alone"
-    assert strays == [
+    assert [stray.words for stray in strays] == [
         f"queued resource {name(3)}: its node lacks this cluster's labels; it is let alone",
+        # Its keys may have been lost: somebody has to be told.
+        f"node {theirs}: carries the same cluster name and id {OTHER.cluster_id}",
         f"node with-our-labels: {halves}",
         f"node {name(2)}: {halves}",
     ]
@@ -217,7 +219,7 @@ def test_the_nodes_of_a_multislice_request_are_one_slice() -> None:
         "slice_": NAME,
     }
     nodes = [node(each, **of_it) for each in sorted(ids)]
-    found, strays = sightings(nodes, [request], IDENTITY.cluster_id)
+    found, strays = sightings(nodes, [request], IDENTITY)
     assert (list(found), strays) == ([NAME], [])
     assert [each.name.rpartition("/")[2] for each in found[NAME].nodes] == ids
     seen = info(found[NAME])

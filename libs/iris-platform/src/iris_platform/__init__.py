@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from iris_platform.base import (
     ClusterIdentity,
     HostLog,
     SliceInfo,
     SliceSpec,
+    Stray,
     VmBootstrapSpec,
     VmInfo,
 )
@@ -154,6 +155,15 @@ class Platform(Protocol):
 def wall_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+@runtime_checkable
+class SeesStrays(Protocol):
+    """A platform whose lists show what is a cluster's by half, or its namesake's."""
+
+    def strays(self, zone: str) -> list[Stray]:
+        """What the last list of a zone showed of that; nobody touches it."""
+        ...
 
 
 @dataclass(frozen=True)

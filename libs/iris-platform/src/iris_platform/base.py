@@ -64,6 +64,25 @@ class ClusterIdentity:
     cluster_id: str
 
 
+@dataclass(frozen=True)
+class Stray:
+    """Something in a zone that is a cluster's by half, or its namesake's: nobody touches it.
+
+    `cluster_id` is the other id of what carries the cluster's name, else empty.
+    """
+
+    kind: str
+    name: str
+    why: str
+    cluster_id: str = ""
+    hosts: int = 0
+
+    @property
+    def words(self) -> str:
+        """All of it, for people."""
+        return f"{self.kind} {self.name}: {self.why}"
+
+
 class Failure(Enum):
     """Why a platform call failed, by the caller's next move."""
 

@@ -20,7 +20,7 @@ from iris_cli.teardown.direct import Result, clear
 from iris_cli.teardown.elsewhere import left_in, look_into, refuse_to_forget
 from iris_cli.teardown.ending import Ending, LocalEnding, RemoteEnding, Running
 from iris_cli.teardown.live import Believed, ask_controller, shut_down
-from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there
+from iris_cli.teardown.look import Blind, Look, Seen, look_at, look_beyond, still_there, strays_of
 from iris_cli.teardown.places import refuse_places_of_others
 from iris_cli.teardown.plan import Plan, doomed_slices, plan_document, plan_lines
 from iris_cli.teardown.proof import foreign_ids, left_lines, left_over, proof_lines, zone_documents
@@ -28,12 +28,13 @@ from iris_cli.teardown.scope import (
     Place,
     Scope,
     choose_zones,
+    open_clouds,
     open_sites,
     open_sites_from_afar,
     read_scope,
     sites_of,
 )
-from iris_cli.teardown.unknown import never_started, unknown_here
+from iris_cli.teardown.unknown import given_site, never_started, refuse_without_keys
 from iris_cli.teardown.whose import (
     ask_about,
     check_ids,
@@ -57,11 +58,16 @@ def run(options: Namespace) -> int:
     cluster = find_cluster(options)
     cluster = replace(cluster, paths=with_directories(cluster.paths, options))
     refuse_places_of_others(cluster, read_records(), output.note)
-    if site_of(cluster) is None and (config := configured_elsewhere(cluster)) is not None:
-        return unknown_here(cluster, config, controller_of(cluster, config, output, pins=False), output)
-    stop = _prepare(cluster, options, output)
+    site = site_of(cluster)
+    config = configured_elsewhere(cluster) if site is None else None
+    if config is not None:
+        site = given_site(cluster, config, controller_of(cluster, config, output, pins=False), options)
+    elif site is not None:
+        refuse_without_keys(cluster, site, options)
+    # Where nothing is known of one elsewhere, nobody told its id either.
+    stop = _prepare(cluster, site, options, output) if config is None or site is not None else None
     if stop is None:
-        return never_started(cluster, output)
+        return never_started(cluster, config, options, output)
     for line in plan_lines(stop.plan):
         output.line(line)
     if options.dry_run:
@@ -95,6 +101,8 @@ class Stop:
     believed: Believed | None
     identity: ClusterIdentity
     scope: Scope
+    # Whose cloud slices go too.
+    other_ids: frozenset[str] = frozenset()
     # What the controller said was left when it was last asked.
     told: tuple[Slice, ...] = ()
     # Hosts that may still let a controller in that was on another machine.
@@ -130,13 +138,16 @@ class Stop:
     def _may_be_left(self, result: Result) -> bool:
         """Whether somebody will need the keys once more."""
         left = left_over(result.looks, result.errors) or self.shut_out
-        return bool(left or any(self._controllers(dry_run=False)))
+        # What carries another id is not ours to prove; what is ours by half may be.
+        halves = [stray for look in result.looks for stray in strays_of(look) if not stray.cluster_id]
+        return bool(left or halves or any(self._controllers(dry_run=False)))
 
     def sites_now(self) -> list[Place]:
         """The places for a fresh look: one from afar remembers what was there at the last."""
         if self.site is None:
             return self.sites
-        return open_sites_from_afar(self.scope, self.identity, self.cluster)
+        sites = open_sites_from_afar(self.scope, self.identity, self.cluster)
+        return sites + open_clouds(self.scope, self.other_ids, self.cluster)
 
     def report(self, seen: list[Seen | Blind], errors: dict[str, str], *, dry_run: bool = False) -> int:
         """Print the proof and what stays; returns the exit status."""
@@ -235,10 +246,9 @@ class Stop:
         self.forgotten = True
 
 
-def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | None:
+def _prepare(cluster: Cluster, site: Site | None, options: Namespace, output: Output) -> Stop | None:
     """Look at everything and plan; changes nothing. None where nothing was ever started."""
     controller = Controller(cluster)
-    site = site_of(cluster)
     ending = LocalEnding(cluster) if site is None else RemoteEnding(cluster, site, output)
     running = _running(ending, output)
     believed = ask_controller(controller, output.note) if running else None
@@ -253,10 +263,12 @@ def _prepare(cluster: Cluster, options: Namespace, output: Output) -> Stop | Non
         sites += sites_of(census, ids, sites, cluster)
     else:
         sites = open_sites_from_afar(scope, identity, cluster)
+    other_ids = frozenset(ids - {identity.cluster_id})
+    sites += open_clouds(scope, other_ids, cluster)
     plan, looks = _plan(cluster, options, ending, running, believed, census, identity, scope, sites)
     return Stop(
         *(options, cluster, output, plan, sites, looks, site, ending, controller, believed),
-        *(identity, scope),
+        *(identity, scope, other_ids),
     )
 
 
@@ -354,7 +366,7 @@ def _whose(
     wanted = list(check_ids(options.cluster_ids))
     if site is not None:
         # Without an id no key was made there, and no slice either.
-        return ClusterIdentity(cluster.name, site.cluster_id), {site.cluster_id}
+        return ClusterIdentity(cluster.name, site.cluster_id), {site.cluster_id, *wanted}
     told = believed.status.cluster_id if believed else ""
     own = own_identity(cluster, told, wanted)
     refuse_other_controller(cluster, told, own, wanted)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from iris_cli.teardown.scope import Place
+from iris_platform import SeesStrays
 from iris_platform.base import NoCredentials, PartlySeen, PlatformError, SliceInfo, Unreachable, VmState
 from iris_platform.local import Found, take_census
 from iris_platform.names import parse_slice_name
@@ -19,10 +20,11 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Seen:
-    """A place and what it holds."""
+    """A place and what it holds; `strays` are this cluster's by half, or by their name alone."""
 
     site: Place
     slices: tuple[SliceInfo, ...]
+    strays: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Blind:
 
 @dataclass(frozen=True)
 class Foreign:
-    """Slices under the cluster's local root that no listing of its own shows."""
+    """Slices of this cluster's name, or under its local root, that no listing of its own shows."""
 
     zone: str
     slices: tuple[Found, ...]
@@ -58,10 +60,17 @@ T = TypeVar("T")
 def look_beyond(
     census: Iterable[Found], looks: Sequence[Seen | Blind], zones: Sequence[str] | None
 ) -> list[Foreign]:
-    """What the census has and the looks have not, by zone; `zones` None means all."""
+    """What is there and nothing deletes, by zone: the strays of the looks, and what only the census has.
+
+    `zones` are those of the census that count; None means all.
+    """
     shown = {name for look in looks for _, name in doomed_in(look)}
     default = next((look.site.zone if isinstance(look, Seen) else look.zone for look in looks), "local")
     found: dict[str, list[Found]] = {}
+    for stray in [stray for look in looks for stray in strays_of(look)]:
+        here = found.setdefault(stray.zone or default, [])
+        # Groups of one project see the same.
+        here += [stray] if stray not in here else []
     for entry in census:
         meant = zones is None or entry.zone is None or entry.zone in zones
         if meant and entry.name not in shown:
@@ -78,12 +87,18 @@ def zones_by(blind: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
         yield f"zone{'s' if len(zones) > 1 else ''} {', '.join(zones)}", said
 
 
+def strays_of(look: Seen | Blind) -> tuple[Found, ...]:
+    """What a look showed that is the cluster's by half, or by its name alone."""
+    return look.strays if isinstance(look, Seen) else ()
+
+
 def look_at(sites: Iterable[Place], zones: Sequence[str]) -> list[Seen | Blind]:
     """A fresh listing of every place in these zones, several at once."""
     places = list(sites)
     narrowed = any(site.zone not in zones for site in places)
     here = [site for site in places if site.zone in zones]
-    return at_once(lambda site: _look(site, narrowed=narrowed), here)
+    own = {site.cluster_id for site in places}
+    return at_once(lambda site: _look(site, own, narrowed=narrowed), here)
 
 
 def at_once(call: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
@@ -97,15 +112,30 @@ def at_once(call: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answe
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _look(site: Place, *, narrowed: bool) -> Seen | Blind:
+def _look(site: Place, own: Collection[str], *, narrowed: bool) -> Seen | Blind:
     try:
-        return Seen(site, tuple(site.platform.list_slices({}, site.zone)))
+        slices = tuple(site.platform.list_slices({}, site.zone))
+        return Seen(site, slices, tuple(_strays(site, own)))
     except PartlySeen as error:
         return Blind(site.zone, site.provider, str(error), site, tuple(map(_found, error.slices)))
     except PlatformError as error:
         known = tuple(_known(site, narrowed=narrowed))
         helps = error.HELP if isinstance(error, NoCredentials) else site.helps
         return Blind(site.zone, site.provider, str(error), site, known, helps)
+
+
+def _strays(site: Place, own: Collection[str]) -> Iterable[Found]:
+    """What the list of a place showed beside its slices, and no other place deletes."""
+    if not isinstance(site.platform, SeesStrays):
+        return
+    for stray in site.platform.strays(site.zone):
+        if stray.cluster_id and stray.cluster_id in own:
+            continue
+        parts = parse_slice_name(stray.name)
+        whole = parts is not None and parts.cluster_id == stray.cluster_id
+        # With its own id in name and labels it can be stopped by that.
+        why = "" if whole else f"{stray.kind}: {stray.why}; only you can say whether to delete it"
+        yield Found(stray.name, stray.cluster_id if whole else "", site.zone, stray.hosts, stray.hosts, why)
 
 
 def _found(info: SliceInfo) -> Found:
@@ -169,7 +199,9 @@ def still_there(
 
 def _presence(entry: Slice, sites: Iterable[Place]) -> str:
     """Why a slice is not known to be gone; empty where it is."""
-    here = [site for site in sites if site.zone == entry.zone]
+    parts = parse_slice_name(entry.name)
+    own = [site for site in sites if parts is None or site.cluster_id in ("", parts.cluster_id)]
+    here = [site for site in own if site.zone == entry.zone]
     if not here:
         return "the controller knew it, and its zone cannot be looked at"
     for site in here:

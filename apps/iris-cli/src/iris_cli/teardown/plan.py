@@ -40,7 +40,7 @@ class Plan:
     controller: Running | None
     blind: tuple[Blind, ...] = ()
     others: tuple[str, ...] = ()
-    # Under the cluster's local root, and not to be deleted: another identity's.
+    # Of the cluster's name, and not to be deleted: another identity's.
     foreign: tuple[Found, ...] = ()
     forgets: tuple[str, ...] = ()
     pauses: tuple[str, ...] = ()
@@ -89,7 +89,8 @@ def plan_lines(plan: Plan) -> list[str]:
     for zones, (provider, why) in zones_by((one.zone, (one.provider, one.why)) for one in plan.blind):
         lines.append(f"{zones} ({provider}) cannot be listed: {why}")
     for entry in plan.foreign:
-        lines.append(f"slice {entry.name} is left: it carries cluster id {entry.cluster_id or 'none'}")
+        why = entry.trouble or f"it carries cluster id {entry.cluster_id or 'none'}"
+        lines.append(f"slice {entry.name} is left: {why}")
     for zone in plan.others:
         lines.append(f"zone {zone} is left as it is")
     return lines or ["nothing to delete, and no controller to stop"]

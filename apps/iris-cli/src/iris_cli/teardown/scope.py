@@ -203,6 +203,18 @@ def open_sites_from_afar(scope: Scope, identity: ClusterIdentity, cluster: Clust
     return open_sites(replace(scope, groups=groups), identity, replace(cluster, paths=paths))
 
 
+def open_clouds(scope: Scope, ids: Iterable[str], cluster: Cluster) -> list[Place]:
+    """The places of clouds alone as the cluster of this name sees them that has each of these ids.
+
+    Raises:
+        CliError: as `open_sites`.
+    """
+    groups = {name: group for name, group in scope.groups.items() if group.provider.HasField("tpu")}
+    clouds = replace(scope, groups=groups)
+    identities = [ClusterIdentity(cluster.name, cluster_id) for cluster_id in sorted(ids)]
+    return [place for one in identities for place in open_sites_from_afar(clouds, one, cluster)]
+
+
 def sites_of(
     census: Iterable[Found], ids: Iterable[str], sites: Iterable[Place], cluster: Cluster
 ) -> list[Place]:

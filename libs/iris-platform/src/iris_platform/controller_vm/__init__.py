@@ -24,6 +24,7 @@ from iris_platform.controller_vm.create import (
     controller_at,
     create_controller_vm,
     kinds_of,
+    namesakes_at,
     pools_of,
 )
 from iris_platform.controller_vm.local import (
@@ -33,7 +34,7 @@ from iris_platform.controller_vm.local import (
     find_controllers,
     stop_controller,
 )
-from iris_platform.controller_vm.site import Site, dial, known_site, read_site
+from iris_platform.controller_vm.site import Site, dial, has_keys, known_site, read_site, site_of_id
 
 __all__ = [
     "CONTROLLERS",
@@ -53,9 +54,12 @@ __all__ = [
     "dial",
     "find_controller",
     "find_controllers",
+    "has_keys",
     "kinds_of",
     "known_site",
+    "namesakes_at",
     "pools_of",
     "read_site",
+    "site_of_id",
     "stop_controller",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from iris_platform.base import Refused
+from iris_platform.base import Refused, Stray
 from iris_platform.controller_vm.base import ControllerVm, ElsewhereVm, Operator, Probe
 from iris_platform.controller_vm.local import LocalController
 from iris_platform.controller_vm.site import Site, dial, known_site
@@ -18,6 +18,7 @@ from iris_platform.paths import ClusterPaths
 if TYPE_CHECKING:
     from iris_platform.controller_vm.gce import GceController
     from iris_platform.controller_vm.pools import Pools
+    from iris_platform.ssh import SshConnection
     from iris_proto.v1.config_pb2 import IrisClusterConfig
 
 
@@ -58,6 +59,17 @@ def controller_at(cluster: str, site: Site, paths: ClusterPaths, operator: Opera
     return RemoteController(cluster, site, paths, operator)
 
 
+def namesakes_at(cluster: str, site: Site, paths: ClusterPaths, operator: Operator) -> list[Stray]:
+    """What was made for a controller of this name where `site` says, with another id than its own.
+
+    Raises:
+        PlatformError: that cannot be looked at.
+    """
+    if site.machine is None:
+        return []
+    return _gce()(cluster, site, paths, operator).namesakes()
+
+
 def _local(recipe: Recipe) -> ControllerVm:
     return LocalController(recipe.paths, recipe.probe)
 
@@ -82,6 +94,10 @@ def _gcp(recipe: Recipe) -> ControllerVm:
     from iris_platform.gcp.machine import Machine
 
     config, site = recipe.config, known_site(recipe.config, recipe.paths)
+
+    def look(there: Site) -> SshConnection:
+        return dial(there, recipe.paths.pki_dir, pins=False)
+
     gcp, machine = config.controller.gcp, site.machine
     assert machine is not None, "`site_of` gives one to every controller on GCE"
     wanted = Machine(
@@ -93,6 +109,7 @@ def _gcp(recipe: Recipe) -> ControllerVm:
         *(config.name, site, recipe.paths, recipe.operator, wanted, pools_of(config, recipe.paths)),
         container=container_of(config.bootstrap, "controller"),
         kinds=kinds_of(config),
+        connect=None if recipe.pins else look,
     )
 
 

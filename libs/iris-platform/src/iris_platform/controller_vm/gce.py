@@ -21,6 +21,7 @@ from iris_platform.base import (
     PermissionMissing,
     PlatformError,
     StartFailed,
+    Stray,
     Unreachable,
     VmState,
 )
@@ -29,7 +30,7 @@ from iris_platform.controller_vm.base import ControllerState, ControllerStatus, 
 from iris_platform.controller_vm.forget import forget_places
 from iris_platform.controller_vm.login import LOGIN_USER, key_file, metadata_line
 from iris_platform.controller_vm.remote import RemoteController
-from iris_platform.controller_vm.site import BACKUP_FILE, Site, dial, write_site
+from iris_platform.controller_vm.site import BACKUP_FILE, Site, dial, read_site, write_site
 from iris_platform.files import make_private_dir, write_atomic
 from iris_platform.gcp.compute import Compute, Exists
 from iris_platform.gcp.machine import (
@@ -67,6 +68,9 @@ BOOT_S = 300.0
 # Each look whether it is so far.
 LOOK_S = 20.0
 MOST_PAUSE_S = 2.0
+
+# What Compute Engine calls them, and people.
+KINDS = {"instances": "machine", "disks": "disk"}
 
 Dial = Callable[[Site], "SshConnection"]
 
@@ -122,7 +126,7 @@ class GceController:
             found = self._look()
             if found is None:
                 raise StartFailed(f"machine {machine.name} is gone again")
-        self._take(found)
+        self._take(found, remember=True)
         with self._operator.step(f"wait for machine {machine.name}"):
             self._await_boot()
         return self._over_ssh().start(config, before)
@@ -140,6 +144,8 @@ class GceController:
         there = ControllerStatus(ControllerState.UNRESPONSIVE, 0, self._site.place)
         if found.vm.state is not VmState.RUNNING:
             return replace(there, detail=f"its machine is {found.vm.state.value}")
+        if not key_file(self._paths.pki_dir).exists():
+            return replace(there, detail="its machine runs, and the key to it is not here")
         self._take(found)
         try:
             seen = self._over_ssh().status()
@@ -196,7 +202,7 @@ class GceController:
             if keys != found.metadata.get(SSH_KEYS):
                 body = metadata_body({**found.metadata, SSH_KEYS: keys}, found.fingerprint)
                 self._compute.set_metadata(self._machine.zone, found.vm.vm_id, body)
-        self._take(found)
+        self._take(found, remember=True)
         with self._operator.step(f"wait for machine {found.vm.vm_id}"):
             self._await_boot()
         self._over_ssh().log_in()
@@ -206,6 +212,21 @@ class GceController:
         """Made by the first call: that there are no credentials is an error of it."""
         endpoint = self._machine.endpoint
         return Compute(endpoint, self._machine.project, open_session(endpoint))
+
+    def namesakes(self) -> list[Stray]:
+        """Machines and disks in its zone that carry the cluster's name and any id but the known one.
+
+        Raises:
+            PlatformError: they cannot be listed.
+        """
+        found = []
+        for kind in ("instances", "disks"):
+            for name, labels in self._namesakes(kind):
+                other = labels.get(LABEL_CLUSTER_ID, "")
+                if other != self._site.cluster_id:
+                    where = f"in {self._machine.place} carries cluster id {other or 'none'}"
+                    found.append(Stray(KINDS[kind], name, where, other))
+        return found
 
     # -- whose it is -------------------------------------------------------------
 
@@ -327,8 +348,8 @@ class GceController:
             there = self._compute.get(self._machine.zone, kind, str(body["name"]))
             self._check_ours(there or {"name": body["name"]})
 
-    def _take(self, found: Found) -> None:
-        """What is known of the machine now, for us and for later commands."""
+    def _take(self, found: Found, *, remember: bool = False) -> None:
+        """What is known of the machine now; later commands are told if we have to do with it already."""
         machine = replace(self._machine, machine_id=found.machine_id, is_private=not found.external_address)
         site = replace(
             self._site,
@@ -339,7 +360,9 @@ class GceController:
         )
         if site != self._site:
             self._site, self._machine, self._remote = site, machine, None
-            write_site(self._paths, site)
+            known = None if remember else read_site(self._paths)
+            if remember or (known is not None and known.cluster_id == site.cluster_id):
+                write_site(self._paths, site)
 
     def _await_boot(self) -> None:
         """Until there is a shell on it, and its disk is mounted.

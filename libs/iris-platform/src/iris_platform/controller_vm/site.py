@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from iris_platform.base import Refused
 from iris_platform.files import make_private_dir, write_atomic
+from iris_platform.names import controller_name
 from iris_platform.paths import ClusterPaths
 
 # Not to hide a cycle: protobuf and paramiko must not be loaded with this module.
@@ -117,6 +118,21 @@ def site_of(config: IrisClusterConfig) -> Site:
         return site
     machine = CloudMachine(gcp.project_id, gcp.zone, endpoint=config.endpoints.compute)
     return replace(site, port=gcp.port, machine=machine)
+
+
+def site_of_id(config: IrisClusterConfig, cluster_id: str) -> Site:
+    """The site of a configuration whose cluster has this id, for one whose keys are not here."""
+    site = site_of(config)
+    if site.machine is None:
+        return replace(site, cluster_id=cluster_id)
+    return replace(
+        site, cluster_id=cluster_id, machine=replace(site.machine, name=controller_name(cluster_id))
+    )
+
+
+def has_keys(paths: ClusterPaths) -> bool:
+    """Whether the keys of a cluster with its controller elsewhere are here."""
+    return (paths.pki_dir / BACKUP_FILE).exists()
 
 
 def known_site(config: IrisClusterConfig, paths: ClusterPaths) -> Site:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from iris_platform.base import Stray
 from iris_platform.gcp.errors import Cause
 from iris_platform.gcp.reply import Sighting
 
@@ -41,7 +42,7 @@ class ZoneView:
     """A complete list of one zone: this cluster's slices by name, and what was let alone."""
 
     slices: Mapping[str, Sighting]
-    strays: tuple[str, ...] = ()
+    strays: tuple[Stray, ...] = ()
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Ledger:
         with self._lock:
             self._views[zone] = view
 
-    def strays(self) -> list[str]:
-        """What the last lists showed and nobody touches."""
+    def strays(self) -> list[tuple[str, Stray]]:
+        """What the last lists showed and nobody touches, with its zone."""
         with self._lock:
-            return [words for view in self._views.values() for words in view.strays]
+            return [(zone, stray) for zone, view in self._views.items() for stray in view.strays]

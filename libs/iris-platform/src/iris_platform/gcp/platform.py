@@ -17,6 +17,7 @@ from iris_platform.base import (
     Refused,
     SliceInfo,
     SliceSpec,
+    Stray,
     VmBootstrapSpec,
     VmInfo,
 )
@@ -95,6 +96,10 @@ class TpuPlatform:
         """Nodes and queued resources that look like ours by half, and are let alone."""
         return self._made.troubles() if self._made is not None else []
 
+    def strays(self, zone: str) -> list[Stray]:
+        """See `SeesStrays.strays`."""
+        return self._made.strays(zone) if self._made is not None else []
+
     def tidy(self, zone: str | None = None) -> None:
         """Nothing is kept between slices."""
         self._zone(zone)
@@ -155,4 +160,4 @@ def _open(settings: PlatformSettings, deadlines: Deadlines) -> TpuSlices:
         raise Refused(f"{words} ({error})") from error
 
     api = TpuApi(endpoint_of(settings), settings.provider.tpu.project_id, deadlines)
-    return TpuSlices(api, settings.identity.cluster_id, settings.now_ms)
+    return TpuSlices(api, settings.identity, settings.now_ms)

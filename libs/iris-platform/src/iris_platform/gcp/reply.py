@@ -13,7 +13,7 @@ from typing import Any
 
 from google.cloud import tpu_v2
 
-from iris_platform.base import SliceCloudState, SliceInfo, SliceSpec, VmInfo
+from iris_platform.base import ClusterIdentity, SliceCloudState, SliceInfo, SliceSpec, Stray, VmInfo
 from iris_platform.bootstrap.host.report import LOG_KEY, NAMESPACE
 from iris_platform.gcp.errors import Cause, cause_of
 from iris_platform.gcp.states import (
@@ -26,7 +26,7 @@ from iris_platform.gcp.states import (
     queued_state,
     queued_state_name,
 )
-from iris_platform.names import LABEL_CLUSTER_ID, is_ours, parse_slice_name
+from iris_platform.names import LABEL_CLUSTER, LABEL_CLUSTER_ID, is_ours, parse_slice_name
 
 _Queued = tpu_v2.QueuedResourceState
 _DELETING = SliceCloudState.DELETING
@@ -86,21 +86,26 @@ def last_word(name: str) -> str:
 
 
 def sightings(
-    nodes: Iterable[tpu_v2.Node], queued: Iterable[tpu_v2.QueuedResource], cluster_id: str
-) -> tuple[dict[str, Sighting], list[str]]:
-    """One cluster's slices in the lists of a zone, by name; and what is let alone there, in words.
+    nodes: Iterable[tpu_v2.Node], queued: Iterable[tpu_v2.QueuedResource], identity: ClusterIdentity
+) -> tuple[dict[str, Sighting], list[Stray]]:
+    """One cluster's slices in the lists of a zone, by name; and what is let alone there.
 
-    What has another id in its name is not mentioned. What has our labels and not
-    our name, or the other way round, is somebody's mistake: nothing touches it.
+    What has another id in its name is only mentioned where its labels have our
+    cluster's name. What has our labels and not our name, or the other way round, is
+    somebody's mistake: nothing touches it.
     """
+    cluster_id = identity.cluster_id
     found: dict[str, Sighting] = {}
-    strays: list[str] = []
+    strays: list[Stray] = []
     for request in queued:
         name = last_word(request.name)
         if is_ours(name, Sighting(queued=request).labels, cluster_id):
             found[name] = Sighting(queued=request)
         elif _has_id(name, cluster_id):
-            strays.append(f"queued resource {name}: its node lacks this cluster's labels; it is let alone")
+            words = "its node lacks this cluster's labels; it is let alone"
+            strays.append(Stray("queued resource", name, words))
+        elif other := _namesake(Sighting(queued=request).labels, identity):
+            strays.append(_of_namesake("queued resource", name, other, 0))
     for node in nodes:
         name = slice_of(node)
         if is_ours(name, node.labels, cluster_id):
@@ -108,8 +113,21 @@ def sightings(
             found[name] = replace(known, nodes=(*known.nodes, node))
         elif node.labels.get(LABEL_CLUSTER_ID) == cluster_id or _has_id(name, cluster_id):
             words = "name and labels do not both carry this cluster's id; it is let alone"
-            strays.append(f"node {last_word(node.name)}: {words}")
+            strays.append(Stray("node", last_word(node.name), words, hosts=len(node.network_endpoints)))
+        elif (other := _namesake(node.labels, identity)) and all(name != stray.name for stray in strays):
+            hosts = len(node.network_endpoints)
+            strays.append(_of_namesake("node", last_word(node.name), other, hosts))
     return {name: _in_order(sighting) for name, sighting in found.items()}, strays
+
+
+def _namesake(labels: Mapping[str, str], identity: ClusterIdentity) -> str:
+    """The id of another cluster of our name that these labels carry; empty where they do not."""
+    other = labels.get(LABEL_CLUSTER_ID, "") if labels.get(LABEL_CLUSTER) == identity.cluster else ""
+    return other if other != identity.cluster_id else ""
+
+
+def _of_namesake(kind: str, name: str, cluster_id: str, hosts: int) -> Stray:
+    return Stray(kind, name, f"carries the same cluster name and id {cluster_id}", cluster_id, hosts)
 
 
 def slice_of(node: tpu_v2.Node) -> str:

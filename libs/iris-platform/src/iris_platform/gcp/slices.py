@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from iris_platform.base import (
     HOST_LOG_BYTES,
+    ClusterIdentity,
     HostLog,
     NotOurs,
     PlatformError,
@@ -19,6 +20,7 @@ from iris_platform.base import (
     SliceCloudState,
     SliceInfo,
     SliceSpec,
+    Stray,
 )
 from iris_platform.files import last_lines
 from iris_platform.gcp import request
@@ -47,10 +49,11 @@ from iris_platform.vm_platform import has_labels
 class TpuSlices:
     """See the module; safe to use from any thread."""
 
-    def __init__(self, api: TpuApi, cluster_id: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, api: TpuApi, identity: ClusterIdentity, now_ms: Callable[[], int]) -> None:
         """`now_ms`: milliseconds since the epoch."""
         self._api = api
-        self._cluster_id = cluster_id
+        self._identity = identity
+        self._cluster_id = identity.cluster_id
         self._now_ms = now_ms
         self._ledger = Ledger()
 
@@ -61,8 +64,8 @@ class TpuSlices:
         # Queued resources first: what is active then has its node in the second list.
         queued = self._api.list_queued(zone)
         nodes = self._api.list_nodes(zone)
-        found, strays = sightings(nodes, queued, self._cluster_id)
-        self._ledger.note_view(zone, ZoneView(found, tuple(f"zone {zone}: {words}" for words in strays)))
+        found, strays = sightings(nodes, queued, self._identity)
+        self._ledger.note_view(zone, ZoneView(found, tuple(strays)))
         infos = [self._listed(name, zone, found[name]) for name in sorted(found)]
         return [info for info in infos if has_labels(info.labels, labels)]
 
@@ -85,8 +88,25 @@ class TpuSlices:
         return info if sighting.is_settled else orphaned(info)
 
     def troubles(self) -> list[str]:
-        """What the last lists showed and nobody touches."""
-        return self._ledger.strays()
+        """What the last lists showed and nobody touches, in words; what is a namesake's in one for each id."""
+        lines = []
+        of_others: dict[tuple[str, str], list[str]] = {}
+        for zone, stray in self._ledger.strays():
+            if stray.cluster_id:
+                of_others.setdefault((zone, stray.cluster_id), []).append(f"{stray.kind} {stray.name}")
+            else:
+                lines.append(f"zone {zone}: {stray.words}")
+        for (zone, cluster_id), things in of_others.items():
+            more = f" and {len(things) - 1} more" if len(things) > 1 else ""
+            lines.append(
+                f"zone {zone}: {things[0]}{more}: of another cluster of this name, id {cluster_id}; if it is"
+                f" of yours: `iris cluster stop --cluster-id {cluster_id}` deletes it, and stops this one too"
+            )
+        return lines
+
+    def strays(self, zone: str) -> list[Stray]:
+        """What the last list of a zone showed and nobody touches."""
+        return [stray for where, stray in self._ledger.strays() if where == zone]
 
     def _look(self, name: str, zone: str) -> Sighting:
         """A slice, asked for by name; also the nodes that the last list showed of it."""
