@@ -39,6 +39,26 @@ def test_it_is_forgotten_where_the_other_zones_are_empty(bench: Bench) -> None:
     done = bench.stop(*ONE_ZONE, "-y")
     assert done.status == 0, done.err
     assert not bench.paths.pki_dir.exists() and not bench.paths.state_dir.exists()
+    assert not bench.paths.local_root.exists()
+
+
+def test_a_stop_leaves_no_state_where_there_was_none(bench: Bench) -> None:
+    assert bench.start().status == 0
+    cluster_id = bench.add_slice(1).split("-")[1]
+    kill(bench.pid())
+    shutil.rmtree(bench.paths.state_dir)
+    shutil.rmtree(bench.paths.pki_dir)
+    done = bench.stop("-y", "--cluster-id", cluster_id)
+    assert done.status == 0 and "kept" not in done.text, done.err
+    assert not bench.paths.state_dir.exists() and bench.agents() == []
+
+
+def test_what_does_not_happen_is_not_said(bench: Bench) -> None:
+    assert bench.start().status == 0
+    planned = bench.stop("--zone", "local", "--dry-run")
+    assert "zone attic is left as it is" in planned.text and "left as it was" not in planned.text
+    done = bench.stop("-y")
+    assert done.status == 0 and "deletes the slices" not in done.text + done.err
 
 
 def test_a_zone_that_cannot_be_looked_at_is_not_empty(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from iris_cli.teardown.ending import Running
@@ -56,6 +57,14 @@ def test_a_plan_has_what_either_side_knows_once() -> None:
         "zone c (tpu) cannot be listed: the API is down",
         "zone d is left as it is",
     ]
+
+
+def test_a_group_has_its_own_name_without_a_controller_too() -> None:
+    (slice_,) = doomed_slices([], [seen("a", "s-1")], ["a"], ["other", "g"])
+    assert slice_.scale_group == "g"
+    info = replace(seen("a", "s-1").slices[0], labels={"iris-group": "a-b"})
+    (slice_,) = doomed_slices([], [replace(seen("a"), slices=(info,))], ["a"], ["a_b", "ab"])
+    assert slice_.scale_group == "a_b"
 
 
 def test_a_plan_stays_in_its_zones() -> None:

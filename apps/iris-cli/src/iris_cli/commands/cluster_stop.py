@@ -204,7 +204,8 @@ class Stop:
                 self.output.line(line)
             if not running:
                 self.output.line("controller: not running")
-        for zone in self.plan.others:
+        # Beforehand the plan says it.
+        for zone in () if dry_run else self.plan.others:
             self.output.line(f"left as it was: zone {zone}")
         for zone in () if dry_run else self.plan.pauses:
             self.output.line(f"zone {zone} stays empty until the next start; the controller goes on")
@@ -299,7 +300,7 @@ def _plan(
         cluster.name,
         identity.cluster_id,
         zones,
-        doomed_slices(told, looks, zones),
+        doomed_slices(told, looks, zones, scope.groups),
         running[0] if running and not goes_on else None,
         tuple(look for look in looks if isinstance(look, Blind)),
         others,

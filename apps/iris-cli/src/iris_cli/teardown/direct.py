@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from iris_cli.exits import FAILED, LEFT_OVER, CliError
@@ -45,14 +46,25 @@ def clear(
     Raises:
         CliError: somebody else holds the state directory.
     """
+    is_new = not paths.state_dir.exists()
     lock = _take_lock(paths)
-    with lock:
+    with lock, _no_trace(paths, is_new):
         looks = look_at(sites, zones)
         # Of them nothing is known: to look again and again would hold up the others.
         blind = [look for look in looks if isinstance(look, Blind) and not look.known]
         sighted = [site for site in sites if all(look.site is not site for look in blind)]
         looks, errors = _clear([look for look in looks if look not in blind], sighted, zones, note)
         return Result(tuple(_tidied(look) for look in [*looks, *blind]), errors)
+
+
+@contextmanager
+def _no_trace(paths: ClusterPaths, is_new: bool) -> Iterator[None]:
+    """A state directory that only the lock needed is none that a next start would find anything in."""
+    try:
+        yield
+    finally:
+        if is_new:
+            shutil.rmtree(paths.state_dir, ignore_errors=True)
 
 
 def _clear(

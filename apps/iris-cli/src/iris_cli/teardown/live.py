@@ -101,7 +101,7 @@ def shut_down(
         with controller.connect() as connection:
             request = BeginShutdownRequest(reason="iris cluster stop", zones=zones)
             connection.call(connection.stub.BeginShutdown, request)
-            note("the controller deletes the slices")
+            note("the controller deletes the slices" if left else "the controller has no slices to delete")
             while time.monotonic() < deadline:
                 left = meant(list_slices(connection).slices)
                 lines = teller.lines(words_of(left))

@@ -10,7 +10,7 @@ from iris_cli.teardown.ending import Running
 from iris_cli.teardown.look import Blind, Seen, zones_by
 from iris_cli.text import plural, short_name
 from iris_platform.local import Found
-from iris_platform.names import parse_slice_name
+from iris_platform.names import LABEL_GROUP, group_part, parse_slice_name
 from iris_proto.v1.controller_pb2 import Slice, SliceState
 
 
@@ -52,21 +52,30 @@ class Plan:
 
 
 def doomed_slices(
-    believed: Iterable[Slice], looks: Iterable[Seen | Blind], zones: Sequence[str]
+    believed: Iterable[Slice],
+    looks: Iterable[Seen | Blind],
+    zones: Sequence[str],
+    groups: Iterable[str] = (),
 ) -> tuple[Doomed, ...]:
-    """What the controller knows and what was seen, each slice once, by zone and name."""
+    """What the controller knows and what was seen, each slice once, by zone and name.
+
+    `groups` are the scale groups as they were configured: names of slices and labels
+    have not all of their characters.
+    """
     found = {}
+    whole = {group_part(group): group for group in groups}
     for look in looks:
         if isinstance(look, Seen):
             for info in look.slices:
-                group = info.labels.get("iris-group", "")
+                label = info.labels.get(LABEL_GROUP, "")
+                group = whole.get(label, label)
                 found[info.slice_id] = Doomed(
                     info.slice_id, info.zone, group, info.state.value.upper(), len(info.vms)
                 )
         else:
             for entry in look.known:
                 parts = parse_slice_name(entry.name)
-                group = parts.group if parts else ""
+                group = whole.get(parts.group, parts.group) if parts else ""
                 state = "UNREADABLE" if entry.zone is None else "UNLISTED"
                 found.setdefault(entry.name, Doomed(entry.name, look.zone, group, state, entry.hosts))
     for told in believed:

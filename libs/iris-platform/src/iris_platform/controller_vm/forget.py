@@ -21,3 +21,6 @@ def forget_places(paths: ClusterPaths) -> None:
                 shutil.rmtree(path)
         except OSError as error:
             raise Unreachable(f"{error.filename or path}: cannot be removed: {error.strerror}") from error
+    # Where slices were: what lies in it is somebody's.
+    with suppress(OSError):
+        paths.local_root.rmdir()
