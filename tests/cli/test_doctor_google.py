@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_the_controllers_machine_is_looked_at_once_the_cluster_was_started() -> 
         assert (absent.result, "is not there" in absent.message) == (Result.WARNING, True)
         call = partial(requests.post, timeout=10)
         where = f"{cloud.url}/compute/v1/projects/test-project/zones/europe-west4-b/instances"
-        call(where, json=INSTANCE)
+        call(where, data=json.dumps(INSTANCE))
         wait_until(lambda: machine().message.endswith("is RUNNING"))
         assert machine().result is Result.OK
         call(f"{where}/iris-abcdefgh27-controller/stop")

@@ -29,6 +29,7 @@ from iris_platform.bootstrap import NO_CONTAINER
 from iris_platform.controller_vm.base import ControllerState, ControllerStatus, Operator, nothing
 from iris_platform.controller_vm.forget import forget_places
 from iris_platform.controller_vm.login import LOGIN_USER, key_file, metadata_line
+from iris_platform.controller_vm.namesakes import KINDS, namesakes
 from iris_platform.controller_vm.remote import RemoteController
 from iris_platform.controller_vm.site import BACKUP_FILE, Site, dial, read_site, write_site
 from iris_platform.files import make_private_dir, write_atomic
@@ -47,9 +48,7 @@ from iris_platform.gcp.session import open_session
 from iris_platform.identity import IdentityError
 from iris_platform.joining import Kind
 from iris_platform.names import (
-    LABEL_CLUSTER,
     LABEL_CLUSTER_ID,
-    LABEL_ROLE,
     controller_labels,
     controller_name,
     state_disk_name,
@@ -68,9 +67,6 @@ BOOT_S = 300.0
 # Each look whether it is so far.
 LOOK_S = 20.0
 MOST_PAUSE_S = 2.0
-
-# What Compute Engine calls them, and people.
-KINDS = {"instances": "machine", "disks": "disk"}
 
 Dial = Callable[[Site], "SshConnection"]
 
@@ -219,14 +215,13 @@ class GceController:
         Raises:
             PlatformError: they cannot be listed.
         """
-        found = []
-        for kind in ("instances", "disks"):
-            for name, labels in self._namesakes(kind):
-                other = labels.get(LABEL_CLUSTER_ID, "")
-                if other != self._site.cluster_id:
-                    where = f"in {self._machine.place} carries cluster id {other or 'none'}"
-                    found.append(Stray(KINDS[kind], name, where, other))
-        return found
+        where = f"in {self._machine.place} carries cluster id"
+        return [
+            Stray(kind, name, f"{where} {other or 'none'}", other)
+            for plural, kind in KINDS.items()
+            for name, other in self._namesakes(plural)
+            if other != self._site.cluster_id
+        ]
 
     # -- whose it is -------------------------------------------------------------
 
@@ -255,9 +250,8 @@ class GceController:
         self._remote = None
 
     def _refuse_namesakes(self) -> None:
-        for kind in ("instances", "disks"):
-            for name, labels in self._namesakes(kind):
-                cluster_id = labels.get(LABEL_CLUSTER_ID, "")
+        for kind in KINDS:
+            for name, cluster_id in self._namesakes(kind):
                 raise NotOurs(
                     f"{self._machine.place}: has {name} of a cluster {self._cluster} (id {cluster_id}),"
                     " whose keys are not here: `iris cluster login` gets them of one that runs; bring back"
@@ -276,7 +270,7 @@ class GceController:
         if path.exists():
             self._identify()
             return True
-        ids = {labels.get(LABEL_CLUSTER_ID, "") for _, labels in self._namesakes("instances")}
+        ids = {cluster_id for _, cluster_id in self._namesakes("instances")}
         if len(ids) > 1:
             raise NotOurs(
                 f"{self._machine.place}: has several controllers of {self._cluster}: {', '.join(sorted(ids))}"
@@ -285,10 +279,8 @@ class GceController:
             self._know(ids.pop())
         return bool(self._site.cluster_id)
 
-    def _namesakes(self, kind: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-        labels = {LABEL_CLUSTER: self._cluster, LABEL_ROLE: "controller"}
-        for body in self._compute.list(self._machine.zone, kind, labels):
-            yield str(body["name"]), dict(body.get("labels") or {})
+    def _namesakes(self, kind: str) -> Iterator[tuple[str, str]]:
+        return namesakes(self._compute, self._machine.zone, self._cluster, kind)
 
     def _wanted_machine(self) -> Machine:
         cluster_id = self._identify()
