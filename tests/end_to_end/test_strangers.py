@@ -16,7 +16,7 @@ from iris_platform.gcp.session import open_session
 from iris_platform.names import controller_labels, controller_name, slice_labels, slice_name, state_disk_name
 from tests.cloud.clients import TpuUser
 from tests.harness.cloud import CloudServer
-from tests.harness.cluster import LocalCluster
+from tests.harness.cluster import LocalCluster, wait_until
 from tests.harness.ports import free_port
 
 ZONE, OTHER_ZONE = "us-central1-a", "us-west4-a"
@@ -111,9 +111,9 @@ def test_a_home_that_never_started_it_looks_and_names_the_id(
 def test_an_older_id_beside_new_keys_is_seen_and_goes(cluster: LocalCluster, cloud: CloudServer) -> None:
     name = add_node(cloud)
     cluster.iris("cluster", "start")
-    problems = cluster.json("cluster", "status")["problems"]
+    wait_until(lambda: OLD in str(cluster.json("cluster", "status")["problems"]), 10)
     found = cluster.iris("cluster", "stop", "-y", expect=6)
-    assert f"slice {name} is left: it carries cluster id {OLD}" in found.out, problems
+    assert f"slice {name} is left: it carries cluster id {OLD}" in found.out
     done = cluster.iris("cluster", "stop", "-y", "--cluster-id", OLD)
     assert f"delete slice {name} in zone {OTHER_ZONE}" in done.out
     assert cloud.client.nodes() == {}
