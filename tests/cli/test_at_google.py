@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from iris_platform.controller_vm.site import CloudMachine, Site, write_site
+from iris_platform.controller_vm.site import BACKUP_FILE, CloudMachine, Site, write_site
+from iris_platform.files import make_private_dir, write_atomic
 from iris_platform.gcp.compute import Compute
 from iris_platform.gcp.machine import GIB, Machine, disk_body
 from iris_platform.gcp.session import open_session
 from iris_platform.names import controller_labels, state_disk_name
 from iris_platform.paths import ClusterPaths
+from iris_platform.pki.authority import identity_in, new_backup
 from tests.cli.runner import Runner
 from tests.harness.cloud import CloudServer
 
-ID, ZONE, PROJECT = "abcdefghij", "us-west4-a", "test-project"
-DISK = state_disk_name(ID)
+ZONE, PROJECT = "us-west4-a", "test-project"
 CONFIG = """\
 name: far
 controller: {{ gcp: {{ project_id: {project}, zone: {zone} }} }}
@@ -28,12 +31,17 @@ scale_groups:
 """
 
 
-def started(iris: Runner, url: str) -> None:
-    """What a start has written down here."""
+def started(iris: Runner, url: str) -> str:
+    """What a start has written down here; the cluster's id."""
     (iris.home / "far.yaml").write_text(CONFIG.format(project=PROJECT, zone=ZONE, url=url))
     state = iris.home / "state"
     paths = ClusterPaths(state / "iris" / "far", state / "iris-pki" / "far", state / "iris-local" / "far")
-    write_site(paths, Site("10.0.0.2", 10400, cluster_id=ID, machine=CloudMachine(PROJECT, ZONE, url)))
+    make_private_dir(paths.pki_dir)
+    write_atomic(paths.pki_dir / BACKUP_FILE, new_backup("far", time.time()))
+    cluster_id = identity_in("far", (paths.pki_dir / BACKUP_FILE).read_bytes()).cluster_id
+    machine = CloudMachine(PROJECT, ZONE, url)
+    write_site(paths, Site("10.0.0.2", 10400, cluster_id=cluster_id, machine=machine))
+    return cluster_id
 
 
 def test_a_permission_that_is_missing_is_named_with_its_place(iris: Runner) -> None:
@@ -48,17 +56,17 @@ def test_a_permission_that_is_missing_is_named_with_its_place(iris: Runner) -> N
 
 def test_a_disk_that_stays_is_named_with_the_command(iris: Runner) -> None:
     with CloudServer() as cloud:
-        started(iris, cloud.url)
-        labels = controller_labels("far", ID)
+        cluster_id = started(iris, cloud.url)
+        labels, disk = controller_labels("far", cluster_id), state_disk_name(cluster_id)
         machine = Machine(
-            PROJECT, ZONE, "", DISK, "e2", "debian", 20 * GIB, 20 * GIB, "default", labels=labels
+            PROJECT, ZONE, "", disk, "e2", "debian", 20 * GIB, 20 * GIB, "default", labels=labels
         )
         with open_session(cloud.url) as session:
             Compute(cloud.url, PROJECT, session).insert(ZONE, "disks", disk_body(machine))
         cloud.client.fault("error", "disks.delete", code=7, count=None)
         done = iris("--config", "far.yaml", "cluster", "stop", "--forget", "-y")
         assert done.status == 6
-        assert f"cannot delete zones/{ZONE}/disks/{DISK} of project {PROJECT}" in done.err
+        assert f"cannot delete zones/{ZONE}/disks/{disk} of project {PROJECT}" in done.err
         assert "iris --config far.yaml cluster stop -y --forget" in done.err
         cloud.client.clear_faults()
         again = iris("--config", "far.yaml", "cluster", "stop", "--forget", "-y")
