@@ -57,6 +57,14 @@ class Bundle:
     path: Path
 
 
+def bundle_for(host: Host, scratch: Path) -> Bundle:
+    """The bundle for a host's own Python."""
+    asked = "import sys; print('%d.%d' % sys.version_info[:2])"
+    python = host.output("python3", "-c", asked).strip()
+    made = Shelf(scratch / "bundles").bundle_for(python, platform.machine())
+    return Bundle(made.sha256, made.path)
+
+
 class Fleet:
     """So many hosts. `addresses` are where this machine finds them, one each."""
 
@@ -118,9 +126,7 @@ def fleet(size: int, scratch: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
         lab = stack.enter_context(Lab())
         hosts = lab.hosts(size)
-        asked = "import sys; print('%d.%d' % sys.version_info[:2])"
-        python = hosts[0].output("python3", "-c", asked).strip()
-        made = Shelf(scratch / "bundles").bundle_for(python, platform.machine())
+        made = bundle_for(hosts[0], scratch)
         environ = {"PYTHONPATH": str(ROOT)}
         wire = stack.enter_context(Companion("wire", str(RTT_S), home=scratch, environ=environ))
-        yield Fleet(lab, hosts, wire, Bundle(made.sha256, made.path))
+        yield Fleet(lab, hosts, wire, made)

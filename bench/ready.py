@@ -8,17 +8,18 @@ same wheels and loads gRPC, and nothing else.
 from __future__ import annotations
 
 import itertools
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from bench.fleet import BUNDLE_THERE, bundle_for
 from bench.local_cluster import Client
 from bench.measure import Benchmark, Floor, Lineup, Role, Sample, Scale, Setting, Subject, Unit, Work
 from bench.sealed import on_hosts
 from iris_config.accelerators import find_accelerator
-from iris_platform.bundle import Shelf
 from iris_proto.v1.job_pb2 import JobState
 from tests.harness.cloud import CloudServer
 from tests.harness.cloud.bench_vms import BenchVms
@@ -45,7 +46,7 @@ scale_groups:
     zones: [{zone}]
     idle_timeout: 1s
 """
-BUNDLE_THERE, UNPACKED_THERE = "/var/tmp/iris-bundle", "/var/tmp/iris-unpacked"
+UNPACKED_THERE = "/var/tmp/iris-unpacked"
 UNPACK = """\
 import io, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as bundle:
@@ -96,8 +97,6 @@ class TpuFleet:
 
 
 def _seconds(moment: str) -> float:
-    from google.protobuf.timestamp_pb2 import Timestamp
-
     read = Timestamp()
     read.FromJsonString(moment)
     return read.ToNanoseconds() / 1e9
@@ -125,9 +124,7 @@ def lineup(setting: Setting) -> Iterator[Lineup]:
     with ExitStack() as stack:
         lab = stack.enter_context(Lab())
         (spare,) = lab.hosts(1)
-        asked = "import sys; print('%d.%d' % sys.version_info[:2])"
-        python = spare.output("python3", "-c", asked).strip()
-        bundle = Shelf(setting.scratch / "bundles").bundle_for(python, platform.machine())
+        bundle = bundle_for(spare, setting.scratch)
         vms = BenchVms(lab)
         cloud = stack.enter_context(CloudServer(vms=vms, address=lab.address))
         fleet = TpuFleet(setting.scratch / "cluster", lab, cloud, vms, accelerator_type)

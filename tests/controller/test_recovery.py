@@ -54,6 +54,17 @@ def notices(w: Scene) -> Sequence[str]:
     return view_of(w.world).findings.notices
 
 
+def two_slices_of_a_lost_store() -> tuple[Scene, str, list[str], list[AttemptId]]:
+    """A job with a task on each of two slices, whose agents have not reported yet."""
+    w = world(group(at_most=3, cpu=1))
+    job = w.submit(tasks=2)
+    w.boots(*w.slices)
+    names, ids = list(w.slices), [w.attempt(job, i) for i in range(2)]
+    lose_store(w, *names)
+    a_minute_on(w, *map(shown, names))
+    return w, job, names, ids
+
+
 class TestStoreLost:
     def test_b45_what_agents_report_is_adopted_and_goes_on(self) -> None:
         w = world(group(at_most=3))
@@ -72,12 +83,7 @@ class TestStoreLost:
         assert (w.job(job), is_complete(w)) == ("SUCCEEDED", True)
 
     def test_an_adopted_job_does_not_end_while_a_place_may_still_report_more_of_it(self) -> None:
-        w = world(group(at_most=3, cpu=1))
-        job = w.submit(tasks=2)
-        w.boots(*w.slices)
-        names, ids = list(w.slices), [w.attempt(job, i) for i in range(2)]
-        lose_store(w, *names)
-        a_minute_on(w, *map(shown, names))
+        w, job, names, ids = two_slices_of_a_lost_store()
         first, second = (w.agent(name) for name in names)
         first.hello(observed(ids[0], job=spec(2)))
         first.says(ids[0], succeeded())
@@ -90,12 +96,7 @@ class TestStoreLost:
         assert w.job(job) == "SUCCEEDED"
 
     def test_a_job_whose_known_tasks_have_ended_says_what_its_end_waits_for(self) -> None:
-        w = world(group(at_most=3, cpu=1))
-        job = w.submit(tasks=2)
-        w.boots(*w.slices)
-        names, ids = list(w.slices), [w.attempt(job, i) for i in range(2)]
-        lose_store(w, *names)
-        a_minute_on(w, *map(shown, names))
+        w, job, names, ids = two_slices_of_a_lost_store()
         w.agent(names[0]).hello(
             observed(ids[0], s.AttemptSucceeded(5, AttemptEnd(6, NO_REASON, 0)), job=spec(2))
         )

@@ -65,6 +65,13 @@ def is_cloud(world: World, slice_: Slice) -> bool:
     return group is not None and group.is_cloud
 
 
+def may_wait_in_line(world: World, slice_: Slice) -> bool:
+    """Whether a slice is no more than a request yet, of those that wait in the provider's line."""
+    group = world.group(slice_)
+    queued = group is not None and group.queued_for_ms is not None
+    return queued and isinstance(slice_.state, s.SliceRequesting)
+
+
 def create(world: World, slice_: Slice, now: Now) -> Effect:
     """Asks for a slice by its name; whoever asks has a token for it."""
     world.clocks.looked[slice_.name] = now.boot_ms
@@ -105,9 +112,8 @@ def look_last(world: World, slice_: Slice, now: Now) -> list[Effect]:
     looks = look(world, [slice_], now)
     if looks:
         world.asked.last_looks[slice_.name] = None
-    group = world.group(slice_)
-    if isinstance(slice_.state, s.SliceRequesting) and group is not None and group.queued_for_ms is not None:
-        # It waits in a line, and has no hosts.
+    if may_wait_in_line(world, slice_):
+        # There it has no hosts.
         return looks
     missing = tuple(world.missing(slice_)[:MOST_LOGS])
     return [LookAtSlice(slice_.name, slice_.group, slice_.zone, missing) for _ in looks]

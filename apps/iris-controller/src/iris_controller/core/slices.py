@@ -132,9 +132,8 @@ def time_limit_ms(world: World, slice_: Slice) -> int:
     group = world.group(slice_)
     if group is None:
         return 0
-    waits_in_line = isinstance(slice_.state, s.SliceRequesting) and group.queued_for_ms is not None
-    limit_ms = group.queued_for_ms or 0
-    limit_ms = limit_ms + QUEUE_MARGIN_MS if waits_in_line else group.boot_timeout_ms
+    in_line_ms = (group.queued_for_ms or 0) + QUEUE_MARGIN_MS
+    limit_ms = in_line_ms if calls.may_wait_in_line(world, slice_) else group.boot_timeout_ms
     # It may have been at work for long: its agents have the time of those that nobody knows.
     return max(limit_ms, group.task_lease_ms) if world.cluster.incomplete is not None else limit_ms
 
@@ -157,11 +156,10 @@ def is_overdue(world: World, slice_: Slice, now: Now) -> bool:
 
 def _give_up(world: World, slice_: Slice, event: SliceLooked, now: Now) -> list[Effect]:
     limit = duration(time_limit_ms(world, slice_))
-    group = world.group(slice_)
-    if isinstance(slice_.state, s.SliceRequesting) and group is not None and group.queued_for_ms is not None:
+    if calls.may_wait_in_line(world, slice_):
         why = Reason("stockout", f"was not served within {limit}")
     else:
-        missing = slice_.hosts - world.registered(slice_)
+        missing = len(world.missing(slice_))
         words = f"{missing} of {slice_.hosts} hosts did not register within {limit}"
         if isinstance(event.seen, SliceInfo) and event.seen.detail:
             words += f"; {event.seen.detail}"
@@ -275,8 +273,7 @@ def advance(world: World, name: str, now: Now) -> None:
 
 
 def _enter(world: World, slice_: Slice, state: s.SliceState, now: Now) -> Slice:
-    group = world.group(slice_)
-    if isinstance(slice_.state, s.SliceRequesting) and group is not None and group.queued_for_ms is not None:
+    if calls.may_wait_in_line(world, slice_):
         # Its turn has come: from here it boots.
         world.clocks.slice_since[slice_.name] = now.boot_ms
     world.put_slice(replace(slice_, state=state), now)
