@@ -78,6 +78,13 @@ def test_an_empty_plan() -> None:
     assert plan_lines(empty) == ["nothing to delete, and no controller to stop"]
 
 
+def test_a_controller_that_does_not_answer_is_not_nothing() -> None:
+    silent = Plan("demo", "abcdefghij", ("a",), (), None, silent="h0: no SSH connection")
+    assert not silent.empty
+    (line,) = plan_lines(silent)
+    assert "does not answer" in line
+
+
 def test_a_plan_for_programs() -> None:
     document = plan_document(plan())
     assert [entry["name"] for entry in document["slices"]] == ["s-1", "s-2"]

@@ -81,6 +81,21 @@ def test_b60_b65_while_a_slice_comes(quick: MakeQuick, lab: Lab) -> None:
     assert cluster.processes() == {}
 
 
+def test_b60_without_the_controller_that_began_it(quick: MakeQuick, lab: Lab) -> None:
+    hosts = hosts_of(lab, 2)
+    before = [host.listing() for host in hosts]
+    cluster = quick(hosts)
+    cluster.iris("cluster", "start")
+    with cluster.events() as watch:
+        cluster.submit("--replicas", "2", "--cpu", "2", "--", "sleep", "1000")
+        watch.wait_for("slice", "REQUESTING", 2)
+        wait_until(lambda: any(host.processes() for host in hosts))
+        # The line closes; what it began over there does not hear of that.
+        cluster.kill_controller()
+    assert stop(cluster, "-y")["left"] == []
+    assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]
+
+
 def test_a_stop_at_once_after_a_submission_raises_no_alarm(quick: MakeQuick, lab: Lab) -> None:
     hosts = hosts_of(lab, 2)
     before = [host.listing() for host in hosts]

@@ -237,3 +237,16 @@ def test_a_stop_takes_slices_off_the_hosts_that_it_reaches(make: Make, lab: Lab)
     stopped = cluster.iris("cluster", "stop", "-y", expect=6).err
     assert here.processes() == {} and here.listing().since(before) == []
     assert f"whether a slice is on {away.address} is not known" in stopped and here.address not in stopped
+
+
+def test_a_stop_ends_what_a_controller_that_is_gone_was_about_to_start(make: Make, lab: Lab) -> None:
+    controller_host, here = hosts_of(lab, 2)
+    before = here.listing()
+    cluster = make([controller_host, here])
+    cluster.iris("cluster", "start")
+    cluster.iris("job", "run", "--detach", "--cpu", "2", "--", "sleep", "1000")
+    wait_until(lambda: bool(here.processes()))
+    controller_host.kill()
+    stopped = cluster.iris("cluster", "stop", "-y", expect=6)
+    assert "what a controller that does not answer may have begun" in stopped.out
+    assert here.processes() == {} and here.listing().since(before) == []

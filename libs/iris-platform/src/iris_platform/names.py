@@ -16,6 +16,9 @@ LABEL_ROLE = "iris-role"
 LABEL_GROUP = "iris-group"
 LABEL_SLICE = "iris-slice"
 
+# What the shell of an upload over SSH is called, for whoever looks for one that was broken off.
+UPLOAD_MARK = "iris-put"
+
 # Google limits TPU node names to 63 characters; queued resources add a suffix.
 MAX_NAME_LENGTH = 61
 # Room for the prefix, the cluster id, a 13-digit epoch and a 4-digit number.
@@ -31,6 +34,11 @@ class SliceName(NamedTuple):
     group: str
     epoch: int
     number: int
+
+
+def script_mark(role: str, cluster_id: str, root: str) -> str:
+    """What the shell that runs a role's startup script over SSH is called; `root` empty: the host's choice."""
+    return f"iris-{role}-{cluster_id}@{root}"
 
 
 def group_part(group: str) -> str:

@@ -308,6 +308,7 @@ def _plan(
         # Both may be on one disk.
         tuple(dict.fromkeys(path for path in forgets.values() if path)),
         pauses=zones if goes_on else (),
+        silent=ending.silent,
     )
     return plan, looks
 

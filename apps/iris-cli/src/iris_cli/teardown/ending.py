@@ -38,6 +38,11 @@ class Running:
 class Ending(Protocol):
     """What a stop does to the controller itself. Errors are `PlatformError`s."""
 
+    @property
+    def silent(self) -> str:
+        """Why it is not known whether one runs, once that was asked; empty where it is known."""
+        ...
+
     def running(self) -> list[Running]:
         """The controllers that run now."""
         ...
@@ -64,6 +69,11 @@ class LocalEnding:
 
     def __init__(self, cluster: Cluster) -> None:
         self._paths = cluster.paths
+
+    @property
+    def silent(self) -> str:
+        """See `Ending.silent`: processes of this machine are there, or not."""
+        return ""
 
     def running(self) -> list[Running]:
         """See `Ending.running`."""
@@ -96,6 +106,11 @@ class RemoteEnding:
         self._vm = controller_at(cluster.name, site, cluster.paths, operator)
         # Who does not answer is not asked again: each time takes as long.
         self._silence: Unreachable | None = None
+
+    @property
+    def silent(self) -> str:
+        """See `Ending.silent`."""
+        return str(self._silence or "")
 
     def running(self) -> list[Running]:
         """See `Ending.running`."""

@@ -29,7 +29,8 @@ class Doomed:
 class Plan:
     """Everything that a stop does.
 
-    `controller` ends, if any; `forgets` are the places that go too. In the zones
+    `controller` ends, if any; one that does not answer is `silent`, with the reason, and
+    what it may have begun on hosts ends without it. `forgets` are the places that go too. In the zones
     `pauses` a controller that goes on asks for nothing any more.
     """
 
@@ -44,11 +45,12 @@ class Plan:
     foreign: tuple[Found, ...] = ()
     forgets: tuple[str, ...] = ()
     pauses: tuple[str, ...] = ()
+    silent: str = ""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.slices and self.controller is None and not self.pauses
+        return not (self.slices or self.controller or self.pauses or self.silent)
 
 
 def doomed_slices(
@@ -93,6 +95,8 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"delete slice {slice_.name} in zone {slice_.zone} ({about})")
     if plan.controller is not None:
         lines.append(f"stop the controller ({plan.controller.words})")
+    if plan.silent:
+        lines.append("end on the hosts what a controller that does not answer may have begun there")
     lines += [f"keep zone {zone} empty until the next start" for zone in plan.pauses]
     lines += [f"remove {path}, and what it knows" for path in plan.forgets]
     for zones, (provider, why) in zones_by((one.zone, (one.provider, one.why)) for one in plan.blind):

@@ -30,6 +30,7 @@ _PARTS = (
         "service.py",
         "start.py",
         "supervisor.py",
+        "unfinished.py",
     ),
 )
 _SHARED = (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from iris_platform.base import Refused
 from iris_platform.bootstrap import Outcome, Startup, parse_outcome, render
+from iris_platform.names import LABEL_CLUSTER_ID, script_mark
 from iris_platform.ssh import SshConnection
 
 # For everything beside what the script does.
@@ -64,7 +65,9 @@ def run_script(
         Unreachable: no answer in time.
     """
     script = render(startup).encode("ascii")
-    argv = ["sh", "-c", _RUN, "sh", str(len(script)), *words]
+    spec = startup.spec
+    mark = script_mark(spec.role, spec.labels.get(LABEL_CLUSTER_ID, ""), startup.root)
+    argv = ["sh", "-c", _RUN, mark, str(len(script)), *words]
     result = connection.run(argv, timeout_s=UPLOAD_S + timeout_s, input=script + secret)
     if result.status == _NO_ROOM:
         raise CannotUpload(

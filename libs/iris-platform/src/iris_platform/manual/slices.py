@@ -331,7 +331,7 @@ class ManualSlices:
         return [f"host {host} is left alone for now: {why}" for host, why in self._left_alone(now_ms).items()]
 
     def tidy(self) -> None:
-        """Remove the bundles that hosts without a slice keep.
+        """Remove what hosts without a slice keep, and starts that are still on their way to them.
 
         Raises:
             Unreachable: a host could not be cleaned.

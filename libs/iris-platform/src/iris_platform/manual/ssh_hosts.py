@@ -141,18 +141,16 @@ class SshHosts:
                 raise NotTheSameHost(f"{host}: {NOT_THE_SAME}; elsewhere it ends with its lease")
             if report.slice is not None and report.slice.spec.name != record.spec.name:
                 return
-            if not report.cluster_id and not report.is_running:
-                return
+            # Where nothing of it is seen it may be about to come.
             if report.cluster_id in ("", cluster_id):
                 vm.remove(cluster_id)
 
     def _tidy(self, cluster_id: str, host: str) -> None:
         with self._reach(host) as vm:
             report = _report(host, vm)
-            # Somebody's agent needs its bundle; ours would have been removed before. Labels
-            # without a slice are what is left of a start that was broken off.
-            broken_off = report.cluster_id == cluster_id and report.slice is None
-            if not report.is_running and (broken_off or not report.cluster_id):
+            # Somebody's agent needs its bundle. What is ours came up after the last look:
+            # from a start whose controller is gone, and there may be more on their way.
+            if report.cluster_id == cluster_id or not (report.cluster_id or report.is_running):
                 vm.remove(cluster_id, bundles=True)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from iris_platform.base import Refused
+from iris_platform.names import UPLOAD_MARK
 from iris_platform.ssh.connection import CommandResult
 from iris_platform.ssh.errors import RemoteFileMissing
 
@@ -62,7 +63,7 @@ def put(run: Run, where: str, data: bytes | Path, path: str, mode: int) -> None:
     with closing(io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")) as source:
         size = source.seek(0, os.SEEK_END)
         source.seek(0)
-        argv = ["sh", "-c", _PUT, "iris-put", temporary, path, f"{mode:o}", str(size), folder]
+        argv = ["sh", "-c", _PUT, UPLOAD_MARK, temporary, path, f"{mode:o}", str(size), folder]
         done = run(argv, source, 1 << 16)
     if done.status:
         raise Refused(f"{where}: cannot write {path}: {_words(done)}")

@@ -35,6 +35,7 @@ from iris_platform.bootstrap.host.report import report_deletion, report_failure
 from iris_platform.bootstrap.host.service import service_of
 from iris_platform.bootstrap.host.start import host_facts, install, start, undo, what_runs
 from iris_platform.bootstrap.host.supervisor import AlreadySupervised, Supervisor
+from iris_platform.bootstrap.host.unfinished import end_unfinished
 from iris_platform.bootstrap.notify import SOCKET_VARIABLE
 from iris_platform.names import LABEL_CLUSTER_ID
 from iris_platform.self_deletion import FACTS_FILE, delete_own_slice, own_slice
@@ -62,7 +63,7 @@ def main(argv: Sequence[str], document: Document | None = None, program: bytes =
         elif options.command == "install":
             write_outcome(_install(layout, document or {}, program))
         else:
-            write_outcome(_locked(layout, options))
+            write_outcome(_locked(layout, options, document or {}))
     except Failure as failure:
         write_outcome(failed(failure))
         return failure.status
@@ -179,7 +180,7 @@ def _undo(layout: Layout, document: Document) -> None:
         undo(layout, document)
 
 
-def _locked(layout: Layout, options: argparse.Namespace) -> dict[str, object]:
+def _locked(layout: Layout, options: argparse.Namespace, document: Document) -> dict[str, object]:
     service = service_of(layout, os.environ)
     labels = places.role_labels(layout)
     if options.command == "status":
@@ -194,6 +195,9 @@ def _locked(layout: Layout, options: argparse.Namespace) -> dict[str, object]:
             **what_runs(layout),
             "log_tail": service.log_tail() if layout.home.exists() else "",
         }
+    if options.cluster_id and options.command == "remove":
+        # Not waited for: they may hold the lock, or come to it after us.
+        end_unfinished(layout, options.cluster_id, document.get("root", ""))
     if options.cluster_id and labels:
         places.check_owner(layout, {LABEL_CLUSTER_ID: options.cluster_id})
     if not layout.root.exists():
