@@ -116,10 +116,11 @@ def _product(
         home = scratch / f"slices-of-{slice_size}{'-forwards' if forwards else ''}-{next(numbers)}"
         cluster = fleet_.cluster(home, slice_size, forwards=forwards)
         try:
+            # With the controller's first look at its hosts, whose connections serve for the rest.
+            fleet_.count()
             cluster.iris("cluster", "start")
             client = Client(cluster.state_dir)
             try:
-                fleet_.count()
                 began = time.perf_counter()
                 job_id = _submit(client, hosts)
                 _await_agents(client, hosts)

@@ -178,7 +178,10 @@ def test_a_changed_host_key_is_refused(make: Make, lab: Lab) -> None:
     assert cluster.iris("job", "run", "--", "hostname").out == f"{host.name}\n"
     with cluster.events() as watch:
         watch.wait_for("slice", "GONE")
+    # As one that was installed anew: whoever is connected stays with whom it knows.
+    host.kill()
     host.new_host_key()
+    host.boot(fresh_disk=True)
     job = cluster.submit("--", "hostname")
     wait_until(lambda: "host key" in cluster.told())
     assert cluster.json("job", "show", job)["tasks"][0]["state"] == "TASK_STATE_PENDING"

@@ -47,6 +47,17 @@ def sessions(host: Host) -> list[int]:
     return [int(pid) for pid, *line in lines if line and re.match("sshd.*: .*@", line[0])]
 
 
+def listens(host: Host, port: int) -> bool:
+    """Whether anything on the host does, on its loopback interface."""
+    lines = host.output("cat", "/proc/net/tcp").splitlines()
+    return any(f":{port:04X} 00000000:0000 0A " in line for line in lines)
+
+
+def way_back(out: str) -> int:
+    """The port that an agent was told, which a task printed."""
+    return int(out.split()[-1].rpartition(":")[2])
+
+
 def test_from_bare_hosts_to_a_job_and_back(make: Make, lab: Lab) -> None:
     hosts = hosts_of(lab, 2)
     before = [host.listing() for host in hosts]
@@ -69,14 +80,16 @@ def test_a_gang_on_a_slice_of_two_bare_hosts(make: Make, lab: Lab) -> None:
     assert {line.split()[-1] for line in ran.out.splitlines()} == {host.name for host in hosts}
 
 
-def test_a_host_whose_slice_ends_is_hung_up_on(make: Make, lab: Lab) -> None:
+def test_a_host_whose_slice_ends_has_no_way_any_more(make: Make, lab: Lab) -> None:
     (host,) = hosts_of(lab, 1)
     cluster = make([host])
     cluster.iris("cluster", "start")
     with cluster.events() as watch:
-        cluster.iris("job", "run", "--", "true")
+        ran = cluster.iris("job", "run", "--", "sh", "-c", "cat /proc/net/tcp; echo $IRIS_CONTROLLER_ADDRESS")
+        port = way_back(ran.out)
+        assert f":{port:04X} 00000000:0000 0A " in ran.out
         watch.wait_for("slice", "GONE")
-    wait_until(lambda: not sessions(host))
+    wait_until(lambda: not listens(host, port))
     # What a crash would have left is not there.
     left = cluster.state_dir / "manual"
     wait_until(lambda: not list(left.glob("session-*")))
@@ -145,12 +158,11 @@ def test_a_taken_port_is_said_of_the_host(make: Make, lab: Lab) -> None:
     cluster.iris("cluster", "start")
     # The ports are the cluster's: the first job shows them.
     ran = cluster.iris("job", "run", "--", "sh", "-c", "hostname; echo $IRIS_CONTROLLER_ADDRESS")
-    name, address = ran.out.split()
+    name, port = ran.out.split()[0], way_back(ran.out)
     used, other = (bad, good) if name == bad.name else (good, bad)
     wait_until(lambda: cluster.json("slice", "list")["slices"] == [])
     # Its forwards go a moment after the slice; until then the port is theirs.
-    wait_until(lambda: not sessions(used))
-    port = address.rpartition(":")[2]
+    wait_until(lambda: not listens(used, port))
     listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); s.accept()"
     used.run(["sh", "-c", f'python3 -c "{listen}" </dev/null >/dev/null 2>&1 &'])
     assert cluster.iris("job", "run", "--", "hostname").out == f"{other.name}\n"

@@ -47,6 +47,7 @@ BANNED = [
             "apps/iris-cli/src/iris_cli/dispatch.py": "the catch-all around a command",
             "apps/iris-cli/src/iris_cli/follow/together.py": "raises it again in the thread that reports",
             "apps/iris-controller/src/iris_controller/shell/perform.py": "the catch-all around an effect",
+            "libs/iris-platform/src/iris_platform/manual/connections.py": "raised again by all who wait",
             "libs/iris-platform/src/iris_platform/ssh/fan_out.py": "raises it again in the thread that asked",
         },
     ),

@@ -49,7 +49,7 @@ class Fleet:
         self.tidied: set[str] = set()
         self._cluster_id = cluster_id
 
-    def look(self, hosts: Sequence[str], *, keep: bool = False) -> Mapping[str, HostReport | PlatformError]:
+    def look(self, hosts: Sequence[str]) -> Mapping[str, HostReport | PlatformError]:
         """See `Hosts.look`."""
         return {host: self._look(self.machines[host]) for host in hosts}
 

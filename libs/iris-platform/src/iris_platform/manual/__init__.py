@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from iris_platform import PlatformSettings
 from iris_platform.bootstrap import container_of
+from iris_platform.manual.connections import Connections
 from iris_platform.manual.forwards import Forwards, hosts_with_slices
 from iris_platform.manual.platform import ManualPlatform
 from iris_platform.manual.records import Records
@@ -34,18 +35,19 @@ def make_platform(settings: PlatformSettings) -> ManualPlatform:
     own_key = manual.ssh_key_file == str(settings.paths.pki_dir / SSH_KEY_FILE)
     dial = Refusals(dialler(reach, known_hosts), own_key=own_key).connect
     targets = targets_of(manual)
+    connections = Connections(lambda host: dial(targets[host]))
     records = Records(settings.paths.state_dir / RECORDS_DIR)
     forwards = None
     if settings.joining is not None and settings.joining.forwarded is not None:
         forwards = Forwards(
-            lambda host: dial(targets[host]),
+            connections,
             lambda: hosts_with_slices(records, settings.groups) & targets.keys(),
             settings.joining.forwarded,
             settings.paths.state_dir / RECORDS_DIR,
         )
     hosts = SshHosts(
         targets,
-        dial,
+        connections,
         HostSettings(
             max(1, most),
             settings.boot_s,

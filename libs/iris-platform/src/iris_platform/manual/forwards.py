@@ -12,12 +12,13 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from iris_platform.base import PlatformError, Refused, Unreachable
 from iris_platform.files import make_private_dir, write_atomic
+from iris_platform.manual.connections import Connections
 from iris_platform.manual.records import Records
 from iris_platform.ssh.connection import SshConnection
 
@@ -32,9 +33,9 @@ UP_S = 120.0
 SESSION_S = 20.0
 END_S = 15.0
 
-# Constant text. Ends the SSH session $1 that began at $2, one of ours whose end never
-# reached this host: it holds the ports for as long as TCP waits, which is a quarter of
-# an hour. Prints the same two of this session.
+# Constant text. Ends the SSH session $1 that began at $2, unless it is this one: one of
+# ours whose end never reached this host holds the ports for as long as TCP waits, which
+# is a quarter of an hour. Prints the same two of this session.
 _SESSION = """\
 began() {
   stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
@@ -48,18 +49,23 @@ parent() {
   set -- ${stat##*\\)}
   echo "$2"
 }
-if [ -n "$1" ] && [ "$(began "$1")" = "$2" ]; then
+own=
+pid=$$
+for step in 1 2 3 4; do
+  pid=$(parent "$pid") || break
+  if start=$(began "$pid"); then
+    own="$pid $start"
+    break
+  fi
+done
+if [ -n "$1" ] && [ "$own" != "$1 $2" ] && [ "$(began "$1")" = "$2" ]; then
   kill -9 "$1"
   for step in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     [ "$(began "$1")" = "$2" ] || break
     sleep 0.1
   done
 fi
-pid=$$
-for step in 1 2 3 4; do
-  pid=$(parent "$pid") || exit 0
-  if start=$(began "$pid"); then echo "$pid $start"; exit 0; fi
-done
+[ -z "$own" ] || echo "$own"
 """
 
 log = logging.getLogger(__name__)
@@ -77,19 +83,19 @@ def ports_on_hosts(cluster_id: str) -> tuple[int, int]:
 class Forwards:
     """The ways back from the hosts of one pool.
 
-    `dial` connects to a host; `wanted` are the hosts that need a way now;
+    `connections` are those to the hosts; `wanted` are the hosts that need a way now;
     `ports` are taken on each of them; `directory` is for what must be known
     after a crash.
     """
 
     def __init__(
         self,
-        dial: Callable[[str], SshConnection],
+        connections: Connections,
         wanted: Callable[[], Iterable[str]],
         ports: tuple[int, int],
         directory: Path,
     ) -> None:
-        self._dial = dial
+        self._connections = connections
         self._wanted = wanted
         self._ports = ports
         self._directory = directory
@@ -172,7 +178,7 @@ class Forwards:
         if way is None or not way.is_alive():
             pairs = tuple(zip(self._ports, self._targets, strict=True))
             path = self._directory / f"session-{quote(host, safe='')}.json"
-            way = self._ways[host] = _Way(lambda: self._dial(host), pairs, path)
+            way = self._ways[host] = _Way(lambda: self._connections.use(host), pairs, path)
             way.start()
         return way
 
@@ -181,11 +187,14 @@ class _Way(threading.Thread):
     """One host's connection with its forwards, on a thread of its own."""
 
     def __init__(
-        self, dial: Callable[[], SshConnection], pairs: tuple[tuple[int, tuple[str, int]], ...], path: Path
+        self,
+        use: Callable[[], AbstractContextManager[SshConnection]],
+        pairs: tuple[tuple[int, tuple[str, int]], ...],
+        path: Path,
     ) -> None:
         # A daemon: what hangs in spite of its deadlines does not hold up the end of the process.
         super().__init__(name="forward", daemon=True)
-        self._dial = dial
+        self._use = use
         self._pairs = pairs
         self._path = path
         self._changed = threading.Condition()
@@ -230,36 +239,37 @@ class _Way(threading.Thread):
         raise type(error)(f"no way back to the controller: {error}") from error
 
     def end(self) -> None:
-        """Hang up, soon."""
+        """Take the forwards away, soon."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def _hold(self) -> bool:
         """Connect, and stay until that breaks; whether it ever worked."""
-        with ExitStack() as stack:
-            try:
-                connection = self._open(stack)
-            except PlatformError as error:
-                self._note(error)
-                return False
-            except OSError as error:
-                self._note(Unreachable(str(error)))
-                return False
-            self._note(None)
-            log.info("%s: the controller can be reached from there", connection.address)
-            with self._changed:
-                while connection.is_alive and not self._ended:
-                    self._changed.wait(LOOK_S)
-                broke = not self._ended
-            if broke:
-                self._note(Unreachable(f"{connection.address}: the connection broke; it is made again"))
-                log.warning("%s: the connection broke; it is made again", connection.address)
-            return True
+        try:
+            with ExitStack() as stack:
+                self._stay(self._open(stack))
+        except PlatformError as error:
+            self._note(error)
+            return False
+        except OSError as error:
+            self._note(Unreachable(str(error)))
+            return False
+        return True
+
+    def _stay(self, connection: SshConnection) -> None:
+        self._note(None)
+        log.info("%s: the controller can be reached from there", connection.address)
+        with self._changed:
+            while connection.is_alive and not self._ended:
+                self._changed.wait(LOOK_S)
+            broke = not self._ended
+        if broke:
+            self._note(Unreachable(f"{connection.address}: the connection broke; it is made again"))
+            log.warning("%s: the connection broke; it is made again", connection.address)
 
     def _open(self, stack: ExitStack) -> SshConnection:
-        connection = self._dial()
-        stack.callback(connection.close)
+        connection = stack.enter_context(self._use())
         self._take_turns(connection)
         for port, target in self._pairs:
             try:

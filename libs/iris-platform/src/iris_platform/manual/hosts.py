@@ -53,7 +53,7 @@ def is_the_same(record: ManualSlice, host: str, found: HostReport) -> bool:
 class Hosts(Protocol):
     """Reaches the hosts of one pool, many at a time; every call has a deadline."""
 
-    def look(self, hosts: Sequence[str], *, keep: bool = False) -> Mapping[str, HostReport | PlatformError]:
+    def look(self, hosts: Sequence[str]) -> Mapping[str, HostReport | PlatformError]:
         """What is on each host, or why that cannot be seen. `keep`: they are about to be started."""
         ...
 

@@ -245,7 +245,7 @@ class ManualSlices:
         free = free_hosts(pool, taken, self._asides, now_ms)
         while len(chosen) < spec.hosts and free:
             tried, free = free[: spec.hosts - len(chosen)], free[spec.hosts - len(chosen) :]
-            for host, found in self._hosts.look(tried, keep=True).items():
+            for host, found in self._hosts.look(tried).items():
                 why = self._why_not(found)
                 if not why and isinstance(found, HostReport):
                     chosen[host] = found.boot_id

@@ -6,7 +6,6 @@ holds up the others, and has an answer that says why.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,26 +13,18 @@ from dataclasses import replace
 from iris_platform.base import PlatformError, Refused, Unreachable
 from iris_platform.bootstrap import NO_BUNDLE
 from iris_platform.joining import Joining
+from iris_platform.manual.connections import Connections
 from iris_platform.manual.hosts import NOT_THE_SAME, HostReport, NotTheSameHost, is_the_same
 from iris_platform.manual.hosts import Outcome as HostOutcome
-from iris_platform.manual.parked import Parked
 from iris_platform.manual.records import ManualSlice, slice_from_json
 from iris_platform.manual.startup import SLICE_FILE, HostSettings, Placed, worker_startup
 from iris_platform.names import LABEL_CLUSTER_ID
 from iris_platform.slice_json import CorruptSlice
-from iris_platform.ssh import Connect, SshConnection, SshTarget, for_each
+from iris_platform.ssh import SshTarget, for_each
 from iris_platform.worker_vm import LOOK_S, PULL_S, REMOVE_S, START_S, WorkerVm
 
 # Beside what runs over there: for connecting, and for an answer to come back.
 SPARE_S = 60.0
-
-
-class Then(enum.Enum):
-    """What becomes of a connection after a step: it waits for the next one, or goes on waiting if it did."""
-
-    KEEP = enum.auto()
-    AS_FOUND = enum.auto()
-    CLOSE = enum.auto()
 
 
 class SshHosts:
@@ -45,22 +36,21 @@ class SshHosts:
     def __init__(
         self,
         targets: Mapping[str, SshTarget],
-        connect: Connect,
+        connections: Connections,
         settings: HostSettings,
         joining: Joining | None,
         way_back: Callable[[str], None] = lambda host: None,
     ) -> None:
         self._targets = targets
-        self._connect = connect
+        self._connections = connections
         self._settings = settings
         self._joining = joining
         self._way_back = way_back
-        self._parked = Parked()
 
-    def look(self, hosts: Sequence[str], *, keep: bool = False) -> Mapping[str, HostReport | PlatformError]:
+    def look(self, hosts: Sequence[str]) -> Mapping[str, HostReport | PlatformError]:
         """See `Hosts.look`."""
         most = self._settings.max_parallel
-        return for_each(hosts, lambda host: self._look(host, keep=keep), most, LOOK_S + SPARE_S)
+        return for_each(hosts, self._look, most, LOOK_S + SPARE_S)
 
     def start(self, record: ManualSlice) -> Mapping[str, HostOutcome]:
         """See `Hosts.start`."""
@@ -85,33 +75,28 @@ class SshHosts:
         }
 
     @contextmanager
-    def _reach(self, host: str, then: Then = Then.CLOSE) -> Iterator[WorkerVm]:
-        """A host, perhaps by the connection of the step before; `then` says what becomes of that."""
-        kept = self._parked.take(host)
-        connection = kept.connection if kept is not None else self._dial(host)
-        parks = False
-        try:
-            yield WorkerVm(connection, host, self._settings.root)
-            parks = connection.is_alive
-        finally:
-            if parks and then is Then.KEEP:
-                self._parked.park(host, connection)
-            elif parks and then is Then.AS_FOUND and kept is not None:
-                self._parked.park(host, connection, kept.deadline)
-            else:
-                connection.close()
-
-    def _dial(self, host: str) -> SshConnection:
-        target = self._targets.get(host)
-        if target is None:
+    def _reach(self, host: str, *, last: bool = False) -> Iterator[tuple[WorkerVm, HostReport]]:
+        """A host, by the connection that all use, and what is there; `last`: this step ends its slice."""
+        if host not in self._targets:
             raise Unreachable(f"{host} is not in the configuration any more")
-        return self._connect(target)
+        for is_second in (False, True):
+            with self._connections.use(host, last=last) as connection:
+                vm = WorkerVm(connection, host, self._settings.root)
+                try:
+                    report = _report(host, vm)
+                except Unreachable:
+                    if is_second or connection.is_alive:
+                        raise
+                    # It broke while nobody used it, and nobody noticed.
+                    continue
+                yield vm, report
+                return
 
     # -- looking -------------------------------------------------------------
 
-    def _look(self, host: str, *, keep: bool) -> HostReport:
-        with self._reach(host, Then.KEEP if keep else Then.AS_FOUND) as vm:
-            return _report(host, vm)
+    def _look(self, host: str) -> HostReport:
+        with self._reach(host) as (_, report):
+            return report
 
     # -- starting ------------------------------------------------------------
 
@@ -119,9 +104,7 @@ class SshHosts:
         joining = self._joining
         if joining is None:
             raise Refused("nothing is started without a controller")
-        # The controller looks at a slice as soon as it was made.
-        with self._reach(host, Then.KEEP) as vm:
-            report = _report(host, vm)
+        with self._reach(host) as (vm, report):
             if report.is_running and report.slice is not None and report.slice.spec.name == record.spec.name:
                 return
             placed = Placed(record, index, self._targets[host].host)
@@ -135,8 +118,7 @@ class SshHosts:
 
     def _remove(self, record: ManualSlice, host: str) -> None:
         cluster_id = record.spec.labels[LABEL_CLUSTER_ID]
-        with self._reach(host) as vm:
-            report = _report(host, vm)
+        with self._reach(host, last=True) as (vm, report):
             if not is_the_same(record, host, report):
                 raise NotTheSameHost(f"{host}: {NOT_THE_SAME}; elsewhere it ends with its lease")
             if report.slice is not None and report.slice.spec.name != record.spec.name:
@@ -146,8 +128,7 @@ class SshHosts:
                 vm.remove(cluster_id)
 
     def _tidy(self, cluster_id: str, host: str) -> None:
-        with self._reach(host) as vm:
-            report = _report(host, vm)
+        with self._reach(host, last=True) as (vm, report):
             # Somebody's agent needs its bundle. What is ours came up after the last look:
             # from a start whose controller is gone, and there may be more on their way.
             if report.cluster_id == cluster_id or not (report.cluster_id or report.is_running):
