@@ -38,8 +38,10 @@ def test_b30_a_lost_answer_is_settled_by_asking_for_the_same_name_again() -> Non
     w = world(group(at_most=3))
     w.submit()
     name = w.only
-    assert w.create_fails(name, Failure.UNREACHABLE) == []
-    assert creates(w.later(3)) == [name] * 3
+    for _ in range(3):
+        assert w.create_fails(name, Failure.UNREACHABLE) == []
+        # One call at a time: hosts are given their agents, however long that takes.
+        assert creates(w.later(3)) == [name]
     w.boots(name)
     assert creates(w.later(60)) == []
     assert w.slices == {name: "READY"}

@@ -146,12 +146,14 @@ def look_into(world: World, slices: Iterable[Slice], now: Now, *, at_once: bool 
 
 def is_due(world: World, slice_: Slice, now: Now) -> bool:
     """Whether it is time to do something about a slice in transit again."""
-    if is_cloud(world, slice_) and slice_.name in world.asked.unanswered:
-        # Nothing is won by asking twice at the same time, and both would count.
+    is_deleting = isinstance(slice_.state, s.SliceDeleting)
+    if slice_.name in world.asked.unanswered and (is_cloud(world, slice_) or not is_deleting):
+        # Nothing is won by asking twice at the same time: on a cloud both would count, and
+        # hosts of one's own are given their agents one after the other.
         return False
     age_ms = now.boot_ms - world.clocks.slice_since[slice_.name]
     pause_ms = min(max(LOOK_INTERVAL_MS, age_ms // ASK_AGAIN_SHARE), LIST_INTERVAL_MS)
-    if isinstance(slice_.state, s.SliceDeleting) and slice_.name in world.asked.let_go:
+    if is_deleting and slice_.name in world.asked.let_go:
         pause_ms = max(REMIND_MS, age_ms // ASK_AGAIN_SHARE)
     last = world.clocks.looked.get(slice_.name)
     return last is None or now.boot_ms - last >= pause_ms
