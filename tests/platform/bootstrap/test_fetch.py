@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from iris_platform.bootstrap import BundleSource, Startup
-from iris_platform.bootstrap.host import fetch
+from iris_platform.bootstrap.host import download, fetch
 from iris_platform.bootstrap.host.layout import Layout, make_root
 from iris_platform.bootstrap.host.outcome import Failure
 from iris_platform.bundle import Bundle
@@ -111,7 +111,7 @@ def test_a_bundle_is_fetched_checked_and_installed(host: Host, bundle: Bundle, s
 def layout(host: Host, monkeypatch: pytest.MonkeyPatch) -> Layout:
     made = Layout(host.root, "worker")
     make_root(made)
-    monkeypatch.setattr(fetch, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(download, "FIRST_PAUSE_S", 0.01)
     return made
 
 
@@ -132,7 +132,7 @@ def test_there_is_an_end_to_trying(layout: Layout, bundle: Bundle, server: Serve
     server.plan = ["cut"] * 100
     with pytest.raises(Failure, match="cannot be fetched") as caught:
         fetched(layout, server.source(bundle))
-    assert (caught.value.status, len(server.asked)) == (4, fetch.ATTEMPTS)
+    assert (caught.value.status, len(server.asked)) == (4, download.ATTEMPTS)
     assert list(layout.incoming.iterdir()) == []
 
 

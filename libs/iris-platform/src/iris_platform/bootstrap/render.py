@@ -20,18 +20,31 @@ from iris_platform.zips import make_zip
 LONGEST_SCRIPT = 128 * 1024
 
 _PARTS = (
-    *("__init__.py", "calls.py", "container.py", "dead_man.py", "fetch.py", "health.py", "keeper.py"),
-    *(
-        "layout.py",
-        "main.py",
-        "outcome.py",
-        "remove.py",
-        "report.py",
-        "service.py",
-        "start.py",
-        "supervisor.py",
-        "unfinished.py",
-    ),
+    "__init__.py",
+    "begin.py",
+    "calls.py",
+    "cloud.py",
+    "container.py",
+    "dead_man.py",
+    "download.py",
+    "end.py",
+    "facts.py",
+    "fetch.py",
+    "health.py",
+    "keeper.py",
+    "layout.py",
+    "lock.py",
+    "look.py",
+    "main.py",
+    "outcome.py",
+    "remove.py",
+    "report.py",
+    "serve.py",
+    "service.py",
+    "start.py",
+    "status.py",
+    "supervisor.py",
+    "unfinished.py",
 )
 _SHARED = (
     "cgroup.py",
@@ -85,7 +98,7 @@ fail() {{
 found='' seen=''
 for name in python3 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3 /usr/local/bin/python3; do
   path=$(command -v "$name") || continue
-  version=$("$path" -c 'import sys; print("%d %d" % sys.version_info[:2])' 2>/dev/null </dev/null) || continue
+  version=$("$path" -I -S -c 'import sys; print("%d %d" % sys.version_info[:2])' 2>/dev/null </dev/null) || continue
   major=${{version%% *}} minor=${{version##* }}
   case $major$minor in '' | *[!0-9]*) continue ;; esac
   if [ "$major" -eq 3 ] && [ "$minor" -ge "$least" ]; then

@@ -18,7 +18,8 @@ from iris_platform.bootstrap.host.service import Service, ServiceStatus
 # With nothing else to look at: it has been up for so long.
 SETTLED_S = 3.0
 CONNECT_S = 2.0
-_LOOK_S = 0.1
+# Between two looks: a share of what it has taken so far, in this range.
+_LOOK_S, _MOST_LOOK_S, _LOOK_SHARE = 0.05, 0.5, 8
 
 
 def await_health(
@@ -33,7 +34,8 @@ def await_health(
     Raises:
         Failure: it gave up, left, or was not well in time; with its log's tail.
     """
-    deadline = time.monotonic() + timeout_s
+    began = time.monotonic()
+    deadline = began + timeout_s
     up_since: tuple[int, float] = (0, 0.0)
     while True:
         status = service.status()
@@ -54,7 +56,8 @@ def await_health(
             )
             raise Failure("health", _with(words, status.detail), UNHEALTHY, service.log_tail())
         # Nobody tells us: the program is not our child.
-        select.select([], [], [], _LOOK_S)
+        share_s = (time.monotonic() - began) / _LOOK_SHARE
+        select.select([], [], [], min(max(_LOOK_S, share_s), _MOST_LOOK_S))
 
 
 _WORDS = {

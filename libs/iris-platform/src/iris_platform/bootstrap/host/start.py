@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iris_platform import processes
 from iris_platform.bootstrap.host import container, fetch
 from iris_platform.bootstrap.host import layout as places
 from iris_platform.bootstrap.host.calls import call, run_before
+from iris_platform.bootstrap.host.facts import installed_programs, what_runs
 from iris_platform.bootstrap.host.health import await_health, check_port, seen
 from iris_platform.bootstrap.host.layout import Layout, read_json, write_json
 from iris_platform.bootstrap.host.outcome import HOST_TROUBLE, REFUSED, UNREACHABLE, Failure
@@ -154,12 +154,6 @@ def _facts(layout: Layout, service: Service, changed: bool) -> dict[str, object]
     }
 
 
-def what_runs(layout: Layout) -> dict[str, object]:
-    """The bundle or the image of a role's program; both empty where there is none."""
-    service = read_json(layout.service_file)
-    return {"bundle": service.get("bundle", ""), "image": service.get("image", "")}
-
-
 def _fingerprint(document: Document) -> str:
     bundle = {k: v for k, v in document["bundle"].items() if k not in _NOT_THE_PROGRAM}
     kept = {k: v for k, v in document.items() if k not in ("health_s", "dead_man", "first")}
@@ -216,7 +210,7 @@ def _install(layout: Layout, document: Document) -> Path:
     """The bundle's directory; installs it unless that is finished."""
     sha = str(document["bundle"].get("sha256", ""))
     there = layout.bundles / sha
-    if sha and document["program"] in _installed_programs(there):
+    if sha and document["program"] in installed_programs(there):
         return there
     archive = fetch.fetch_bundle(layout, document["bundle"])
     argv = [sys.executable, "-I", "-S", str(archive), "install", "--root", str(layout.root)]
@@ -231,16 +225,6 @@ def _install(layout: Layout, document: Document) -> Path:
         raise Failure("install", reason, status if status in (REFUSED, HOST_TROUBLE) else HOST_TROUBLE, said)
     fetch.discard(layout, archive)
     return Path(str(answer["path"]))
-
-
-def _installed_programs(there: Path) -> Sequence[str]:
-    """What an installed bundle has for this very interpreter; as `installer.is_finished` has it."""
-    import platform
-
-    found = read_json(there / "installed.json")
-    base = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
-    here = found.get("python") == f"{base} {platform.python_version()}"
-    return list(found.get("programs", ())) if here else []
 
 
 def _bundles_in_use(layout: Layout) -> list[str]:
@@ -278,29 +262,3 @@ def _write_files(layout: Layout, document: Document, secret: bytes, program: byt
 def _write_program(layout: Layout, program: bytes) -> None:
     if not layout.program.exists() or layout.program.read_bytes() != program:
         write_atomic(layout.program, program)
-
-
-def host_facts(layout: Layout) -> dict[str, object]:
-    """What a caller wants to know before it sends anything; changes nothing on the host."""
-    import platform
-
-    there = layout.root
-    while not there.exists():
-        there = there.parent
-    disk = os.statvfs(there)
-    return {
-        "status": "found",
-        "python": platform.python_version(),
-        "executable": sys.executable,
-        "machine": platform.machine(),
-        "root": str(layout.root),
-        "free_bytes": disk.f_bavail * disk.f_frsize,
-        "cpus": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "user": os.geteuid(),
-        "wall_ms": time.time_ns() // 1_000_000,
-        "boot_id": processes.boot_id(),
-        # Those that need not be sent: what was broken off, or is of an older Python, is installed again.
-        "bundles": sorted(path.name for path in layout.bundles.glob("?" * 64) if _installed_programs(path)),
-        "labels": {role: places.role_labels(Layout(layout.root, role)) for role in places.ROLES},
-    }
