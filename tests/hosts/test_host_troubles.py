@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -38,7 +39,9 @@ def test_what_a_broken_off_installation_left_is_repaired(quick: MakeQuick, lab: 
     job = cluster.submit("--", "sh", "-c", f"hostname; cp {ROOT}/host.pyz /var/tmp/")
     wait_until(lambda: on_host(first, " install ") != [])
     for pid in first.processes():
-        os.kill(pid, signal.SIGKILL)
+        # One may just have come to its end.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     cluster.iris("job", "wait", job)
     assert cluster.iris("job", "logs", job).out == f"{second.name}\n"
     told = cluster.told()
