@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -64,6 +66,16 @@ def test_b63_b64_b66_without_a_controller(quick: MakeQuick, lab: Lab) -> None:
     assert cluster.processes() == {}
 
 
+@contextmanager
+def two_coming(cluster: QuickCluster) -> Iterator[QuickCluster]:
+    """A cluster that has just asked for its first two slices."""
+    cluster.iris("cluster", "start")
+    with cluster.events() as watch:
+        cluster.submit("--replicas", "2", "--cpu", "2", "--", "sleep", "1000")
+        watch.wait_for("slice", "REQUESTING", 2)
+        yield cluster
+
+
 def test_b60_b65_while_a_slice_comes(quick: MakeQuick, lab: Lab) -> None:
     hosts = hosts_of(lab, 2)
     before = [host.listing() for host in hosts]
@@ -84,11 +96,7 @@ def test_b60_b65_while_a_slice_comes(quick: MakeQuick, lab: Lab) -> None:
 def test_b60_without_the_controller_that_began_it(quick: MakeQuick, lab: Lab) -> None:
     hosts = hosts_of(lab, 2)
     before = [host.listing() for host in hosts]
-    cluster = quick(hosts)
-    cluster.iris("cluster", "start")
-    with cluster.events() as watch:
-        cluster.submit("--replicas", "2", "--cpu", "2", "--", "sleep", "1000")
-        watch.wait_for("slice", "REQUESTING", 2)
+    with two_coming(quick(hosts)) as cluster:
         wait_until(lambda: any(host.processes() for host in hosts))
         # The line closes; what it began over there does not hear of that.
         cluster.kill_controller()
@@ -99,11 +107,7 @@ def test_b60_without_the_controller_that_began_it(quick: MakeQuick, lab: Lab) ->
 def test_a_stop_at_once_after_a_submission_raises_no_alarm(quick: MakeQuick, lab: Lab) -> None:
     hosts = hosts_of(lab, 2)
     before = [host.listing() for host in hosts]
-    cluster = quick(hosts)
-    cluster.iris("cluster", "start")
-    with cluster.events() as watch:
-        cluster.submit("--replicas", "2", "--cpu", "2", "--", "sleep", "1000")
-        watch.wait_for("slice", "REQUESTING", 2)
+    with two_coming(quick(hosts)) as cluster:
         # Agents come up while their slices are being deleted.
         done = cluster.iris("cluster", "stop", "-y", "--forget")
     assert "problem:" not in done.err, done.err

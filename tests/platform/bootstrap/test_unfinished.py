@@ -34,10 +34,15 @@ def upload(tmp_path: Path) -> Path:
 @contextmanager
 def left_alone(argv: list[str], given: bytes, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command whose caller sent so much and is not heard of again; ended with the test."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(  # type: ignore[call-overload]  # pipes
-        argv, env={**os.environ, **environ}, start_new_session=True, **pipes
+    with subprocess.Popen(
+        argv,
+        env={**os.environ, **environ},
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
+        assert process.stdin is not None
         try:
             process.stdin.write(given)
             process.stdin.flush()

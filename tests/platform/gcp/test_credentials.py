@@ -103,6 +103,7 @@ def test_key_files_that_hold_no_key(
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
+        # google-auth says no types of its errors.
         (RefreshError("invalid_grant: expired", {"error": "invalid_grant"}), PermissionMissing),  # type: ignore[no-untyped-call]
         (TransportError("nobody answers"), Unreachable),  # type: ignore[no-untyped-call]
     ],

@@ -37,8 +37,9 @@ def end_unfinished(layout: Layout, cluster_id: str, root: str) -> None:
 
     def waited_for() -> set[int]:
         commands = processes.command_lines()
+        found = shells(commands)
         cleaners = {pid for pid, words in commands.items() if words[0] == "rm"}
-        return all_of_them() - shells(commands) - cleaners
+        return processes.with_descendants(found, processes.parents()) - found - cleaners
 
     def ended() -> bool:
         processes.kill_round(waited_for)
