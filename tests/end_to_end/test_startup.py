@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from iris_config import load_config
+from iris_platform import processes
 from iris_platform.env_probe import HOST_FILE
 from tests.end_to_end.conftest import MakeCluster
 from tests.harness.cluster import COMMAND_S, LocalCluster, Result, wait_until
@@ -193,6 +196,8 @@ def test_a_controller_and_an_agent_without_any_stream(make_cluster: MakeCluster)
         process = subprocess.Popen(command, env=cluster.environ)
         try:
             wait_until((cluster.home / ready).exists)
+            # An agent's journal is there before it listens to signals.
+            wait_until(partial(processes.catches, process.pid, signal.SIGTERM))
             links = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
             assert links == ["/dev/null"] * 3
             process.terminate()
