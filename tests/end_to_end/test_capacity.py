@@ -35,9 +35,13 @@ def test_b16_tasks_that_the_present_fleet_can_hold_ask_for_nothing(make_cluster:
 
 def test_b17_idle_slices_are_drained_then_deleted_longest_idle_first(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(cpu=1, idle_timeout="2s")
+    end = cluster.home / "end"
     with cluster.events() as watch:
-        longer = cluster.submit("--", "sh", "-c", "sleep 2")
+        longer = cluster.submit("--", "sh", "-c", 'until [ -e "$0" ]; do sleep 0.1; done', str(end))
+        watch.wait_for("job", "RUNNING")
         shorter = cluster.submit("--", "true")
+        watch.wait_for("job", "SUCCEEDED")
+        end.touch()
         watch.wait_for("slice", "GONE", count=2)
     place = {
         job: cluster.json("job", "show", job)["tasks"][0]["attempt"]["place"]["slice_name"]

@@ -45,7 +45,10 @@ boot 2>/dev/null
 for name in python3 python3.13 python3.12 python3.11 python3.10; do
   path=$(command -v "$name") || continue
   "$path" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
-  "$path" -I -S "$root/host.pyz" status --role worker --root "$root"
+  said=$("$path" -I -S "$root/host.pyz" status --role worker --root "$root")
+  # Removed while it was read.
+  [ -f "$root/host.pyz" ] || exit 0
+  printf '%s\\n' "$said"
   cat "$root/worker/work/slice.json" 2>/dev/null
   exit 0
 done
