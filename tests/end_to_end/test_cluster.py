@@ -48,7 +48,7 @@ def test_sigterm_ends_the_controller_and_never_the_fleet(cluster: LocalCluster) 
 def test_stop_keeps_unfinished_jobs_for_the_next_start(make_cluster: MakeCluster) -> None:
     cluster = make_cluster()
     with cluster.events() as watch:
-        job_id = cluster.submit("--", "sh", "-c", "echo attempt $IRIS_ATTEMPT; sleep 2")
+        job_id = cluster.submit("--", "sh", "-c", '[ "$IRIS_ATTEMPT" -gt 1 ] || sleep 1000')
         watch.wait_for("job", "RUNNING")
         cluster.iris("cluster", "stop", "-y")
     assert cluster.processes() == {}
