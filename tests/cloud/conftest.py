@@ -46,3 +46,11 @@ def either(cloud: CloudServer, request: pytest.FixtureRequest) -> Generator[TpuU
     made = TpuUser(cloud, request.param)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def either_patient(stopped: CloudServer, request: pytest.FixtureRequest) -> Generator[TpuUser]:
+    """Each of its transports, of the cloud whose clock stands still."""
+    made = TpuUser(stopped, request.param)
+    yield made
+    made.close()

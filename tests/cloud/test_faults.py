@@ -87,17 +87,18 @@ def test_how_long_to_wait_is_said_where_it_is_known(cloud: CloudServer) -> None:
     ("kind", "words"), [("stockout", "no more capacity in the zone"), ("quota", "Quota limit")]
 )
 def test_stockout_and_quota_are_one_code_at_once_or_at_the_end(
-    either: TpuUser, kind: str, words: str
+    either_patient: TpuUser, kind: str, words: str
 ) -> None:
-    control = either.cloud.client
+    control = either_patient.cloud.client
     control.fault(kind, "CreateNode")
     with pytest.raises(exceptions.TooManyRequests, match=words):
-        either.create()
+        either_patient.create()
     assert control.nodes() == {}
 
     control.fault(kind, "CreateNode", after=True)
-    operation = either.create()
-    assert either.get().state == State.CREATING
+    operation = either_patient.create()
+    assert either_patient.get().state == State.CREATING
+    control.advance(1000)
     with pytest.raises(exceptions.TooManyRequests, match=words):
         result(operation)
     assert control.nodes() == {} and control.vms() == []

@@ -12,40 +12,44 @@ from tests.harness.cloud import CloudServer
 State = tpu_v2.Node.State
 
 
-def test_a_node_is_created_seen_and_deleted(either: TpuUser) -> None:
-    operation = either.create(labels={"a": "b"}, metadata={"startup-script": "echo"})
+def test_a_node_is_created_seen_and_deleted(either_patient: TpuUser) -> None:
+    operation = either_patient.create(labels={"a": "b"}, metadata={"startup-script": "echo"})
     assert operation.metadata.verb == "create"
-    assert operation.metadata.target == either.name("n1")
-    assert either.get().state == State.CREATING
+    assert operation.metadata.target == either_patient.name("n1")
+    assert either_patient.get().state == State.CREATING
 
+    either_patient.cloud.client.advance(1000)
     made = result(operation)
     assert (made.state, made.health) == (State.READY, tpu_v2.Node.Health.HEALTHY)
     assert [end.port for end in made.network_endpoints] == [8470] * 4
     assert len({end.ip_address for end in made.network_endpoints}) == 4
     assert dict(made.labels) == {"a": "b"} and made.id > 0
     assert made.accelerator_config.topology == "4x4"
-    assert made.network_config.network == f"projects/{either.cloud.project}/global/networks/default"
-    assert [vm.index for vm in either.cloud.client.vms("n1") if vm.on] == [0, 1, 2, 3]
+    assert made.network_config.network == f"projects/{either_patient.cloud.project}/global/networks/default"
+    assert [vm.index for vm in either_patient.cloud.client.vms("n1") if vm.on] == [0, 1, 2, 3]
 
-    deletion = either.delete()
-    assert either.get().state == State.DELETING
-    assert not [vm for vm in either.cloud.client.vms() if vm.on]
+    deletion = either_patient.delete()
+    assert either_patient.get().state == State.DELETING
+    assert not [vm for vm in either_patient.cloud.client.vms() if vm.on]
+    either_patient.cloud.client.advance(1000)
     result(deletion)
     with pytest.raises(exceptions.NotFound, match="was not found"):
-        either.get()
-    assert either.listed() == [] and either.cloud.client.vms() == []
+        either_patient.get()
+    assert either_patient.listed() == [] and either_patient.cloud.client.vms() == []
 
 
-def test_a_name_is_taken_until_the_node_is_gone(either: TpuUser) -> None:
-    result(either.create())
+def test_a_name_is_taken_until_the_node_is_gone(either_patient: TpuUser) -> None:
+    either_patient.create()
+    either_patient.cloud.client.advance(1000)
     with pytest.raises(exceptions.Conflict, match="already exists"):
-        either.create()
-    deletion = either.delete()
+        either_patient.create()
+    deletion = either_patient.delete()
     # Over REST there is no telling it from ABORTED but by its words.
     with pytest.raises(exceptions.Conflict):
-        either.create()
+        either_patient.create()
+    either_patient.cloud.client.advance(1000)
     result(deletion)
-    result(either.create())
+    either_patient.create()
 
 
 def test_what_is_not_there_is_not_found(either: TpuUser) -> None:
@@ -68,19 +72,22 @@ def test_lists_come_in_pages_by_zone(either: TpuUser) -> None:
     assert either.listed(zone="-") == ["elsewhere", *names]
 
 
-def test_a_preempted_node_stays_and_holds_its_name(user: TpuUser, cloud: CloudServer) -> None:
-    result(user.create(scheduling_config={"spot": True}))
-    cloud.client.preempt(ZONE, "n1", notice_ms=100)
-    assert user.get().state == State.READY
-    assert all(vm.preempted and vm.on for vm in cloud.client.vms("n1"))
-    cloud.client.wait_node(ZONE, "n1", "PREEMPTED")
-    assert not any(vm.on for vm in cloud.client.vms("n1"))
+def test_a_preempted_node_stays_and_holds_its_name(patient: TpuUser, stopped: CloudServer) -> None:
+    patient.create(scheduling_config={"spot": True})
+    stopped.client.advance(1000)
+    stopped.client.preempt(ZONE, "n1", notice_ms=100)
+    assert patient.get().state == State.READY
+    assert all(vm.preempted and vm.on for vm in stopped.client.vms("n1"))
+    stopped.client.advance(100)
+    assert patient.get().state == State.PREEMPTED
+    assert not any(vm.on for vm in stopped.client.vms("n1"))
     with pytest.raises(exceptions.AlreadyExists):
-        user.create()
+        patient.create()
     with pytest.raises(exceptions.FailedPrecondition):
-        user.client.start_node({"name": user.name("n1")})
-    result(user.delete())
-    assert cloud.client.nodes() == {}
+        patient.client.start_node({"name": patient.name("n1")})
+    patient.delete()
+    stopped.client.advance(1000)
+    assert stopped.client.nodes() == {}
 
 
 def test_a_node_is_stopped_and_started(user: TpuUser, cloud: CloudServer) -> None:
@@ -101,23 +108,24 @@ def test_labels_and_metadata_are_changed_later(either: TpuUser) -> None:
     assert found.state == State.READY
 
 
-def test_a_node_can_be_deleted_while_it_is_created(user: TpuUser, cloud: CloudServer) -> None:
-    creation = user.create()
-    result(user.delete())
+def test_a_node_can_be_deleted_while_it_is_created(patient: TpuUser, stopped: CloudServer) -> None:
+    creation = patient.create()
+    patient.delete()
+    stopped.client.advance(1000)
     with pytest.raises(exceptions.Cancelled):
         result(creation)
-    assert cloud.client.nodes() == {}
+    assert stopped.client.nodes() == {}
 
 
-def test_or_not_where_the_cloud_refuses(user: TpuUser, cloud: CloudServer) -> None:
-    cloud.client.configure(delete_while_creating=False)
-    creation = user.create()
+def test_or_not_where_the_cloud_refuses(patient: TpuUser, stopped: CloudServer) -> None:
+    stopped.client.configure(delete_while_creating=False)
+    patient.create()
     with pytest.raises(exceptions.Aborted, match="unable to queue the operation"):
-        user.delete()
-    result(creation)
-    user.delete()
+        patient.delete()
+    stopped.client.advance(1000)
+    patient.delete()
     with pytest.raises(exceptions.Aborted):
-        user.delete()
+        patient.delete()
 
 
 def test_nothing_is_due_while_the_clock_stands_still(patient: TpuUser, stopped: CloudServer) -> None:

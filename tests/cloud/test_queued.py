@@ -15,18 +15,21 @@ State = tpu_v2.QueuedResourceState.State
 Initiator = tpu_v2.QueuedResourceState.StateInitiator
 
 
-def test_a_wish_is_granted_and_taken_back(either: TpuUser) -> None:
-    control = either.cloud.client
-    accepted = result(either.queue(spot={}))
-    assert accepted.state.state == State.WAITING_FOR_RESOURCES
-    control.wait_queued(ZONE, "q1", "ACTIVE")
-    made = either.get("q1")
-    assert made.queued_resource == either.queued_name("q1")
+def test_a_wish_is_granted_and_taken_back(either_patient: TpuUser) -> None:
+    control = either_patient.cloud.client
+    either_patient.queue(spot={})
+    control.advance(20)
+    assert either_patient.get_queued().state.state == State.WAITING_FOR_RESOURCES
+    control.advance(1000)
+    assert either_patient.get_queued().state.state == State.ACTIVE
+    made = either_patient.get("q1")
+    assert made.queued_resource == either_patient.queued_name("q1")
     assert made.scheduling_config.spot and made.state == tpu_v2.Node.State.READY
     with pytest.raises(exceptions.GoogleAPICallError, match="force"):
-        either.delete_queued()
-    deletion = either.delete_queued(force=True)
-    assert either.get_queued().state.state == State.DELETING
+        either_patient.delete_queued()
+    deletion = either_patient.delete_queued(force=True)
+    assert either_patient.get_queued().state.state == State.DELETING
+    control.advance(1000)
     result(deletion)
     assert control.nodes() == {} and control.queued() == {}
 

@@ -88,31 +88,31 @@ def test_how_it_ended(ssh: SshConnection, script: str, status: int) -> None:
 
 def test_one_that_takes_too_long_is_not_known_to_have_ended(ssh: SshConnection) -> None:
     began = time.monotonic()
-    with pytest.raises(Unreachable, match=r"sleep 3600.* did not end within 0\.5 s.* may still be running"):
-        ssh.run(["sleep", "3600"], timeout_s=0.5)
-    assert time.monotonic() - began < 5
+    with pytest.raises(Unreachable, match=r"sleep 3600.* did not end within 2 s.* may still be running"):
+        ssh.run(["sleep", "3600"], timeout_s=2)
+    assert time.monotonic() - began < 30
     assert ssh.run(["true"], timeout_s=20).status == 0
 
 
 def test_a_script_is_not_shown_to_people(ssh: SshConnection) -> None:
-    with pytest.raises(Unreachable, match=r"""sh -c … sh '/a file'" did not end within 0\.5 s""") as caught:
-        ssh.run(["sh", "-c", "umask 077\nsleep 3600", "sh", "/a file"], timeout_s=0.5)
+    with pytest.raises(Unreachable, match=r"""sh -c … sh '/a file'" did not end within 2 s""") as caught:
+        ssh.run(["sh", "-c", "umask 077\nsleep 3600", "sh", "/a file"], timeout_s=2)
     assert "umask" not in str(caught.value)
 
 
 def test_one_that_prints_for_ever_ends_in_time(ssh: SshConnection) -> None:
     began = time.monotonic()
-    with pytest.raises(Unreachable, match=r"yes.* did not end within 1 s"):
-        ssh.run(["yes"], timeout_s=1)
-    assert time.monotonic() - began < 10
+    with pytest.raises(Unreachable, match=r"yes.* did not end within 2 s"):
+        ssh.run(["yes"], timeout_s=2)
+    assert time.monotonic() - began < 30
 
 
 def test_who_takes_long_over_a_piece_loses_the_command_alone(ssh: SshConnection) -> None:
-    with ssh.stream(["yes"], timeout_s=0.5) as command:
+    with ssh.stream(["yes"], timeout_s=2) as command:
         pieces = iter(command)
         next(pieces)
         # Past the time limit, and past what a stuck connection is given after it.
-        threading.Event().wait(0.5 + BREAK_GRACE_S + 0.5)
+        threading.Event().wait(2 + BREAK_GRACE_S + 0.5)
         with pytest.raises(Unreachable, match="did not end within"):
             list(pieces)
     assert ssh.run(["true"], timeout_s=20).status == 0
@@ -122,13 +122,13 @@ def test_on_time_out_it_reads_the_end_of_its_input(ssh: SshConnection, sshd: Ssh
     mark = sshd.folder / "ended"
     with pytest.raises(Unreachable):
         # Without input of its own it would wait for ever.
-        ssh.run(["sh", "-c", "(sleep 3; cat; touch $0) 3>&1 >/dev/null", str(mark)], timeout_s=1)
+        ssh.run(["sh", "-c", "(sleep 4; cat; touch $0) 3>&1 >/dev/null", str(mark)], timeout_s=2)
     assert processes.wait_until(mark.exists, 20)
 
 
 def test_output_that_is_held_open_is_told_apart(ssh: SshConnection) -> None:
     with pytest.raises(Unreachable, match=r"ended with status 3, but .* redirect"):
-        ssh.run(["sh", "-c", "sleep 30 & exit 3"], timeout_s=1)
+        ssh.run(["sh", "-c", "sleep 30 & exit 3"], timeout_s=2)
 
 
 def test_a_stuck_server_ends_no_later(ssh: SshConnection, sshd: Sshd) -> None:
