@@ -11,6 +11,7 @@ from tests.harness.cloud import CloudServer
 from tests.harness.cloud.bench_vms import BenchVms
 from tests.harness.cluster import LocalCluster
 from tests.harness.hosts import Lab
+from tests.hosts.walking import walk
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -70,6 +71,15 @@ def test_from_nothing_to_nothing(cluster: LocalCluster, cloud: CloudServer) -> N
     assert forgotten.count(f"remove disk {disk}") == 1 and "kept" not in forgotten
     assert cloud.client.everything() == {}
     assert not cluster.state_dir.exists()
+
+
+def test_the_walk_through(cluster: LocalCluster, cloud: CloudServer) -> None:
+    endpoints = ", ".join(f'{api}: "{cloud.url}"' for api in ("tpu", "compute", "certificates"))
+    replaced = {"my-project": "test-project", "name: tpu\n": f"name: tpu\nendpoints: {{ {endpoints} }}\n"}
+    said = walk(cluster, replaced, "gcp.md", "## From a project to a job, and back")
+    assert [f"[{index}] worker {index} of 10." in said for index in range(4)] == [True] * 4
+    assert "zone europe-west4-b: 0 slices, 0 agents\ncontroller: not running\n" in said
+    assert cloud.client.everything() == {}
 
 
 def test_state_outlives_the_machine_and_others_log_in(

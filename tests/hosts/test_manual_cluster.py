@@ -240,6 +240,6 @@ def test_the_walk_through(make: Make, lab: Lab) -> None:
         "10.0.0.11, 10.0.0.12": ", ".join(host.address for host in hosts),
         "~/.ssh/id_ed25519": str(lab.user_key),
     }
-    said = walk(cluster, replaced)
+    said = walk(cluster, replaced, "manual-hosts.md", "# Hosts of your own")
     assert all(host.name in said for host in hosts[:1])
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], []]

@@ -79,7 +79,7 @@ def test_the_walk_through(make: Make, lab: Lab) -> None:
         "10.0.0.10": cluster.controller_host.address,
         "~/.ssh/id_ed25519": str(lab.user_key),
     }
-    said = walk(cluster, replaced, "## A controller on a host of yours")
+    said = walk(cluster, replaced, "manual-hosts.md", "## A controller on a host of yours")
     assert any(host.name in said for host in cluster.hosts)
     assert [host.listing().since(old) for host, old in zip(hosts, before, strict=True)] == [[], [], []]
 

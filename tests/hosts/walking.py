@@ -1,4 +1,4 @@
-"""Runs the commands of docs/manual-hosts.md, word for word; only addresses and keys are the bench's."""
+"""Runs the commands of a page of docs/, word for word; only addresses, keys and projects are the bench's."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pathlib import Path
 
 from tests.harness.cluster import LocalCluster
 
-PAGE = Path(__file__).parent.parent.parent / "docs/manual-hosts.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
-def walk(cluster: LocalCluster, replaced: Mapping[str, str], heading: str = "# Hosts of your own") -> str:
+def walk(cluster: LocalCluster, replaced: Mapping[str, str], page: str, heading: str) -> str:
     """What the commands below a heading printed; each has to succeed."""
-    _, _, page = PAGE.read_text().partition(f"\n{heading}\n" if heading[1] == "#" else heading)
-    config, commands = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("yaml", "sh"))
+    _, _, text = f"\n{(DOCS / page).read_text()}".partition(f"\n{heading}\n")
+    config, commands = (re.findall(f"```{kind}\n(.*?)```", text, re.DOTALL)[0] for kind in ("yaml", "sh"))
     for old, new in replaced.items():
         assert old in config
         config = config.replace(old, new)
-    (cluster.home / "boxes.yaml").write_text(config)
+    (file,) = set(re.findall(r"\S+\.yaml", commands))
+    (cluster.home / file).write_text(config)
     environ = {**cluster.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     said = ""
     for line in commands.splitlines():
