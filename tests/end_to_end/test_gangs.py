@@ -95,17 +95,28 @@ def test_b15_slices_that_boot_are_counted_however_often_it_is_decided(make_clust
         assert len(watch.seen("slice", "REQUESTING")) <= 2
 
 
+# Task 2 fails the first time, when all four have said theirs.
+FAILS_ONCE = """\
+echo "$IRIS_ATTEMPT"
+touch "$0.$IRIS_TASK_INDEX"
+[ "$IRIS_ATTEMPT" = 1 ] || exit 0
+[ "$IRIS_TASK_INDEX" = 2 ] || sleep 100
+until [ -e "$0.0" ] && [ -e "$0.1" ] && [ -e "$0.3" ]; do sleep 0.1; done
+exit 3
+"""
+
+
 def test_b52_one_member_fails_and_all_run_again_once(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(slice_size=2, cpu=2, idle_timeout="1m")
-    script = 'echo "$IRIS_ATTEMPT"; test "$IRIS_TASK_INDEX$IRIS_ATTEMPT" = 21 && exit 3; test "$IRIS_ATTEMPT" = 2 || sleep 100'
     gang = ("--replicas", "4", "--gang")
-    result = cluster.iris("job", "run", *gang, "--max-failures", "1", "--", "sh", "-c", script)
+    words = ("--", "sh", "-c", FAILS_ONCE, str(cluster.home / "said"))
+    result = cluster.iris("job", "run", *gang, "--max-failures", "1", *words)
     assert sorted(result.out.splitlines()) == sorted(f"[{index}] {n}" for index in range(4) for n in (1, 2))
     (job,) = cluster.json("job", "list")["jobs"]
     tasks = cluster.json("job", "show", job["job_id"])["tasks"]
     assert [(task["failures"], task["losses"], task["attempts"]) for task in tasks] == [(1, 0, 2)] * 4
     # Without a budget the first failure ends all of it.
-    failed = cluster.iris("job", "run", *gang, "--", "sh", "-c", script, expect=1)
+    failed = cluster.iris("job", "run", *gang, *words, expect=1)
     assert "task 2" in failed.err
     wait_until(lambda: not cluster.pids("sleep 100"))
     job = cluster.json("job", "list")["jobs"][0]
