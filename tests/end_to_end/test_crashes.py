@@ -28,7 +28,7 @@ with open(name, "a", buffering=1) as seen:
         print(line, flush=True)
         print(line, file=seen)
         time.sleep(0.05)
-while os.path.exists(name + ".hold"):
+while os.path.exists(f"{{sys.argv[1]}}/{{os.environ['IRIS_JOB_ID']}}.hold"):
     time.sleep(0.05)
 """
 SESSION = ("iris_bootstrap", " session ")
@@ -53,8 +53,8 @@ class Counting:
         wait_until(lambda: len(self.lines(task)) > number)
 
     def hold(self) -> Path:
-        """Keeps the first task from ending until the returned file is removed."""
-        path = self.cluster.home / f"{self.job_id}-0.hold"
+        """Keeps its tasks from ending until the returned file is removed."""
+        path = self.cluster.home / f"{self.job_id}.hold"
         path.touch()
         return path
 
@@ -127,11 +127,13 @@ class TestController:
     def test_b42_away_for_longer_than_the_lease(self, make_cluster: MakeCluster) -> None:
         cluster = make_cluster(task_lease="2s", suspect_after="1s")
         job = Counting(cluster)
+        hold = job.hold()
         job.reaches(2)
         (task,) = cluster.pids("IRIS_TASK_INDEX")
         pid = cluster.controller_pid()
         os.kill(pid, signal.SIGSTOP)
         wait_until(lambda: task not in cluster.processes())
+        hold.unlink()
         os.kill(pid, signal.SIGCONT)
         job.ran_again()
         past = [e for e in cluster.json("events")["events"] if e["what"] == "RETRY"]
@@ -174,6 +176,7 @@ class TestAgent:
     def test_b41_of_both_whatever_is_left_is_killed_first(self, make_cluster: MakeCluster) -> None:
         cluster = make_cluster(suspect_after="1s")
         job = Counting(cluster)
+        hold = job.hold()
         job.reaches(1)
         both = [*cluster.pids(*KEEPER), *cluster.pids(*SESSION)]
         (task,) = cluster.pids("IRIS_TASK_INDEX")
@@ -182,6 +185,7 @@ class TestAgent:
         for pid in both:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: job.lines().count("begin") == 2)
+        hold.unlink()
         assert task not in cluster.processes()
         job.ran_again()
 
@@ -190,11 +194,14 @@ class TestStateDirectory:
     def test_b45_lost_while_tasks_run(self, make_cluster: MakeCluster) -> None:
         cluster = make_cluster()
         job = Counting(cluster, "--name", "kept", tasks=2)
+        # What had ended and was heard of would run again, since nobody knows of it.
+        hold = job.hold()
         job.reaches(1)
         before = set(cluster.pids(*KEEPER))
         cluster.kill_controller()
         shutil.rmtree(cluster.state_dir)
         cluster.iris("cluster", "start")
+        hold.unlink()
         job.ran_once()
         (shown,) = cluster.json("job", "list")["jobs"]
         assert (shown["name"], shown["state"]) == ("kept", "JOB_STATE_SUCCEEDED")

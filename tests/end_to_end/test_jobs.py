@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.harness.cluster import LocalCluster
+from tests.harness.cluster import LocalCluster, wait_until
 
 
 def test_a_job_of_one_task(cluster: LocalCluster) -> None:
@@ -62,7 +62,8 @@ def test_job_stop_ends_the_whole_tree(cluster: LocalCluster) -> None:
     with cluster.events() as watch:
         script = "setsid sleep 1000 & trap '' TERM; echo up; sleep 1000"
         job_id = cluster.submit("--", "sh", "-c", script)
-        watch.wait_for("job", "RUNNING")
+        # The shell and both that it began: it does not hear SIGTERM by now.
+        wait_until(lambda: len(cluster.pids("sleep 1000")) == 3)
         cluster.iris("job", "stop", job_id)
         watch.wait_for("job", "KILLED")
     assert not [words for words in cluster.processes().values() if "sleep 1000" in words]
