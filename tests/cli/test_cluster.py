@@ -101,7 +101,7 @@ def test_stop_works_twice_and_without_a_controller(bench: Bench) -> None:
     pid = bench.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert processes.wait_until(lambda: processes.start_time(pid) is None, 10)
+    assert processes.wait_until(lambda: processes.start_time(pid) is None, 30)
     done = bench.stop("-y")
     assert done.status == 0, done.err
     assert f"delete slice {name} in zone local (here, RUNNING, 1 host)" in done.text
@@ -152,7 +152,7 @@ def test_zones(bench: Bench) -> None:
     pid = bench.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert processes.wait_until(lambda: processes.start_time(pid) is None, 10)
+    assert processes.wait_until(lambda: processes.start_time(pid) is None, 30)
     single = bench.stop("--zone", "attic", "-y")
     assert single.status == 0, single.err
     assert f"delete slice {names[1]}" in single.text and names[0] not in single.text

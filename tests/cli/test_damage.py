@@ -23,7 +23,7 @@ def kill(bench: Bench) -> None:
     pid = bench.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert processes.wait_until(lambda: processes.start_time(pid) is None, 10)
+    assert processes.wait_until(lambda: processes.start_time(pid) is None, 30)
 
 
 @pytest.mark.parametrize("live", [True, False])

@@ -16,7 +16,7 @@ from tests.cli.terminal import Terminal
 def kill(pid: int | None) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert processes.wait_until(lambda: processes.start_time(pid) is None, 10)
+    assert processes.wait_until(lambda: processes.start_time(pid) is None, 30)
 
 
 def start_and_lose_the_keys(bench: Bench) -> tuple[str, str]:

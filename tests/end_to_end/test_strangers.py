@@ -111,7 +111,7 @@ def test_a_home_that_never_started_it_looks_and_names_the_id(
 def test_an_older_id_beside_new_keys_is_seen_and_goes(cluster: LocalCluster, cloud: CloudServer) -> None:
     name = add_node(cloud)
     cluster.iris("cluster", "start")
-    wait_until(lambda: OLD in str(cluster.json("cluster", "status")["problems"]), 10)
+    wait_until(lambda: OLD in str(cluster.json("cluster", "status")["problems"]))
     found = cluster.iris("cluster", "stop", "-y", expect=6)
     assert f"slice {name} is left: it carries cluster id {OLD}" in found.out
     done = cluster.iris("cluster", "stop", "-y", "--cluster-id", OLD)

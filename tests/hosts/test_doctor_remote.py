@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from iris_cli.doctor.on_host import dial
-from tests.harness.cluster import wait_until
+from tests.harness.cluster import COMMAND_S, wait_until
 from tests.harness.hosts import Host, Lab
 from tests.harness.hosts.listing import Listing
 from tests.hosts.test_doctor import ALL, examined, failed, of
@@ -35,7 +35,7 @@ def assert_as_before(hosts: list[Host], before: list[Listing]) -> None:
         return [host.listing().since(old) for host, old in zip(hosts, before, strict=True)]
 
     with suppress(AssertionError):
-        wait_until(lambda: not any(differences()), 10)
+        wait_until(lambda: not any(differences()))
     assert not any(differences())
 
 
@@ -60,7 +60,7 @@ def test_a_doctor_that_is_killed_leaves_nobody_listening(make: Make, lab: Lab) -
     doctor = make(hosts).spawn("doctor")
     wait_until(lambda: any(" listen " in line for line in hosts[0].processes().values()))
     doctor.send_signal(signal.SIGKILL)
-    doctor.communicate(timeout=20)
+    doctor.communicate(timeout=COMMAND_S)
     hosts[1].thaw()
     assert_as_before(hosts, before)
 

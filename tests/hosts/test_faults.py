@@ -154,7 +154,7 @@ def test_a_changed_host_key_is_noticed(lab: Lab) -> None:
 
 def _ssh_knowing(lab: Lab, host: Host, known: Path) -> subprocess.CompletedProcess[str]:
     words = [*lab.ssh_command(host, known_hosts=known), "true"]
-    return subprocess.run(words, capture_output=True, text=True, timeout=20)
+    return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
 
 def test_a_refused_key_is_refused_and_sessions_go_on(lab: Lab) -> None:

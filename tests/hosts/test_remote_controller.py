@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.cluster import wait_until
+from tests.harness.cluster import COMMAND_S, wait_until
 from tests.harness.hosts import Host, Lab
 from tests.hosts.test_doctor import examined, of
 from tests.hosts.test_manual_cluster import ManualCluster, hosts_of
@@ -103,7 +103,7 @@ def test_commands_from_another_machine_and_through_a_tunnel(make: Make, lab: Lab
     assert cluster.iris("job", "list", expect=5).err
     cluster.controller_host.accept_key()
     tunnel.send_signal(signal.SIGINT)
-    tunnel.communicate(timeout=20)
+    tunnel.communicate(timeout=COMMAND_S)
     assert tunnel.returncode == 130
     assert other.json("job", "list")["jobs"] == []
     kept = cluster.json("cluster", "stop", "-y")["kept"]
@@ -216,7 +216,7 @@ def test_a_start_that_is_interrupted_leaves_what_a_stop_removes(make: Make, lab:
         if "install it" in line:
             break
     start.send_signal(signal.SIGINT)
-    _, err = start.communicate(timeout=60)
+    _, err = start.communicate(timeout=COMMAND_S)
     assert start.returncode == 130, err
     assert "cluster stop --forget" in err and "stay for the next start" in err
     cluster.iris("cluster", "stop", "-y", "--forget")

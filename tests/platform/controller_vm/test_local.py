@@ -287,7 +287,7 @@ def test_of_two_on_one_root_both_are_found_and_stopped(home: Home) -> None:
     words += ["--config", str(elsewhere.config_file), "--local-root", str(elsewhere.local_root), "--resume"]
     second = start_detached([*argv, *words], home.world.home / "log", os.environ)
     assert second is not None
-    assert processes.wait_until(elsewhere.controller_file.exists, 10)
+    assert processes.wait_until(elsewhere.controller_file.exists, 30)
     assert {process.pid for process in find_controllers(home.paths)} == {record.pid, second.pid}
     assert home.controller().stop()
     assert not second.is_alive() and home.running() == []

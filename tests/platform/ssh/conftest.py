@@ -39,7 +39,7 @@ def nothing_leaks() -> Iterator[None]:
         more, descriptors = left()
         return not more and descriptors <= 0
 
-    assert processes.wait_until(is_clean, 10), left()
+    assert processes.wait_until(is_clean, 30), left()
 
 
 @pytest.fixture
