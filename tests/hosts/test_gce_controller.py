@@ -13,8 +13,6 @@ from tests.harness.cluster import LocalCluster
 from tests.harness.hosts import Lab
 from tests.hosts.walking import walk
 
-pytestmark = pytest.mark.timeout(300)
-
 ZONE = "us-central1-a"
 CONFIG = """\
 name: {name}

@@ -8,8 +8,6 @@ import socket
 import time
 from contextlib import suppress
 
-import pytest
-
 from iris_platform.pki.authority import ensure_authority
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Host, Lab
@@ -17,7 +15,6 @@ from tests.hosts.test_manual_cluster import hosts_of
 from tests.hosts.ticking import MakeQuick, Ticking, on_host
 
 # Several claims in one where they share a start; none is about how long it takes.
-pytestmark = pytest.mark.timeout(300)
 
 ROOT = "/var/lib/iris-host"
 OTHER = "0" * 64

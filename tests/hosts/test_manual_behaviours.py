@@ -7,15 +7,12 @@ import os
 import shutil
 import signal
 
-import pytest
-
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Lab
 from tests.hosts.test_manual_cluster import hosts_of
 from tests.hosts.ticking import PLACE, MakeQuick, Ticking, on_host
 
 # Several claims in one where they share a start; none is about how long it takes.
-pytestmark = pytest.mark.timeout(300)
 
 SESSION = ("iris_bootstrap", " session ")
 KEEPER = ("iris_bootstrap", " keeper ")

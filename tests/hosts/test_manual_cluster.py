@@ -204,7 +204,6 @@ def test_nothing_in_names_is_ever_run(make: Make, lab: Lab) -> None:
     assert secrets.stdout == ""
 
 
-@pytest.mark.timeout(300)
 def test_eight_hosts_in_two_groups_beside_a_local_one(make: Make, lab: Lab) -> None:
     hosts = hosts_of(lab, 8)
     before = [host.listing() for host in hosts]

@@ -7,15 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from tests.harness.cluster import wait_until
 from tests.harness.hosts import Lab
 from tests.hosts.test_manual_cluster import hosts_of
 from tests.hosts.ticking import MakeQuick, QuickCluster
 
 # Several claims in one where they share a start; none is about how long it takes.
-pytestmark = pytest.mark.timeout(300)
 
 MORE = """\
   more:

@@ -23,7 +23,6 @@ from tests.hosts.tpu import (
 NUMBER = "agent-worker-number"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("queued", [False, True], ids=["node", "queued resource"])
 def test_from_nothing_to_a_gang_and_a_lost_controllers_machines_go(
     lab: Lab, tmp_path: Path, queued: bool
@@ -48,7 +47,6 @@ def test_from_nothing_to_a_gang_and_a_lost_controllers_machines_go(
         assert rest in ([], ["DeleteNode"] if queued else [])
 
 
-@pytest.mark.timeout(300)
 def test_a_machine_that_finds_no_controller_goes_as_well(lab: Lab, tmp_path: Path) -> None:
     """B46: one on which the agent never started."""
     with tpu_cluster(lab, tmp_path) as cluster:
@@ -61,7 +59,6 @@ def test_a_machine_that_finds_no_controller_goes_as_well(lab: Lab, tmp_path: Pat
         assert "DeleteNode" in cluster.deletions()
 
 
-@pytest.mark.timeout(300)
 def test_a_preemption_reaches_every_task_of_the_slice(lab: Lab, tmp_path: Path) -> None:
     with tpu_cluster(lab, tmp_path) as cluster:
         cluster.iris("cluster", "start")
@@ -75,7 +72,6 @@ def test_a_preemption_reaches_every_task_of_the_slice(lab: Lab, tmp_path: Path) 
             wait_until(lambda: len(who_said(cluster, job, '"kind": "preempted"')) == HOSTS)
 
 
-@pytest.mark.timeout(300)
 def test_b36_a_machine_without_its_number_and_one_with_anothers(lab: Lab, tmp_path: Path) -> None:
     with tpu_cluster(lab, tmp_path) as cluster:
         # Before they have power.

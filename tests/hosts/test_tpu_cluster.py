@@ -7,16 +7,12 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.harness.cloud import CloudServer
 from tests.harness.cloud.bench_vms import BenchVms
 from tests.harness.cluster import LocalCluster, wait_until
 from tests.harness.hosts import Lab
 from tests.harness.ports import free_port
 from tests.hosts.tpu import BOOT_S, HOSTS, TYPE, ZONE, TpuCluster, tpu_cluster
-
-pytestmark = pytest.mark.timeout(300)
 
 # Ends when somebody says so.
 WAITS = "echo begun; while [ ! -e /run/go ]; do sleep 0.1; done; echo ended"
