@@ -198,11 +198,13 @@ def test_program_that_ends_well_when_its_time_is_over_has_failed(keeper: KeeperU
 def test_program_that_is_quicker_than_its_timeout_or_stopped_before(keeper: KeeperUnderTest) -> None:
     session = keeper.accept()
     session.run("quick/0/7/1", "true", timeout_s=2.0)
+    # Runs until it is killed; its own time must not be over before it is stopped, on a busy machine either.
     session.run("stopped/0/7/1", *python(IGNORES_SIGTERM + "time.sleep(99)"), grace_s=0.5, timeout_s=30.0)
     eventually(lambda: keeper.log_of("stopped/0/7/1") == "deaf\n", "the deaf one")
     session.send(Stop("stopped/0/7/1", "job_stopped"))
     assert session.ended("stopped/0/7/1").reason == "job_stopped"
     assert session.ended("quick/0/7/1").state == "SUCCEEDED"
+    # Past the time that the quick one had.
     session.run("after/0/7/1", "sleep", "2")
     session.ended("after/0/7/1")
     assert len(session.reports["quick/0/7/1"]) <= 2

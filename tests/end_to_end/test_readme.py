@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.harness.cluster import COMMAND_S, LocalCluster
+from tests.harness.pages import ROOT, blocks, environ_of
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 # Of the clone, which the tests' environment stands for.
 SETUP = ("./dev ", "export PATH=")
 
 
 def commands(heading: str) -> list[str]:
     """The lines to type below a heading."""
-    _, _, rest = (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")
-    section, _, _ = rest.partition("\n## ")
-    blocks = re.findall("```sh\n(.*?)```", section, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line]
+    shown = blocks("README.md", f"## {heading}", "sh")
+    lines = [line for block in shown for line in block.splitlines() if line]
     return [line for line in lines if not line.startswith(SETUP)]
 
 
@@ -30,7 +25,6 @@ def commands(heading: str) -> list[str]:
 def test_every_command_that_it_shows(tmp_path: Path, heading: str) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     cluster = LocalCluster(tmp_path)
-    environ = {**cluster.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     try:
         lines = commands(heading)
         assert len(lines) > 4
@@ -40,7 +34,7 @@ def test_every_command_that_it_shows(tmp_path: Path, heading: str) -> None:
             done = subprocess.run(
                 ["sh", "-c", f"{line} -y" if asks else line],
                 cwd=tmp_path,
-                env=environ,
+                env=environ_of(cluster),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

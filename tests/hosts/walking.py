@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from tests.harness.cluster import LocalCluster
-
-DOCS = Path(__file__).parent.parent.parent / "docs"
+from tests.harness.pages import blocks, environ_of
 
 
 def walk(cluster: LocalCluster, replaced: Mapping[str, str], page: str, heading: str) -> str:
     """What the commands below a heading printed; each has to succeed."""
-    _, _, text = f"\n{(DOCS / page).read_text()}".partition(f"\n{heading}\n")
-    config, commands = (re.findall(f"```{kind}\n(.*?)```", text, re.DOTALL)[0] for kind in ("yaml", "sh"))
+    config, commands = (blocks(f"docs/{page}", heading, kind)[0] for kind in ("yaml", "sh"))
     for old, new in replaced.items():
         assert old in config
         config = config.replace(old, new)
     (file,) = set(re.findall(r"\S+\.yaml", commands))
     (cluster.home / file).write_text(config)
-    environ = {**cluster.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environ = environ_of(cluster)
     said = ""
     for line in commands.splitlines():
         words = shlex.split(line)

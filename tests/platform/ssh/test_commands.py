@@ -90,7 +90,7 @@ def test_one_that_takes_too_long_is_not_known_to_have_ended(ssh: SshConnection) 
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"sleep 3600.* did not end within 2 s.* may still be running"):
         ssh.run(["sleep", "3600"], timeout_s=2)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 10
     assert ssh.run(["true"], timeout_s=20).status == 0
 
 
@@ -104,7 +104,7 @@ def test_one_that_prints_for_ever_ends_in_time(ssh: SshConnection) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"yes.* did not end within 2 s"):
         ssh.run(["yes"], timeout_s=2)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 10
 
 
 def test_who_takes_long_over_a_piece_loses_the_command_alone(ssh: SshConnection) -> None:

@@ -139,9 +139,9 @@ def test_killed_midway_there_is_no_half_file(
 
 def test_a_client_that_vanishes_leaves_no_half_file(ssh: SshConnection, there: Path) -> None:
     (there / "file").write_bytes(b"old")
-    # On a busy machine it may not even have begun.
-    with pytest.raises(Unreachable, match=r"did not (start|end) within"):
-        ssh.put(BIG * 40, f"{there}/file", timeout_s=0.3)
+    # Time enough to begin on a busy machine, and not to end on a quick one.
+    with pytest.raises(Unreachable, match="did not end within"):
+        ssh.put(BIG * 40, f"{there}/file", timeout_s=2)
     # What was written reads the end of its input, finds too little and clears up.
     assert processes.wait_until(lambda: os.listdir(there) == ["file"], 30)
     assert (there / "file").read_bytes() == b"old"
